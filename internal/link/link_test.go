@@ -406,7 +406,8 @@ func TestHandshake_ItselfIsAnError(t *testing.T) {
 	})
 }
 
-func listen(t *testing.T, cfg Config, limits Limits) *Listener {
+// listen returns a Listener on loopback and what ends it.
+func listen(t *testing.T, cfg Config, limits Limits) (*Listener, func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l, err := Listen(ctx, netip.MustParseAddrPort("127.0.0.1:0"), cfg, limits)
@@ -414,8 +415,9 @@ func listen(t *testing.T, cfg Config, limits Limits) *Listener {
 		cancel()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cancel(); l.Wait() })
-	return l
+	stop := func() { cancel(); l.Wait() }
+	t.Cleanup(stop)
+	return l, stop
 }
 
 // otherKey is a certificate with a key that is not Ed25519.
@@ -435,7 +437,7 @@ func otherKey(t *testing.T) tls.Certificate {
 func TestListener_CountsAndDropsBadPeers(t *testing.T) {
 	cfg := config(t, 2, echo)
 	cfg.HandshakeTimeout = 300 * time.Millisecond
-	l := listen(t, cfg, Limits{PerSource: 4})
+	l, stop := listen(t, cfg, Limits{PerSource: 4})
 	raw := func() net.Conn {
 		nc, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -482,10 +484,6 @@ func TestListener_CountsAndDropsBadPeers(t *testing.T) {
 	for _, nc := range slow {
 		gone(nc)
 	}
-	n := l.Counters()
-	if n.Garbage != 5 || n.NotAdmitted != 1 || n.TooSlow < 4 || n.OverLimit == 0 || n.Established != 0 {
-		t.Errorf("counters %+v", n)
-	}
 	c, err := Dial(t.Context(), l.Addr(), identity(t, 2).ID(), config(t, 1, nil))
 	if err != nil {
 		t.Fatalf("a good peer is refused after bad ones: %v", err)
@@ -497,10 +495,15 @@ func TestListener_CountsAndDropsBadPeers(t *testing.T) {
 	c.Close()
 	<-c.Done()
 	<-s.Done()
+	stop()
+	n := l.Counters()
+	if n.Garbage != 5 || n.NotAdmitted != 1 || n.TooSlow != 4 || n.OverLimit == 0 || n.Established != 1 {
+		t.Errorf("counters %+v", n)
+	}
 }
 
 func TestDial_EndsWithItsContext(t *testing.T) {
-	l := listen(t, config(t, 2, echo), Limits{})
+	l, _ := listen(t, config(t, 2, echo), Limits{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	c, err := Dial(ctx, l.Addr(), PeerID{}, config(t, 1, nil))
 	if err != nil {
