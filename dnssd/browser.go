@@ -97,9 +97,7 @@ func NewBrowser(cfg BrowserConfig) *Browser {
 		b.questions.ask(mdns.Question{Name: cfg.Service.browseName(cfg.Domain), Type: dns.TypePTR})
 	}
 	for _, n := range cfg.Pinned {
-		for _, q := range instanceQuestions(n) {
-			b.questions.ask(q)
-		}
+		b.ask(instanceQuestions(n))
 	}
 	return b
 }
@@ -190,10 +188,7 @@ func (b *Browser) discover(now time.Time, at place, ifi string, name FullName) {
 		b.tell(at, f)
 		return
 	}
-	f.asked = instanceQuestions(name)
-	for _, q := range f.asked {
-		b.questions.ask(q)
-	}
+	f.asked = b.ask(instanceQuestions(name))
 	b.follow(at, f) // its records may be here already
 	b.touch(now, at)
 }
@@ -214,10 +209,19 @@ func (b *Browser) follow(at place, f *found) {
 			f.hostQ = append(f.hostQ, mdns.Question{Name: f.at.host, Type: dns.TypeAAAA})
 		}
 	}
-	for _, q := range f.hostQ {
+	f.hostQ = b.ask(f.hostQ)
+	b.release(old)
+}
+
+// ask asks those questions that multicast DNS can answer, and returns them. A record
+// may name a host or an instance in any domain (RFC 6763 section 4.2); what it names
+// outside local is told by name only.
+func (b *Browser) ask(list []mdns.Question) []mdns.Question {
+	list = slices.DeleteFunc(list, func(q mdns.Question) bool { return !mdns.IsLocal(q.Name) })
+	for _, q := range list {
 		b.questions.ask(q)
 	}
-	b.release(old)
+	return list
 }
 
 // release takes questions back, and forgets the records of those that nobody asks
