@@ -124,7 +124,7 @@ func (m *mailbox) take() (events []Event, ended bool, err error) {
 // goroutines have ended when it returns.
 func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	p := pumps{n: n, running: make(map[mdns.Question]context.CancelFunc), changes: make(chan mdns.Change), failed: make(chan error, 1)}
+	p := pumps{n: n, running: make(map[mdns.Question]context.CancelFunc), changes: make(chan pumped), failed: make(chan error, 1)}
 	defer p.wg.Wait()
 	defer cancel()
 	timer := time.NewTimer(0)
@@ -149,7 +149,9 @@ func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
 		case <-ctx.Done():
 			return nil
 		case c := <-p.changes:
-			b.HandleChange(time.Now(), c)
+			if c.ctx.Err() == nil { // else its question was taken back meanwhile
+				b.HandleChange(time.Now(), c.Change)
+			}
 		case <-due:
 			b.HandleTimeout(time.Now())
 		case err := <-p.failed:
@@ -162,9 +164,15 @@ func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
 type pumps struct {
 	n       node
 	running map[mdns.Question]context.CancelFunc
-	changes chan mdns.Change
+	changes chan pumped
 	failed  chan error
 	wg      sync.WaitGroup
+}
+
+// pumped is a change and the context of the Watch it comes from.
+type pumped struct {
+	mdns.Change
+	ctx context.Context
 }
 
 func (p *pumps) start(ctx context.Context, q mdns.Question) {
@@ -179,7 +187,7 @@ func (p *pumps) start(ctx context.Context, q mdns.Question) {
 				return
 			}
 			select {
-			case p.changes <- c:
+			case p.changes <- pumped{c, ctx}:
 			case <-ctx.Done():
 				return
 			}

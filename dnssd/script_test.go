@@ -13,8 +13,14 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// failer is what testing.TB and rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
 // record reads a record as zone files write it.
-func record(t testing.TB, name, typ, data string) mdns.Record {
+func record(t failer, name, typ, data string) mdns.Record {
 	t.Helper()
 	rr, err := dns.NewRR(fmt.Sprintf("%s 120 IN %s %s", name, typ, data))
 	if err != nil {
@@ -28,7 +34,7 @@ func record(t testing.TB, name, typ, data string) mdns.Record {
 }
 
 // change is a change of a record on eth0 (interface 1), eth1 (2), ….
-func change(t testing.TB, op mdns.Op, reason mdns.Reason, ifi string, r mdns.Record) mdns.Change {
+func change(t failer, op mdns.Op, reason mdns.Reason, ifi string, r mdns.Record) mdns.Change {
 	t.Helper()
 	var index int
 	if _, err := fmt.Sscanf(ifi, "eth%d", &index); err != nil {

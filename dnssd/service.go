@@ -53,15 +53,16 @@ func ParseService(s string) (Service, error) {
 // looksLikeService reports whether two labels have the form of a service.
 func looksLikeService(name, proto string) bool {
 	p := fold(proto)
-	return len(name) > 1 && name[0] == '_' && (p == "_tcp" || p == "_udp")
+	return len(name) > 1 && name[0] == '_' && !strings.Contains(name, ",") && (p == "_tcp" || p == "_udp")
 }
 
-// String returns the service as section 7.1 writes it: "_printer._sub._http._tcp".
+// String returns the service as section 7.1 writes it: "_printer._sub._http._tcp". A
+// comma in a subtype is written \044, since [ParseService] cuts there.
 func (s Service) String() string {
 	if s.Subtype == "" {
 		return s.Type
 	}
-	return escape(s.Subtype) + "._sub." + s.Type
+	return strings.ReplaceAll(escape(s.Subtype), ",", `\044`) + "._sub." + s.Type
 }
 
 // Validate fails with [ErrService] when the name is not what may be registered: 1 to

@@ -36,6 +36,16 @@ const (
 	HasValue
 )
 
+var stateNames = [...]string{"absent", "no value", "empty value", "value"}
+
+// String returns the state in words: "empty value".
+func (s State) String() string {
+	if s < 0 || int(s) >= len(stateNames) {
+		return fmt.Sprintf("state %d", int(s))
+	}
+	return stateNames[s]
+}
+
 // Attribute is one "key=value" or "key" (RFC 6763 section 6.3).
 type Attribute struct {
 	// Key is 1 or more printable ASCII characters without '='. Case is kept and does
