@@ -208,21 +208,7 @@ func TestMain_WorksWithoutRights(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("the tests already run in a namespace of another kind; as root they would become nobody here")
 	}
-	// The directory of the test binary is closed to others.
-	dir, err := os.MkdirTemp("", "netlab")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := errors.Join(os.Chmod(dir, 0o755), copyFile("/proc/self/exe", filepath.Join(dir, "netlab.test"))); err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(filepath.Join(dir, "netlab.test"), "-test.v", "-test.run",
-		"^(TestLab_HostsTalk.*|TestPort_SetDown.*|TestHost_.*|TestLab_LeavesNothingBehind(AfterKill9)?)$")
-	c.Dir = "/"
-	c.Env = append(os.Environ(), "HOME=/", "TMPDIR=/tmp")
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	out, err := c.CombinedOutput()
+	out, err := asNobody(t, "^(TestLab_HostsTalk.*|TestPort_SetDown.*|TestHost_.*|TestLab_LeavesNothingBehind(AfterKill9)?)$")
 	if err != nil || bytes.Contains(out, []byte("--- FAIL")) {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -236,6 +222,38 @@ func TestMain_WorksWithoutRights(t *testing.T) {
 	if !bytes.Contains(out, []byte("--- PASS: TestLab_HostsTalk")) && !t.Failed() {
 		t.Errorf("the tests did not run:\n%s", out)
 	}
+}
+
+// Who may not make namespaces is told what to do; Main must not have helped.
+func TestNew_SkipsAndSaysWhatIsMissing(t *testing.T) {
+	if os.Geteuid() != 0 || os.Getenv(insideEnv) != "" {
+		t.Skip("needs to be started as root, to become somebody with fewer rights")
+	}
+	out, err := asNobody(t, "^TestLab_HostsTalk.*$", insideEnv+"=1")
+	if err != nil || !bytes.Contains(out, []byte("--- SKIP")) ||
+		!bytes.Contains(out, []byte("unshare: operation not permitted")) ||
+		!bytes.Contains(out, []byte("user.max_user_namespaces")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// asNobody runs the tests that match pattern as the user nobody.
+func asNobody(t *testing.T, pattern string, env ...string) ([]byte, error) {
+	t.Helper()
+	// The directory of the test binary is closed to others.
+	dir, err := os.MkdirTemp("", "netlab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := errors.Join(os.Chmod(dir, 0o755), copyFile("/proc/self/exe", filepath.Join(dir, "netlab.test"))); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(filepath.Join(dir, "netlab.test"), "-test.v", "-test.run", pattern)
+	c.Dir = "/"
+	c.Env = append(append(os.Environ(), "HOME=/", "TMPDIR=/tmp"), env...)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return c.CombinedOutput()
 }
 
 // userNamespaces reports whether a process without rights may make one.
