@@ -16,7 +16,8 @@ type Message struct {
 	// receiver until it calls Release.
 	Body []byte
 	// Sent, when not nil, is called once after the Conn has read Header and Body
-	// for the last time: then their memory may be used again.
+	// for the last time: then their memory may be used again. It is not called
+	// for a request that was never queued, nor when the connection ends first.
 	Sent func()
 
 	buf *buffer
