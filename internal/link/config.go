@@ -16,8 +16,7 @@ type Message struct {
 	// receiver until it calls Release.
 	Body []byte
 	// Sent, when not nil, is called once after the Conn has read Header and Body
-	// for the last time: then their memory may be used again. It is not called
-	// for a request that was never queued, nor when the connection ends first.
+	// for the last time: then their memory may be used again.
 	Sent func()
 
 	buf *buffer

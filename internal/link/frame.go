@@ -141,8 +141,7 @@ type hello struct {
 	// header and body are the largest that this end accepts.
 	header, body uint32
 	// serial orders the connections that one machine dials: the greatest is the
-	// newest. Zero from a listener, and for a connection that a Mesh shall not
-	// take for its live one.
+	// newest. Zero from a listener.
 	serial uint64
 }
 

@@ -28,9 +28,8 @@ type MeshConfig struct {
 	Dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 	// Up hears that a peer has a connection where it had none, Down that the last
 	// one has ended and why. Both are called from one goroutine, in turn for each
-	// peer; a change that was undone before it was told may be left out. A better
-	// connection may take the place of c later: Mesh.Conn has the live one. The
-	// end of the Mesh itself is not told. Nil means that nobody listens.
+	// peer; a change that was undone before it was told may be left out. Nil
+	// means that nobody listens.
 	Up   func(peer PeerID, c *Conn)
 	Down func(peer PeerID, why error)
 	// Failed hears of dials and incoming connections that came to nothing, from
@@ -45,9 +44,6 @@ type MeshConfig struct {
 	Overlap time.Duration
 	// MaxAddresses bounds the remembered addresses. Zero means 1024.
 	MaxAddresses int
-	// MaxBulk bounds the connections beside the live one that are accepted from
-	// one machine, see Mesh.DialBulk. Zero means 4.
-	MaxBulk int
 }
 
 // Mesh keeps one live connection to each peer it has an address of or that has
@@ -67,7 +63,6 @@ type Mesh struct {
 	peers   map[PeerID]*meshPeer
 	targets map[netip.AddrPort]*target
 	dirty   map[PeerID]bool
-	bulk    map[PeerID]int // accepted beside the live connection
 }
 
 // meshPeer is a machine that is or was connected, or is known by address.
@@ -103,7 +98,6 @@ func NewMesh(ctx context.Context, cfg MeshConfig) (*Mesh, error) {
 	orDefault(&cfg.BackoffMax, time.Minute)
 	orDefault(&cfg.Overlap, 5*time.Second)
 	orDefault(&cfg.MaxAddresses, 1024)
-	orDefault(&cfg.MaxBulk, 4)
 	if cfg.Dial == nil {
 		d := net.Dialer{Timeout: c.HandshakeTimeout}
 		cfg.Dial = func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
@@ -114,7 +108,6 @@ func NewMesh(ctx context.Context, cfg MeshConfig) (*Mesh, error) {
 		cfg: cfg, ctx: ctx, serial: uint64(time.Now().UnixNano()),
 		dials: make(chan struct{}, 16), changed: make(chan struct{}, 1),
 		peers: make(map[PeerID]*meshPeer), targets: make(map[netip.AddrPort]*target), dirty: make(map[PeerID]bool),
-		bulk: make(map[PeerID]int),
 	}
 	if cfg.Listener != nil {
 		failed := func(err error) { m.failed(netip.AddrPort{}, err) }
@@ -248,11 +241,7 @@ func (m *Mesh) acceptLoop() {
 		if err != nil {
 			return
 		}
-		if c.hello.serial == 0 {
-			m.addBulk(c)
-		} else {
-			m.add(c)
-		}
+		m.add(c)
 	}
 }
 

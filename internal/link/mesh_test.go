@@ -262,49 +262,6 @@ func TestMesh_ManyAddressesOfOnePeerAreTriedInTurn(t *testing.T) {
 	})
 }
 
-func TestMesh_BulkConnectionsAreBesideTheLiveOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newPipeNet()
-		a, b := n.join(t, 1), n.join(t, 2)
-		a.AddAddress(b.id, machineAddr(9), machineAddr(2))
-		time.Sleep(10 * time.Second)
-		live := a.Conn(b.id)
-		var conns []*Conn
-		for range 5 {
-			c, err := a.DialBulk(t.Context(), b.id)
-			if err != nil {
-				t.Fatal(err)
-			}
-			conns = append(conns, c)
-		}
-		synctest.Wait()
-		for i, c := range conns {
-			_, err := c.Call(t.Context(), Message{Body: make([]byte, 1<<20)})
-			if (err == nil) != (i < 4) {
-				t.Errorf("bulk connection %d: %v", i, err)
-			}
-		}
-		if a.Conn(b.id) != live || live.Err() != nil || len(b.Connected()) != 1 {
-			t.Error("the live connection changed")
-		}
-		conns[0].Close()
-		time.Sleep(time.Second)
-		if _, err := a.DialBulk(t.Context(), b.id); err != nil {
-			t.Error(err)
-		}
-		if _, err := b.DialBulk(t.Context(), a.id); !errors.Is(err, ErrNotConnected) {
-			t.Errorf("without an address: %v", err)
-		}
-		a.mu.Lock()
-		if len(a.told) != 1 {
-			t.Errorf("told %q", a.told)
-		}
-		a.mu.Unlock()
-		a.leave()
-		b.leave()
-	})
-}
-
 func TestMesh_ForgetsItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newPipeNet()
