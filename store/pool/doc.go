@@ -1,0 +1,22 @@
+// Package pool says who belongs: it keeps a machine's key and the pool's secret.
+//
+// A machine is an Ed25519 key (RFC 8032); its ID is the hash of the public half
+// ([store.MachineIDOf]). A pool is a secret of 32 random bytes that all its
+// machines know. Whoever knows the secret may join, so it is shown to people and
+// typed in on another machine, and never printed by accident: a [Secret] hides
+// itself from formatting, and no error repeats what it could not read.
+//
+// Both lie in the machine's directory, readable by their owner only:
+//
+//	machine.key   aether-machine-1-xxxx-xxxx-...  the seed of the key
+//	pool.secret   aether-pool-1-xxxx-xxxx-...     the secret
+//
+// The text is 14 groups of four characters of lower-case base32: 32 bytes and 3 of
+// a checksum over prefix and bytes. With a passphrase either file is sealed
+// instead: Argon2id (RFC 9106) and AES-256-GCM, see seal.go. Files appear whole or
+// not at all, and are never overwritten.
+//
+// The pool's [ID] is derived from the secret one way; it may be announced.
+//
+// Read pool.go first, then secret.go.
+package pool
