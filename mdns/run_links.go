@@ -64,6 +64,10 @@ func (n *Node) adjust(ctx context.Context, network network, ifi netif.Interface)
 			link.Addresses = append(link.Addresses, p)
 		}
 	}
+	if !link.IPv4 && !link.IPv6 {
+		n.drop(ctx, ifi.Index) // says goodbye, so before the sockets close
+		return
+	}
 	link.Unicast = true
 	link.IPv4 = n.serve(ctx, network, ifi, link.IPv4, group4, &link.Unicast)
 	link.IPv6 = n.serve(ctx, network, ifi, link.IPv6, group6, &link.Unicast)
@@ -71,7 +75,7 @@ func (n *Node) adjust(ctx context.Context, network network, ifi netif.Interface)
 		n.drop(ctx, ifi.Index)
 		return
 	}
-	n.call(ctx, func(now time.Time) { n.host.SetLink(now, link) })
+	_ = n.call(ctx, func(now time.Time) { n.host.SetLink(now, link) })
 }
 
 // serve opens or closes the wire of one group and reports whether it is open.
@@ -98,11 +102,13 @@ func (n *Node) serve(ctx context.Context, network network, ifi netif.Interface, 
 
 // drop takes an interface away.
 func (n *Node) drop(ctx context.Context, index int) {
-	n.call(ctx, func(now time.Time) { n.host.RemoveLink(now, index) })
+	_ = n.call(ctx, func(now time.Time) { n.host.RemoveLink(now, index) })
+	// The loop sends between two calls: once it takes this one the goodbyes are out.
+	_ = n.call(ctx, func(time.Time) {})
 	n.wires.remove(place{index, false})
 	n.wires.remove(place{index, true})
 }
 
 func (n *Node) restart(ctx context.Context, index int) {
-	n.call(ctx, func(now time.Time) { n.host.Restart(now, index) })
+	_ = n.call(ctx, func(now time.Time) { n.host.Restart(now, index) })
 }
