@@ -16,6 +16,7 @@ import (
 type segment struct {
 	mu    sync.Mutex
 	wires []*simWire
+	sent  time.Duration
 }
 
 // machine is a network of one interface on a segment.
@@ -99,7 +100,8 @@ func (w *simWire) WritePacket(p Packet) error {
 			continue
 		}
 		got := Packet{Data: p.Data, From: netip.AddrPortFrom(w.addr, Port), To: p.To, IfIndex: to.index}
-		time.AfterFunc(time.Millisecond, func() {
+		w.seg.sent++ // a nanosecond each keeps packets in order
+		time.AfterFunc(time.Millisecond+w.seg.sent, func() {
 			select {
 			case to.in <- got:
 			case <-to.closed:
