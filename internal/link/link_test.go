@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -473,6 +474,12 @@ func TestListener_CountsAndDropsBadPeers(t *testing.T) {
 	stranger.Admit = AdmitAnyone()
 	if _, err := Dial(t.Context(), l.Addr(), PeerID{}, stranger); !errors.Is(err, ErrNotAdmitted) {
 		t.Errorf("Dial = %v", err)
+	}
+	// A connection is counted a moment after the other end sees it closed.
+	for end := time.Now().Add(10 * time.Second); l.Counters().Garbage+l.Counters().NotAdmitted < 6; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("counters %+v", l.Counters())
+		}
 	}
 	slow := []net.Conn{raw(), raw(), raw(), raw()} // four that say nothing, and one too many
 	for range 200 {

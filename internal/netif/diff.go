@@ -7,28 +7,37 @@ import (
 	"slices"
 )
 
+// state is an interface as a listing shows it.
+type state struct {
+	Interface
+	// lost counts how often the carrier went since the interface was made; it
+	// wraps around. Always zero where the system does not count.
+	lost uint32
+}
+
 // table is what the watcher last told its user, sorted by index.
 type table struct {
-	known []Interface
+	known []state
 }
 
 // update takes a new listing and returns what happened since the last one:
 // removals first, then per interface a lost carrier before other changes and a
 // found carrier behind them, so that whoever hears CarrierUp has heard of the
-// addresses. An Added interface carries its state and has no carrier event.
-func (t *table) update(list []Interface) []Event {
+// addresses. An Added interface carries its state and has no carrier event. A
+// carrier that was lost and found between two listings is told as both.
+func (t *table) update(list []state) []Event {
 	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b Interface) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortFunc(list, func(a, b state) int { return cmp.Compare(a.Index, b.Index) })
 	var events []Event
 	for _, old := range t.known {
 		if _, found := find(list, old.Index); !found {
-			events = append(events, Event{Removed, old})
+			events = append(events, Event{Removed, old.Interface})
 		}
 	}
 	for _, now := range list {
 		n, found := find(t.known, now.Index)
 		if !found {
-			events = append(events, Event{Added, now})
+			events = append(events, Event{Added, now.Interface})
 			continue
 		}
 		events = appendChanges(events, t.known[n], now)
@@ -37,29 +46,18 @@ func (t *table) update(list []Interface) []Event {
 	return events
 }
 
-// carrier takes word of a carrier that need not last until the next listing,
-// and returns the event if it differs from what was told last.
-func (t *table) carrier(index int, up bool) []Event {
-	n, found := find(t.known, index)
-	if !found || t.known[n].Carrier == up {
-		return nil
+func appendChanges(events []Event, old, now state) []Event {
+	flapped := old.Carrier && now.Carrier && old.lost != now.lost
+	if old.Carrier && !now.Carrier || flapped {
+		down := now.Interface
+		down.Carrier = false
+		events = append(events, Event{CarrierDown, down})
 	}
-	t.known[n].Carrier = up
-	if up {
-		return []Event{{CarrierUp, t.known[n]}}
+	if !sameButCarrier(old.Interface, now.Interface) {
+		events = append(events, Event{Changed, now.Interface})
 	}
-	return []Event{{CarrierDown, t.known[n]}}
-}
-
-func appendChanges(events []Event, old, now Interface) []Event {
-	if old.Carrier && !now.Carrier {
-		events = append(events, Event{CarrierDown, now})
-	}
-	if !sameButCarrier(old, now) {
-		events = append(events, Event{Changed, now})
-	}
-	if !old.Carrier && now.Carrier {
-		events = append(events, Event{CarrierUp, now})
+	if !old.Carrier && now.Carrier || flapped {
+		events = append(events, Event{CarrierUp, now.Interface})
 	}
 	return events
 }
@@ -71,8 +69,8 @@ func sameButCarrier(a, b Interface) bool {
 }
 
 // find returns where in list, sorted by index, the interface is.
-func find(list []Interface, index int) (int, bool) {
-	return slices.BinarySearchFunc(list, index, func(i Interface, n int) int { return cmp.Compare(i.Index, n) })
+func find(list []state, index int) (int, bool) {
+	return slices.BinarySearchFunc(list, index, func(i state, n int) int { return cmp.Compare(i.Index, n) })
 }
 
 // sortAddresses puts the addresses in order and drops doubles.

@@ -18,6 +18,16 @@ func eth(change ...func(*Interface)) Interface {
 	return i
 }
 
+func states(list []Interface) []state {
+	var s []state
+	for _, i := range list {
+		s = append(s, state{Interface: i})
+	}
+	return s
+}
+
+var cmpPrefix = cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+
 func TestTable_Update(t *testing.T) {
 	lo := Interface{Index: 1, Name: "lo", Up: true, Carrier: true, Loopback: true}
 	dead := func(i *Interface) { i.Carrier = false }
@@ -44,11 +54,11 @@ func TestTable_Update(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var tb table
-			tb.update(tt.old)
-			if d := cmp.Diff(tt.want, tb.update(tt.now), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
+			tb.update(states(tt.old))
+			if d := cmp.Diff(tt.want, tb.update(states(tt.now)), cmpPrefix); d != "" {
 				t.Error("want -, got +\n" + d)
 			}
-			if again := tb.update(tt.now); again != nil {
+			if again := tb.update(states(tt.now)); again != nil {
 				t.Error("told twice:", again)
 			}
 		})
@@ -57,19 +67,25 @@ func TestTable_Update(t *testing.T) {
 
 // A flap between two listings is heard although both listings look the same.
 func TestTable_FlapBetweenListings(t *testing.T) {
+	dead := eth(func(i *Interface) { i.Carrier = false })
 	var tb table
-	tb.update([]Interface{eth()})
-	var kinds []Kind
-	for _, up := range []bool{true, false, false, true} {
-		for _, e := range tb.carrier(2, up) {
-			kinds = append(kinds, e.Kind)
-		}
-	}
-	if d := cmp.Diff([]Kind{CarrierDown, CarrierUp}, kinds); d != "" {
+	tb.update([]state{{eth(), 3}})
+	want := []Event{{CarrierDown, dead}, {CarrierUp, eth()}}
+	if d := cmp.Diff(want, tb.update([]state{{eth(), 4}}), cmpPrefix); d != "" {
 		t.Error(d)
 	}
-	if e := append(tb.update([]Interface{eth()}), tb.carrier(77, true)...); e != nil {
-		t.Error("unexpected", e)
+	// Seen down, it is told once; what it did while down does not matter.
+	for _, tt := range []struct {
+		now  state
+		want Kind
+	}{{state{dead, 5}, CarrierDown}, {state{dead, 6}, 0}, {state{eth(), 7}, CarrierUp}, {state{eth(), 7}, 0}} {
+		var kind Kind
+		for _, e := range tb.update([]state{tt.now}) {
+			kind += e.Kind
+		}
+		if kind != tt.want {
+			t.Errorf("lost %d: %v, want %v", tt.now.lost, kind, tt.want)
+		}
 	}
 }
 

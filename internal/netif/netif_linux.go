@@ -1,13 +1,17 @@
 package netif
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,21 +20,54 @@ import (
 const dumpTries = 20
 
 func list() ([]Interface, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	k, err := dial()
 	if err != nil {
 		return nil, err
 	}
-	defer h.Close()
-	return listOn(h)
+	defer k.close()
+	states, err := k.list()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Interface, len(states))
+	for i, s := range states {
+		list[i] = s.Interface
+	}
+	return list, nil
 }
 
-// listOn lists through a handle, in the namespace in which it was opened.
-func listOn(h *netlink.Handle) ([]Interface, error) {
-	links, err := whole(h.LinkList)
+// kernel answers questions about one network namespace: the one that the thread
+// was in which dialled.
+type kernel struct {
+	addrs *netlink.Handle
+	links *nl.SocketHandle
+}
+
+func dial() (*kernel, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := whole(func() ([]netlink.Addr, error) { return h.AddrList(nil, netlink.FAMILY_ALL) })
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return &kernel{addrs: h, links: &nl.SocketHandle{Socket: s}}, nil
+}
+
+func (k *kernel) close() {
+	k.addrs.Close()
+	k.links.Close()
+}
+
+// list returns all interfaces, sorted by index.
+func (k *kernel) list() ([]state, error) {
+	links, err := whole(k.dumpLinks)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := whole(func() ([]netlink.Addr, error) { return k.addrs.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, err
 	}
@@ -40,14 +77,48 @@ func listOn(h *netlink.Handle) ([]Interface, error) {
 			byIndex[a.LinkIndex] = append(byIndex[a.LinkIndex], p)
 		}
 	}
-	list := make([]Interface, 0, len(links))
-	for _, l := range links {
-		i := fromLink(l.Attrs())
-		i.Addresses = sortAddresses(byIndex[i.Index])
-		list = append(list, i)
+	list := make([]state, 0, len(links))
+	for _, m := range links {
+		s, err := parseLink(m)
+		if err != nil {
+			return nil, err
+		}
+		s.Addresses = sortAddresses(byIndex[s.Index])
+		list = append(list, s)
 	}
-	slices.SortFunc(list, func(a, b Interface) int { return a.Index - b.Index })
+	slices.SortFunc(list, func(a, b state) int { return a.Index - b.Index })
 	return list, nil
+}
+
+// dumpLinks returns a message for each interface. The library's own list leaves
+// out how often the carrier was lost.
+func (k *kernel) dumpLinks() ([][]byte, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: k.links}
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+}
+
+// parseLink reads an RTM_NEWLINK message (rtnetlink(7)).
+func parseLink(m []byte) (state, error) {
+	if len(m) < unix.SizeofIfInfomsg {
+		return state{}, fmt.Errorf("link message of %d bytes", len(m))
+	}
+	l, err := netlink.LinkDeserialize(nil, m)
+	if err != nil {
+		return state{}, err
+	}
+	s := state{Interface: fromLink(l.Attrs())}
+	attrs, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return state{}, err
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.IFLA_CARRIER_DOWN_COUNT && len(a.Value) == 4 {
+			s.lost = binary.NativeEndian.Uint32(a.Value)
+		}
+	}
+	return s, nil
 }
 
 // whole asks again until the answer is of one piece.

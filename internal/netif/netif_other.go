@@ -71,7 +71,11 @@ func watch(ctx context.Context, heard func(Event)) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range t.update(found) {
+		states := make([]state, len(found))
+		for i, f := range found {
+			states[i].Interface = f
+		}
+		for _, e := range t.update(states) {
 			heard(e)
 		}
 		select {

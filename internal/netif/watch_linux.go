@@ -3,10 +3,8 @@ package netif
 import (
 	"context"
 	"fmt"
-	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -20,17 +18,6 @@ const (
 	retryList = 100 * time.Millisecond
 )
 
-// news is what one reading of the kernel's notifications says.
-type news struct {
-	carriers []carrierNews // in the order they were sent
-	err      error         // the reader has ended
-}
-
-type carrierNews struct {
-	index int
-	up    bool
-}
-
 // watch opens both sockets here, on the caller's thread, so that both are in
 // its namespace whatever thread serves them later.
 func watch(ctx context.Context, heard func(Event)) error {
@@ -38,13 +25,13 @@ func watch(ctx context.Context, heard func(Event)) error {
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	k, err := dial()
 	if err != nil {
 		sub.Close()
 		return err
 	}
-	defer h.Close()
-	from := make(chan news)
+	defer k.close()
+	from := make(chan error)
 	ctx, stop := context.WithCancel(ctx)
 	go read(ctx, sub, from)
 	defer func() { // the reader is gone when watch returns
@@ -53,63 +40,41 @@ func watch(ctx context.Context, heard func(Event)) error {
 		for range from {
 		}
 	}()
-	w := watcher{heard: heard, list: func() ([]Interface, error) { return listOn(h) }}
+	w := watcher{heard: heard, list: k.list}
 	return w.run(ctx, from)
 }
 
-// read hands over what the kernel tells until sub is closed, then closes out.
-// ENOBUFS says that notifications were lost: news without content, which makes
-// the watcher list everything again.
-func read(ctx context.Context, sub *nl.NetlinkSocket, out chan<- news) {
+// read sends a nil for each word from the kernel until sub fails or is closed;
+// the error comes last, then read closes out. What the kernel says is not
+// looked at: some drivers send messages with most in them left out, and ENOBUFS
+// says that messages were lost. The watcher asks for everything again.
+func read(ctx context.Context, sub *nl.NetlinkSocket, out chan<- error) {
 	defer close(out)
 	for {
-		msgs, from, err := sub.Receive()
-		var n news
-		switch {
-		case err == unix.ENOBUFS || err == unix.EINTR:
-		case err != nil:
-			n.err = err
-		case from.Pid != nl.PidKernel:
+		_, from, err := sub.Receive()
+		if err == unix.ENOBUFS || err == unix.EINTR {
+			err = nil
+		} else if err == nil && from.Pid != nl.PidKernel {
 			continue
-		default:
-			n.carriers = carriersIn(msgs)
 		}
 		select {
-		case out <- n:
+		case out <- err:
 		case <-ctx.Done():
 			return
 		}
-		if n.err != nil {
+		if err != nil {
 			return
 		}
 	}
-}
-
-// carriersIn returns the carrier states in link messages. Messages of other
-// families (a bridge port, say) and short ones say nothing about the link; all
-// else a message holds is read from the next listing, because some drivers send
-// messages with most attributes left out.
-func carriersIn(msgs []syscall.NetlinkMessage) []carrierNews {
-	var found []carrierNews
-	for _, m := range msgs {
-		if m.Header.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
-			continue
-		}
-		link := nl.DeserializeIfInfomsg(m.Data)
-		if link.Family == unix.AF_UNSPEC {
-			found = append(found, carrierNews{int(link.Index), hasCarrier(link.Flags)})
-		}
-	}
-	return found
 }
 
 type watcher struct {
 	heard func(Event)
-	list  func() ([]Interface, error)
+	list  func() ([]state, error)
 	table table
 }
 
-func (w *watcher) run(ctx context.Context, from <-chan news) error {
+func (w *watcher) run(ctx context.Context, from <-chan error) error {
 	if err := w.relist(ctx); err != nil {
 		return err
 	}
@@ -126,12 +91,12 @@ func (w *watcher) run(ctx context.Context, from <-chan news) error {
 				w.heard(Event{Kind: Resumed})
 			}
 			slept = now
-		case n, open := <-from:
-			if !open || n.err != nil {
-				return fmt.Errorf("receive: %w", n.err)
+		case err, open := <-from:
+			if !open {
+				return nil // ctx has ended
 			}
-			for _, c := range n.carriers {
-				w.tell(w.table.carrier(c.index, c.up))
+			if err != nil {
+				return fmt.Errorf("receive: %w", err)
 			}
 			if err := w.relist(ctx); err != nil {
 				return err
@@ -145,7 +110,9 @@ func (w *watcher) relist(ctx context.Context) error {
 	for try := 1; ; try++ {
 		list, err := w.list()
 		if err == nil {
-			w.tell(w.table.update(list))
+			for _, e := range w.table.update(list) {
+				w.heard(e)
+			}
 			return nil
 		}
 		if try == 10 {
@@ -156,12 +123,6 @@ func (w *watcher) relist(ctx context.Context) error {
 			return nil
 		case <-time.After(retryList):
 		}
-	}
-}
-
-func (w *watcher) tell(events []Event) {
-	for _, e := range events {
-		w.heard(e)
 	}
 }
 

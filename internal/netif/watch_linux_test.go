@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,24 +61,24 @@ func TestWatch_TellsOfAllAndEndsWithItsContext(t *testing.T) {
 // Lost notifications (ENOBUFS) and failing listings end in a true listing.
 func TestWatcher_ListsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answers := []func() ([]Interface, error){
-			func() ([]Interface, error) { return []Interface{eth()}, nil },
-			func() ([]Interface, error) { return nil, netlink.ErrDumpInterrupted },
-			func() ([]Interface, error) { return nil, nil },
+		answers := []func() ([]state, error){
+			func() ([]state, error) { return []state{{Interface: eth()}}, nil },
+			func() ([]state, error) { return nil, netlink.ErrDumpInterrupted },
+			func() ([]state, error) { return nil, nil },
 		}
 		var heard []Kind
 		w := watcher{
 			heard: func(e Event) { heard = append(heard, e.Kind) },
-			list: func() ([]Interface, error) {
+			list: func() ([]state, error) {
 				f := answers[0]
 				answers = answers[1:]
 				return f()
 			},
 		}
-		from := make(chan news)
+		from := make(chan error)
 		ctx, stop := context.WithCancel(t.Context())
 		go func() {
-			from <- news{} // what ENOBUFS becomes
+			from <- nil // what ENOBUFS becomes
 			time.Sleep(time.Second)
 			stop()
 		}()
@@ -94,7 +93,7 @@ func TestWatcher_ListsAgain(t *testing.T) {
 
 func TestWatcher_GivesUpWhenListingFailsForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := watcher{list: func() ([]Interface, error) { return nil, unix.EBADF }}
+		w := watcher{list: func() ([]state, error) { return nil, unix.EBADF }}
 		start := time.Now()
 		if err := w.run(t.Context(), nil); err != unix.EBADF {
 			t.Errorf("got %v", err)
@@ -123,22 +122,29 @@ func TestWhole_RetriesInterruptedDumps(t *testing.T) {
 	}
 }
 
-func TestCarriersIn_TakesLinkMessagesOnly(t *testing.T) {
-	message := func(kind uint16, family uint8, flags uint32) syscall.NetlinkMessage {
-		m := nl.NewIfInfomsg(int(family))
+func TestParseLink_ReadsTheCarrier(t *testing.T) {
+	message := func(flags uint32, attrs ...*nl.RtAttr) []byte {
+		m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 		m.Index, m.Flags = 7, flags
-		return syscall.NetlinkMessage{Header: syscall.NlMsghdr{Type: kind}, Data: m.Serialize()}
+		b := m.Serialize()
+		for _, a := range attrs {
+			b = append(b, a.Serialize()...)
+		}
+		return b
 	}
-	const on = unix.IFF_UP | unix.IFF_LOWER_UP | unix.IFF_RUNNING
-	got := carriersIn([]syscall.NetlinkMessage{
-		message(unix.RTM_NEWLINK, unix.AF_UNSPEC, on),
-		message(unix.RTM_NEWLINK, unix.AF_BRIDGE, 0),
-		message(unix.RTM_DELLINK, unix.AF_UNSPEC, 0),
-		message(unix.RTM_NEWLINK, unix.AF_UNSPEC, unix.IFF_UP|unix.IFF_RUNNING),
-		{Header: syscall.NlMsghdr{Type: unix.RTM_NEWLINK}, Data: []byte{0, 1, 2}},
-	})
-	if d := cmp.Diff([]carrierNews{{7, true}, {7, false}}, got, cmp.AllowUnexported(carrierNews{})); d != "" {
-		t.Error(d)
+	const up = unix.IFF_UP | unix.IFF_RUNNING
+	for _, tt := range []struct {
+		flags   uint32
+		carrier bool
+	}{{up | unix.IFF_LOWER_UP, true}, {up, false}, {unix.IFF_UP | unix.IFF_LOWER_UP, false}} {
+		s, err := parseLink(message(tt.flags, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("eth0")),
+			nl.NewRtAttr(unix.IFLA_CARRIER_DOWN_COUNT, nl.Uint32Attr(5))))
+		if err != nil || s.Carrier != tt.carrier || s.lost != 5 || s.Index != 7 || s.Name != "eth0" || !s.Up {
+			t.Errorf("flags %#x: %+v, %v", tt.flags, s, err)
+		}
+	}
+	if _, err := parseLink([]byte{0, 1, 2}); err == nil {
+		t.Error("no error from a short message")
 	}
 }
 

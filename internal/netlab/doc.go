@@ -38,7 +38,9 @@
 // No namespace has a name or a mount: each lives as long as the threads,
 // sockets and descriptors of the test process, so that the kernel takes all of
 // it away however the process ends. Programs started by [Host.Command] are
-// killed when the test ends, and by the kernel when the test process dies.
+// killed when the test ends, and by the kernel when the test process dies. What
+// those programs start themselves is killed when the test ends too, but survives
+// a kill -9 of the test process: death signals do not pass to grandchildren.
 //
 // # The trap
 //

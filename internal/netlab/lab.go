@@ -8,9 +8,6 @@ import (
 	"testing"
 )
 
-// errUnsupported reports that this system has no network namespaces.
-var errUnsupported = fmt.Errorf("network namespaces need Linux: %w", errors.ErrUnsupported)
-
 // missing says how to get what New lacks.
 const missing = `; a network namespace cannot be made here. Run the tests as root on Linux, or call netlab.Main from
 TestMain and allow user namespaces: sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1
@@ -34,7 +31,7 @@ func New(t testing.TB) *Lab {
 	t.Helper()
 	ns, err := newNamespace("switch")
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) {
-		t.Skip("netlab: ", err, missing)
+		t.Skipf("netlab: %v%s", err, missing)
 	}
 	if err != nil {
 		t.Fatalf("netlab: %v", err)

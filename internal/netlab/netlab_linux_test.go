@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -141,29 +142,57 @@ func TestSwitch_LearnsStations(t *testing.T) {
 }
 
 func TestFaults_LoseTheShareAskedFor(t *testing.T) {
-	lost := func() int {
-		p := newPair(t, 42)
-		a, b := p.sockets(t)
-		// Only what a sends is struck, so that the fates are those of the datagrams.
+	p := newPair(t, 42)
+	a, b := p.sockets(t)
+	// Only what a sends is struck, so that the fates are those of the datagrams.
+	// They go in batches that fit the receiver's buffer.
+	const batches, batch = 10, 100
+	lost := 0
+	for range batches {
 		p.pa.SetFaultsFromHost(Faults{Loss: 0.3})
-		const sent = 1000
-		for i := range sent {
-			send(t, a, b.LocalAddr(), fmt.Sprint(i))
+		before := p.pa.Counters().FromHost
+		for range batch {
+			send(t, a, b.LocalAddr(), "one")
 		}
+		p.pa.awaitFromHost(t, before+batch)
 		p.pa.SetFaultsFromHost(Faults{})
 		send(t, a, b.LocalAddr(), "last")
-		got := 0
-		for receive(t, b, 5*time.Second) != "last" {
-			got++
-		}
-		if c := p.pa.Counters(); int(c.Lost) < sent-got-5 || int(c.Lost) > sent-got+5 {
-			t.Errorf("counted %d, missed %d", c.Lost, sent-got)
-		}
-		return sent - got
+		lost += batch - countUntil(t, b, "last")
 	}
-	n := lost()
-	if n < 250 || n > 350 {
-		t.Errorf("lost %d of 1000, asked for 300", n)
+	if lost < 250 || lost > 350 {
+		t.Errorf("lost %d of 1000, asked for 300 (seed 42)", lost)
+	}
+	// A few frames more may be lost that are none of the datagrams.
+	if c := int(p.pa.Counters().Lost); c < lost || c > lost+10 {
+		t.Errorf("counted %d, missed %d", c, lost)
+	}
+}
+
+// countUntil returns how many datagrams come before last.
+func countUntil(t *testing.T, at net.PacketConn, last string) (n int) {
+	t.Helper()
+	for {
+		switch receive(t, at, 5*time.Second) {
+		case last:
+			return n
+		case "":
+			t.Fatalf("%q did not come after %d datagrams", last, n)
+		}
+		n++
+	}
+}
+
+// awaitFromHost waits until the switch has taken n frames from the host.
+func (p *Port) awaitFromHost(t *testing.T, n uint64) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for late := time.After(5 * time.Second); p.Counters().FromHost < n; {
+		select {
+		case <-look.C:
+		case <-late:
+			t.Fatalf("%d frames came from the host, want %d", p.Counters().FromHost, n)
+		}
 	}
 }
 
@@ -179,7 +208,7 @@ func TestFaults_Delay(t *testing.T) {
 	for i := range 20 { // in order, although delayed
 		expect(t, b, fmt.Sprint(i))
 	}
-	if d := time.Since(start); d < delay || d > 10*delay {
+	if d := time.Since(start); d < delay || d > time.Second {
 		t.Errorf("took %v, want %v and little more", d, delay)
 	}
 }
@@ -192,13 +221,13 @@ func TestFaults_DuplicateAndReorder(t *testing.T) {
 	expect(t, b, "twice")
 	expect(t, b, "twice")
 	p.pa.SetFaultsFromHost(Faults{Reorder: 1})
+	before := p.pa.Counters().FromHost
 	send(t, a, b.LocalAddr(), "first")
-	p.pa.SetFaultsFromHost(Faults{})
-	send(t, a, b.LocalAddr(), "second")
-	if got := receive(t, b, time.Second) + " " + receive(t, b, time.Second); got != "second first" && got != "first second" {
+	p.pa.awaitFromHost(t, before+1)
+	if got := receive(t, b, 5*time.Second); got != "first" { // held back, not lost
 		t.Errorf("got %q", got)
 	}
-	if c := p.pa.Counters(); c.Duplicated == 0 {
+	if c := p.pa.Counters(); c.Duplicated == 0 || c.Reordered == 0 {
 		t.Errorf("odd counters: %+v", c)
 	}
 }
@@ -243,6 +272,12 @@ func TestPort_SetDownIsSeenByTheHost(t *testing.T) {
 	}
 	if i := await(netif.Added); !i.Carrier {
 		t.Errorf("no carrier at first: %+v", i)
+	}
+	for range 5 { // a flap shorter than any poll is heard
+		p.pa.SetDown(true)
+		p.pa.SetDown(false)
+		await(netif.CarrierDown)
+		await(netif.CarrierUp)
 	}
 	p.pa.SetDown(true)
 	if i := await(netif.CarrierDown); !i.Up || i.Carrier {
@@ -332,11 +367,10 @@ func TestHost_CommandRunsInTheHost(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "outside"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err = p.a.Command("sh", "-c", "touch inside && ls && ls /sys/class/net").PrivateDirs("/sys").Output()
+	out, err = p.a.Command("ls", "/sys/class/net").PrivateDirs("/sys").Output()
 	if err != nil || !strings.Contains(string(out), "eth0") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	os.Remove("inside")
 	c := p.a.Command("sh", "-c", `touch "$0/inside" && ls "$0"`, dir).PrivateDirs(dir)
 	if out, err = c.Output(); err != nil || string(out) != "inside\n" {
 		t.Errorf("%v\n%s", err, out)
@@ -367,7 +401,7 @@ func TestHost_ConfiguresThroughNetif(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _ := p.a.Command("ip", "address", "show", "dev", "eth0").Output()
-	for _, want := range []string{"inet 169.254.1.2/16 brd 169.254.255.255 scope link deprecated", "eth0:ll", "preferred_lft 0sec"} {
+	for _, want := range []string{"inet 169.254.1.2/16 brd 169.254.255.255 scope link deprecated", "eth0:ll"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -421,13 +455,19 @@ func dropNetAdmin() error {
 	return unix.Capset(&hdr, &caps[0])
 }
 
-func TestHost_DoSurvivesAnEndedGoroutine(t *testing.T) {
+func TestHost_DoReturnsWhatBecameOfTheFunction(t *testing.T) {
 	h := New(t).Host("a")
 	if err := h.Do(func() error { return nil }); err != nil {
 		t.Error(err)
 	}
 	want := errors.New("mine")
 	if err := h.Do(func() error { return want }); err != want {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Do(func() error { runtime.Goexit(); return nil }); err == nil {
+		t.Error("no error from a function that ended its goroutine")
+	}
+	if err := h.Do(func() error { _, err := netif.ByName("eth0"); return err }); !errors.Is(err, netif.ErrNoInterface) {
 		t.Errorf("got %v", err)
 	}
 }

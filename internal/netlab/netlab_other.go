@@ -3,11 +3,16 @@
 package netlab
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"testing"
 )
+
+// errUnsupported reports that this system has no network namespaces.
+var errUnsupported = fmt.Errorf("network namespaces need Linux: %w", errors.ErrUnsupported)
 
 // Main runs a package's tests and ends the process; see the Linux version.
 func Main(m *testing.M) { os.Exit(m.Run()) }

@@ -28,6 +28,18 @@ type Counters struct {
 	Oversized   uint64 // longer than an Ethernet frame should be
 }
 
+func (c *Counters) add(d Counters) {
+	c.FromHost += d.FromHost
+	c.ToHost += d.ToHost
+	c.Lost += d.Lost
+	c.Duplicated += d.Duplicated
+	c.Reordered += d.Reordered
+	c.Partitioned += d.Partitioned
+	c.Overflowed += d.Overflowed
+	c.Failed += d.Failed
+	c.Oversized += d.Oversized
+}
+
 // Port is the place where a host's interface is plugged into a switch.
 type Port struct {
 	sw     *Switch

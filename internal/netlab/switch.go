@@ -46,6 +46,7 @@ type Switch struct {
 	// ports is replaced, never changed, so that forwarding needs no lock.
 	ports   atomic.Pointer[[]*Port]
 	changes sync.Mutex // held while ports is replaced
+	gone    Counters   // of unplugged ports, guarded by changes
 
 	learning sync.RWMutex
 	stations map[station]*Port // where a frame with this source came in last
@@ -67,20 +68,13 @@ func newSwitch(l *Lab, cfg SwitchConfig) *Switch {
 // Ports returns the switch's ports in order of their numbers.
 func (s *Switch) Ports() []*Port { return slices.Clone(*s.ports.Load()) }
 
-// Counters returns the sums of the counters of all ports.
+// Counters returns the sums of the counters of all ports, unplugged ones included.
 func (s *Switch) Counters() Counters {
-	var sum Counters
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	sum := s.gone
 	for _, p := range *s.ports.Load() {
-		c := p.Counters()
-		sum.FromHost += c.FromHost
-		sum.ToHost += c.ToHost
-		sum.Lost += c.Lost
-		sum.Duplicated += c.Duplicated
-		sum.Reordered += c.Reordered
-		sum.Partitioned += c.Partitioned
-		sum.Overflowed += c.Overflowed
-		sum.Failed += c.Failed
-		sum.Oversized += c.Oversized
+		sum.add(p.Counters())
 	}
 	return sum
 }
@@ -135,9 +129,10 @@ func (s *Switch) unplug(p *Port) {
 	s.changes.Lock()
 	all := slices.DeleteFunc(slices.Clone(*s.ports.Load()), func(q *Port) bool { return q == p })
 	s.ports.Store(&all)
-	s.changes.Unlock()
 	p.wire.Close()
 	<-p.done
+	s.gone.add(p.Counters())
+	s.changes.Unlock()
 	s.learning.Lock()
 	defer s.learning.Unlock()
 	for mac, at := range s.stations {

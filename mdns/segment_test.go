@@ -1,0 +1,116 @@
+package mdns
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aether-lan/aether/internal/netif"
+)
+
+// segment is a link in memory: what one machine multicasts all others get a
+// millisecond later, the sender too, as on a real one.
+type segment struct {
+	mu    sync.Mutex
+	wires []*simWire
+	sent  time.Duration
+}
+
+// machine is a network of one interface on a segment.
+type machine struct {
+	t    testing.TB
+	seg  *segment
+	mu   sync.Mutex
+	ifi  netif.Interface
+	tell func(netif.Event)
+}
+
+func newMachine(t testing.TB, seg *segment, addrs ...string) *machine {
+	m := &machine{t: t, seg: seg, ifi: netif.Interface{Index: 7, Name: "eth0", MTU: 1500, Up: true, Carrier: true, Multicast: true}}
+	m.ifi.Addresses = prefixes(addrs)
+	return m
+}
+
+func prefixes(addrs []string) (out []netip.Prefix) {
+	for _, a := range addrs {
+		out = append(out, netip.MustParsePrefix(a))
+	}
+	return out
+}
+
+func (m *machine) list() ([]netif.Interface, error) { return []netif.Interface{m.ifi}, nil }
+
+func (m *machine) watch(ctx context.Context, heard func(netif.Event)) error {
+	m.mu.Lock()
+	m.tell = heard
+	m.mu.Unlock()
+	heard(netif.Event{Kind: netif.Added, Interface: m.ifi})
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// change gives the interface other addresses.
+func (m *machine) change(addrs ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ifi.Addresses = prefixes(addrs)
+	m.tell(netif.Event{Kind: netif.Changed, Interface: m.ifi})
+}
+
+func (m *machine) join(_ context.Context, ifi netif.Interface, group netip.AddrPort) (wire, error) {
+	w := &simWire{seg: m.seg, group: group.Addr(), in: make(chan Packet, 256), closed: make(chan struct{}), index: ifi.Index}
+	for _, p := range ifi.Addresses {
+		if p.Addr().Is4() == group.Addr().Is4() {
+			w.addr = p.Addr()
+		}
+	}
+	m.seg.mu.Lock()
+	m.seg.wires = append(m.seg.wires, w)
+	m.seg.mu.Unlock()
+	return w, nil
+}
+
+type simWire struct {
+	seg    *segment
+	addr   netip.Addr
+	group  netip.Addr
+	index  int
+	in     chan Packet
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (w *simWire) ReadPacket() (Packet, error) {
+	select {
+	case p := <-w.in:
+		return p, nil
+	case <-w.closed:
+		return Packet{}, net.ErrClosed
+	}
+}
+
+func (w *simWire) WritePacket(p Packet) error {
+	w.seg.mu.Lock()
+	defer w.seg.mu.Unlock()
+	for _, to := range w.seg.wires {
+		if p.To.Addr() != to.group && p.To.Addr() != to.addr {
+			continue
+		}
+		got := Packet{Data: p.Data, From: netip.AddrPortFrom(w.addr, Port), To: p.To, IfIndex: to.index}
+		w.seg.sent++ // a nanosecond each keeps packets in order
+		time.AfterFunc(time.Millisecond+w.seg.sent, func() {
+			select {
+			case to.in <- got:
+			case <-to.closed:
+			default: // receive buffer full
+			}
+		})
+	}
+	return nil
+}
+
+func (w *simWire) Close() error  { w.once.Do(func() { close(w.closed) }); return nil }
+func (w *simWire) Unicast() bool { return true }

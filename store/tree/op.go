@@ -1,0 +1,136 @@
+package tree
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+)
+
+// Kind says what an operation does.
+type Kind uint64
+
+// The kinds that the tree knows. Kinds from KindForeign on belong to others who
+// share the log: the tree numbers them, keeps their order, and ignores what they
+// say. So it does with kinds below that a newer version may bring.
+const (
+	KindCreate     Kind = 1 // a new file or directory
+	KindContent    Kind = 2 // a new version of a file
+	KindMove       Kind = 3 // another place
+	KindDelete     Kind = 4 // no place
+	KindAttributes Kind = 5 // mode and modification time
+	KindDiscard    Kind = 6 // takes losing versions away
+	KindForeign    Kind = 64
+)
+
+// Version is what a file holds. A directory has a Version with Mode and ModTime
+// alone.
+type Version struct {
+	// Content says what the bytes are.
+	Content store.Content
+	// Mode holds permission bits; what they mean is the faces' business.
+	Mode uint32
+	// ModTime is when the bytes were last changed, for people.
+	ModTime time.Time
+	// Holders are the machines that keep the bytes, as the writer chose them.
+	Holders []store.MachineID
+	// Dot names the operation that brought the version. Put ignores it.
+	Dot store.Dot
+}
+
+// Op is one change. Which fields count depends on Kind:
+//
+//	create      Parent Name Dir Version (the node's ID comes from Dot)
+//	content     Node Version (without Mode) Dots: versions that are not replaced
+//	move        Node Parent Name
+//	delete      Node Dots: versions that are not removed
+//	attributes  Node Version.Mode Version.ModTime
+//	discard     Node Dots: the versions to take away
+//	foreign     Body
+type Op struct {
+	Dot  store.Dot
+	Time store.Time
+	// Seen are the entries of the author's vector that grew since its operation
+	// before, in the order of machines.
+	Seen    []store.Dot
+	Kind    Kind
+	Node    store.FileID
+	Parent  store.FileID
+	Name    string
+	Dir     bool
+	Version Version
+	Dots    []store.Dot
+	Body    []byte
+	// More holds the fields that this version of the software does not know, as
+	// they came.
+	More [][]byte
+}
+
+// Root is the ID of the drive's root directory.
+var Root store.FileID
+
+// nodeOf returns the ID of the node that the create operation d makes.
+func nodeOf(d store.Dot) (id store.FileID) {
+	h := sha256.New()
+	h.Write([]byte("aether file"))
+	h.Write(d.Machine[:])
+	var seq [8]byte
+	binary.BigEndian.PutUint64(seq[:], d.Seq)
+	h.Write(seq[:])
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// mark is a dot with its time: the stamp of an operation and its name in one.
+type mark struct {
+	_       struct{} `cbor:",toarray"`
+	Machine store.MachineID
+	Seq     uint64
+	Time    store.Time
+}
+
+func (o *Op) mark() mark { return mark{Machine: o.Dot.Machine, Seq: o.Dot.Seq, Time: o.Time} }
+
+func (m mark) dot() store.Dot { return store.Dot{Machine: m.Machine, Seq: m.Seq} }
+
+// compare orders marks by stamp. One machine may, behind a runaway clock, use a
+// stamp twice; its own numbering then decides.
+func (m mark) compare(o mark) int {
+	a := store.Stamp{Time: m.Time, Machine: m.Machine}
+	if c := a.Compare(store.Stamp{Time: o.Time, Machine: o.Machine}); c != 0 {
+		return c
+	}
+	return m.dot().Compare(o.dot())
+}
+
+// What an Event reports.
+const (
+	// VersionAdded: the drive shows a version that it did not show before.
+	VersionAdded EventKind = iota + 1
+	// VersionRemoved: the drive no longer shows a version: it was replaced,
+	// removed or discarded, or its bytes equal those of another.
+	VersionRemoved
+	// MoveIgnored: a directory's move would have put it inside itself.
+	MoveIgnored
+	// Alarm: an operation came from a clock more than a minute ahead of ours. It
+	// was applied all the same.
+	Alarm
+	// Invalid: an operation made no sense and changed nothing.
+	Invalid
+)
+
+// EventKind says what an Event reports.
+type EventKind uint8
+
+// Event is something that applying an operation did.
+type Event struct {
+	Kind EventKind
+	// File is the node concerned; zero for Alarm.
+	File store.FileID
+	// Dot names the version, or for the last three kinds the operation.
+	Dot store.Dot
+	// Content and Holders are the version's.
+	Content store.Content
+	Holders []store.MachineID
+}

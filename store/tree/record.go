@@ -1,0 +1,187 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+)
+
+// node is what is kept of a file or directory.
+type node struct {
+	_        struct{} `cbor:",toarray"`
+	Dir      bool
+	Born     mark
+	Place    place
+	Attr     attr
+	Versions []version  // that no other has replaced
+	Deletes  []deletion // that no other has seen
+	View     view
+}
+
+// place is the register that moves write.
+type place struct {
+	_      struct{} `cbor:",toarray"`
+	Parent store.FileID
+	Name   string
+	At     mark
+}
+
+// attr is the register of mode and modification time.
+type attr struct {
+	_       struct{} `cbor:",toarray"`
+	Mode    uint32
+	ModTime int64
+	At      mark
+}
+
+// version is one version of a file's bytes.
+type version struct {
+	_         struct{} `cbor:",toarray"`
+	At        mark
+	Content   store.Content
+	ModTime   int64
+	Holders   []store.MachineID
+	Discarded bool
+}
+
+// deletion is a delete operation that may count.
+type deletion struct {
+	_     struct{} `cbor:",toarray"`
+	At    mark
+	Spare []dotWire
+}
+
+// view is what follows from the registers and the surroundings, kept so that it
+// can be taken back.
+type view struct {
+	_      struct{}     `cbor:",toarray"`
+	Home   store.FileID // where the rows lie
+	Plain  bool         // has a row at its name
+	Winner mark         // file: the version in that row
+	Losers []mark       // versions that have a row of their own
+	Group  store.FileID // directory: where its children's rows lie
+	Del    []deletion   // directory: the deletions that hold for it
+}
+
+func (v *view) shown() bool { return v.Plain || len(v.Losers) > 0 }
+
+// row is what a directory shows under one name, as kept.
+type row struct {
+	_       struct{} `cbor:",toarray"`
+	ID      store.FileID
+	Kind    rowKind
+	At      mark // of the version; zero for a directory
+	Content store.Content
+	Mode    uint32
+	ModTime int64
+	Holders []store.MachineID
+}
+
+// rowKind says what stands behind a row.
+type rowKind uint8
+
+const (
+	rowDir    rowKind = iota // a directory
+	rowFile                  // the winner of a file, at the file's name
+	rowPlaced                // the winner of a file, whose name another bears
+	rowLoser                 // a losing version
+)
+
+// state is what is kept of the tree as a whole.
+type state struct {
+	_         struct{}   `cbor:",toarray"`
+	Clock     store.Time // the latest stamp seen
+	Own       store.Time // the latest reading of our own clock
+	Files     int64
+	Bytes     int64
+	Conflicts int64
+	Parked    int64
+	Sum       [32]byte // of the hashes of all rows
+}
+
+// get reads a record; a missing one is store.ErrNotFound.
+func get[T any](r store.Reader, k []byte) (v T, err error) {
+	b, err := r.Get(k)
+	if err != nil {
+		return v, err
+	}
+	if err := wire.dec.Unmarshal(b, &v); err != nil {
+		return v, fmt.Errorf("tree: read record: %w", err)
+	}
+	return v, nil
+}
+
+func put(tx store.Txn, k []byte, v any) error {
+	b, err := wire.enc.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("tree: write record: %w", err)
+	}
+	return tx.Set(k, b)
+}
+
+// loadNode reads a node. The root has no record until something is written.
+func loadNode(r store.Reader, id store.FileID) (node, error) {
+	if id == Root {
+		return node{Dir: true, View: view{Plain: true}}, nil
+	}
+	return get[node](r, key(keyNode, id[:]))
+}
+
+func loadState(r store.Reader) (state, error) {
+	s, err := get[state](r, key(keyState))
+	if errors.Is(err, store.ErrNotFound) {
+		return state{}, nil
+	}
+	return s, err
+}
+
+// number reads a number; a missing one is 0.
+func number(r store.Reader, k []byte) (uint64, error) {
+	b, err := r.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil || len(b) != 8 {
+		return 0, errors.Join(err, lenError(len(b)))
+	}
+	return be64(b), nil
+}
+
+func be64(b []byte) (n uint64) {
+	for _, c := range b[:8] {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+func lenError(n int) error {
+	if n == 8 || n == 0 {
+		return nil
+	}
+	return fmt.Errorf("tree: read number: %d bytes", n)
+}
+
+func unixNano(t time.Time) int64 {
+	if t.IsZero() || t.Year() < 1678 || t.Year() > 2261 {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func fromUnixNano(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// after returns the time following t; the last one follows itself.
+func after(t store.Time) store.Time {
+	if t == math.MaxUint64 {
+		return t
+	}
+	return t + 1
+}

@@ -1,0 +1,373 @@
+package tree
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+
+	"github.com/aether-lan/aether/store"
+)
+
+// work is the application of one operation. Registers are changed first; then
+// every node whose surroundings changed, and every name whose claimants changed,
+// is looked at until nothing changes any more:
+//
+//	a deletion reaches down to the children it had seen;
+//	a visible child reaches up to a directory that is shown for its sake;
+//	a name's claimants decide which directories form one group;
+//	a group decides where its children's rows lie.
+type work struct {
+	tx     store.Txn
+	self   store.MachineID
+	state  state
+	events []Event
+
+	nodes  []store.FileID // to look at
+	queued map[store.FileID]bool
+	slots  []slot
+
+	seen  []shownVersion // in the order of first touch
+	index map[shownKey]int
+}
+
+// slot is a name in a directory.
+type slot struct {
+	home store.FileID
+	name string
+}
+
+type shownKey struct {
+	file store.FileID
+	at   mark
+}
+
+// shownVersion counts how often a version was shown less how often it was hidden.
+type shownVersion struct {
+	key shownKey
+	v   version
+	n   int
+}
+
+func newWork(tx store.Txn, self store.MachineID) (*work, error) {
+	s, err := loadState(tx)
+	return &work{tx: tx, self: self, state: s,
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}}, err
+}
+
+// finish writes what is kept of the whole and returns what happened.
+func (w *work) finish() ([]Event, error) {
+	for _, s := range w.seen {
+		e := Event{File: s.key.file, Dot: s.v.At.dot(), Content: s.v.Content, Holders: s.v.Holders}
+		switch {
+		case s.n > 0:
+			e.Kind = VersionAdded
+		case s.n < 0:
+			e.Kind = VersionRemoved
+		default:
+			continue
+		}
+		w.events = append(w.events, e)
+	}
+	return w.events, put(w.tx, key(keyState), &w.state)
+}
+
+func (w *work) touch(id store.FileID) {
+	if id != Root && !w.queued[id] {
+		w.queued[id] = true
+		w.nodes = append(w.nodes, id)
+	}
+}
+
+// save writes a node's record and sees to it that its rows follow.
+func (w *work) save(id store.FileID, n *node) error {
+	w.touch(id)
+	return put(w.tx, key(keyNode, id[:]), n)
+}
+
+func (w *work) settle() error {
+	for len(w.nodes) > 0 || len(w.slots) > 0 {
+		var err error
+		if last := len(w.nodes) - 1; last >= 0 {
+			id := w.nodes[last]
+			w.nodes = w.nodes[:last]
+			delete(w.queued, id)
+			err = w.settleNode(id)
+		} else {
+			s := w.slots[len(w.slots)-1]
+			w.slots = w.slots[:len(w.slots)-1]
+			err = w.settleSlot(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleNode brings a node's rows in line with its registers and its parent.
+func (w *work) settleNode(id store.FileID) error {
+	n, err := loadNode(w.tx, id)
+	if err != nil {
+		return err
+	}
+	parent, err := loadNode(w.tx, n.Place.Parent)
+	if err != nil {
+		return err
+	}
+	del, err := deletionsOf(w.tx, &n, &parent)
+	if err != nil {
+		return err
+	}
+	var v view
+	if n.Dir {
+		v, err = w.dirView(id, &n, del)
+	} else {
+		var live []version
+		live, err = survivors(w.tx, n.Versions, del)
+		v = fileView(live, del)
+	}
+	if err != nil {
+		return err
+	}
+	v.Home = parent.View.Group
+	below := n.Dir && (v.Group != n.View.Group || !equalDel(v.Del, n.View.Del))
+	moved := !v.equal(&n.View)
+	if !below && !moved {
+		return nil
+	}
+	if moved {
+		if err := w.hide(id, &n); err != nil {
+			return err
+		}
+	}
+	n.View = v
+	if moved {
+		if err := w.show(id, &n); err != nil {
+			return err
+		}
+	}
+	if below {
+		if err := w.touchChildren(id); err != nil {
+			return err
+		}
+	}
+	return put(w.tx, key(keyNode, id[:]), &n)
+}
+
+// dirView decides whether a directory is shown: always, or for the sake of a
+// child when it was removed.
+func (w *work) dirView(id store.FileID, n *node, del []deletion) (view, error) {
+	count, err := number(w.tx, key(keyCount, id[:]))
+	v := view{Plain: len(del) == 0 || count > 0, Group: id, Del: del}
+	if v.Plain {
+		v.Group = n.View.Group // until the slot says otherwise
+	}
+	return v, err
+}
+
+func (w *work) touchChildren(id store.FileID) error {
+	from := key(keyChild, id[:])
+	return w.tx.Scan(from, end(from), func(k, _ []byte) bool {
+		w.touch(store.FileID(k[len(from):]))
+		return true
+	})
+}
+
+// settleSlot looks at who claims a name: directories become one group, and every
+// file but the first, where no directory is, gets a conflict name, unless its
+// bytes are those of the first.
+func (w *work) settleSlot(s slot) error {
+	rows, err := claims(w.tx, s)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	first := rows[0].row
+	for i, c := range rows {
+		if c.row.Kind == rowDir {
+			if err := w.join(c.row.ID, first.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := loadNode(w.tx, c.row.ID)
+		if err != nil {
+			return err
+		}
+		k := copyRow(s.home, s.name, n.Place.At)
+		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {
+			err = w.dropRow(k)
+		} else {
+			c.row.Kind = rowPlaced
+			err = w.setRow(k, c.row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// join makes a directory part of the group of another.
+func (w *work) join(id, canonical store.FileID) error {
+	n, err := loadNode(w.tx, id)
+	if err != nil || n.View.Group == canonical {
+		return err
+	}
+	n.View.Group = canonical
+	if err := w.touchChildren(id); err != nil {
+		return err
+	}
+	return put(w.tx, key(keyNode, id[:]), &n)
+}
+
+// claim is a row of a node at its own name.
+type claim struct {
+	key []byte
+	row row
+}
+
+// claims returns the rows of the nodes of one name, the first being the one that
+// is shown.
+func claims(r store.Reader, s slot) (rows []claim, err error) {
+	from := rowPrefix(s.home, s.name)
+	var bad error
+	err = r.Scan(from, append(from, classCopy), func(k, v []byte) bool {
+		c := claim{key: append([]byte(nil), k...)}
+		bad = wire.dec.Unmarshal(v, &c.row)
+		rows = append(rows, c)
+		return bad == nil
+	})
+	return rows, errors.Join(err, bad)
+}
+
+// show writes the rows that n.View tells of.
+func (w *work) show(id store.FileID, n *node) error {
+	if !n.View.shown() {
+		return nil
+	}
+	if n.View.Plain {
+		k, r := n.plainRow(id)
+		if err := w.setRow(k, r); err != nil {
+			return err
+		}
+		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
+		w.count(id, n, n.View.Winner, +1)
+	}
+	for _, l := range n.View.Losers {
+		k, r := n.loserRow(id, l)
+		if err := w.setRow(k, r); err != nil {
+			return err
+		}
+		w.count(id, n, l, +1)
+	}
+	return w.countChild(n.Place.Parent, +1)
+}
+
+// hide removes the rows that n.View tells of.
+func (w *work) hide(id store.FileID, n *node) error {
+	if !n.View.shown() {
+		return nil
+	}
+	if n.View.Plain {
+		k, _ := n.plainRow(id)
+		if err := w.dropRow(k); err != nil {
+			return err
+		}
+		if !n.Dir {
+			if err := w.dropRow(copyRow(n.View.Home, n.Place.Name, n.Place.At)); err != nil {
+				return err
+			}
+		}
+		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
+		w.count(id, n, n.View.Winner, -1)
+	}
+	for _, l := range n.View.Losers {
+		k, _ := n.loserRow(id, l)
+		if err := w.dropRow(k); err != nil {
+			return err
+		}
+		w.count(id, n, l, -1)
+	}
+	n.View.Plain, n.View.Winner, n.View.Losers = false, mark{}, nil
+	return w.countChild(n.Place.Parent, -1)
+}
+
+// count notes that a version is shown or hidden.
+func (w *work) count(id store.FileID, n *node, at mark, by int) {
+	if n.Dir {
+		return
+	}
+	k := shownKey{id, at}
+	i, ok := w.index[k]
+	if !ok {
+		i = len(w.seen)
+		w.index[k] = i
+		w.seen = append(w.seen, shownVersion{key: k, v: n.version(at)})
+	}
+	w.seen[i].n += by
+}
+
+// countChild counts the children of a directory that are shown.
+func (w *work) countChild(dir store.FileID, by int64) error {
+	if dir == Root {
+		return nil
+	}
+	k := key(keyCount, dir[:])
+	n, err := number(w.tx, k)
+	if err != nil {
+		return err
+	}
+	now := n + uint64(by)
+	if n == 0 || now == 0 {
+		w.touch(dir)
+	}
+	return w.tx.Set(k, u64(now))
+}
+
+func (w *work) setRow(k []byte, r row) error {
+	if err := w.dropRow(k); err != nil {
+		return err
+	}
+	b, err := wire.enc.Marshal(&r)
+	if err != nil {
+		return err
+	}
+	w.sum(k, b, r, +1)
+	return w.tx.Set(k, b)
+}
+
+func (w *work) dropRow(k []byte) error {
+	b, err := w.tx.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var r row
+	if err := wire.dec.Unmarshal(b, &r); err != nil {
+		return err
+	}
+	w.sum(k, b, r, -1)
+	return w.tx.Delete(k)
+}
+
+// sum keeps the totals and the digest over all rows.
+func (w *work) sum(k, v []byte, r row, by int64) {
+	h := sha256.New()
+	h.Write(k)
+	h.Write(v)
+	d := h.Sum(nil)
+	for i := 0; i < len(d); i += 8 {
+		lane := w.state.Sum[i : i+8]
+		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])
+		binary.BigEndian.PutUint64(lane, n)
+	}
+	if r.Kind == rowFile || r.Kind == rowLoser {
+		w.state.Files += by
+		w.state.Bytes += by * r.Content.Size
+	}
+	if r.Kind == rowPlaced || r.Kind == rowLoser {
+		w.state.Conflicts += by
+	}
+}
