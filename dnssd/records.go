@@ -45,9 +45,9 @@ func (i Instance) normalize() (Instance, error) {
 }
 
 // Records returns the records of an instance offered by host, "box.local." say (RFC
-// 6763 sections 4 to 7 and 9): shared PTR records for the service, each subtype and
-// the list of services, and the unique SRV and TXT records. With Addresses, which
-// are another machine's, come the address records of host.
+// 6763 sections 4 to 7 and 9): the unique SRV and TXT records, then shared PTR records
+// for the service, each subtype and the list of services. It fails with [ErrName],
+// [ErrService], [ErrTXT] or [ErrDomain].
 func (i Instance) Records(host string) ([]mdns.Record, error) {
 	i, err := i.normalize()
 	if err != nil {
@@ -60,20 +60,26 @@ func (i Instance) Records(host string) ([]mdns.Record, error) {
 		return nil, err
 	}
 	b := recordBuilder{}
+	b.service(full, i, dns.Fqdn(host))
+	b.unique(full, dns.TypeTXT, mdns.OtherTTL, txt)
 	b.pointer(service, full)
 	for _, sub := range i.Subtypes {
 		b.pointer(Service{i.Service, sub}.browseName(i.Domain), full)
 	}
 	b.pointer(enumeration+"."+i.Domain+".", service)
-	b.service(full, i, dns.Fqdn(host))
-	b.unique(full, dns.TypeTXT, mdns.OtherTTL, txt)
-	for _, a := range i.Addresses {
-		b.address(dns.Fqdn(host), a)
-	}
 	if b.err != nil {
 		return nil, fmt.Errorf("dnssd: records of %s: %w", i.FullName(), b.err)
 	}
 	return b.records, nil
+}
+
+// hostRecords returns the address records of a host that is another machine.
+func (i Instance) hostRecords(host string) []mdns.Record {
+	b := recordBuilder{}
+	for _, a := range i.Addresses {
+		b.address(dns.Fqdn(host), a)
+	}
+	return b.records
 }
 
 // recordBuilder collects records and keeps the first error.

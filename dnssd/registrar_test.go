@@ -45,11 +45,11 @@ func TestInstance_RFC6763_Records(t *testing.T) {
 		TXT: TXT{{"a", []byte("b")}, {Key: "c"}},
 	})
 	expect(t, wants(r), "publish",
+		`Dr\.\ No._http._tcp.local. 120 IN SRV 1 2 80 box.local. (flush)`,
+		`Dr\.\ No._http._tcp.local. 4500 IN TXT "a=b" "c" (flush)`,
 		`_http._tcp.local. 4500 IN PTR Dr\.\ No._http._tcp.local.`,
 		`_printer._sub._http._tcp.local. 4500 IN PTR Dr\.\ No._http._tcp.local.`,
-		`_services._dns-sd._udp.local. 4500 IN PTR _http._tcp.local.`,
-		`Dr\.\ No._http._tcp.local. 120 IN SRV 1 2 80 box.local. (flush)`,
-		`Dr\.\ No._http._tcp.local. 4500 IN TXT "a=b" "c" (flush)`)
+		`_services._dns-sd._udp.local. 4500 IN PTR _http._tcp.local.`)
 	if _, ok := r.NextTimeout(); ok || len(wants(r)) > 0 {
 		t.Error("it wants more")
 	}

@@ -147,6 +147,7 @@ type keeper struct {
 	r       *Registrar
 	pub     publication // nil while nothing is published
 	claim   hostClaim   // nil when the host name is not ours to give up
+	proxy   publication // another machine's addresses, or nil
 	hosts   chan string
 	outcome chan outcome // of the one Publish on its way
 	wg      sync.WaitGroup
@@ -191,6 +192,10 @@ func (k *keeper) wait(ctx context.Context, due <-chan time.Time) error {
 	if k.pub != nil {
 		conflict = k.pub.Conflict()
 	}
+	var taken <-chan mdns.ConflictError
+	if k.proxy != nil {
+		taken = k.proxy.Conflict()
+	}
 	var renamed <-chan string
 	if k.claim != nil {
 		renamed = k.claim.Renamed()
@@ -204,6 +209,8 @@ func (k *keeper) wait(ctx context.Context, due <-chan time.Time) error {
 		k.log.Info("dnssd: name taken over", "name", c.Name, "by", c.From)
 		k.withdraw()
 		return k.r.HandleConflict(time.Now(), c)
+	case c := <-taken:
+		return &c
 	case name := <-k.hosts:
 		return k.r.HandleHost(time.Now(), name)
 	case name := <-renamed:
@@ -267,7 +274,7 @@ func (k *keeper) host(ctx context.Context, inst *Instance) (string, error) {
 		if !strings.Contains(h, ".") {
 			h += "." + Local
 		}
-		return h, nil
+		return h, k.publishHost(ctx, *inst, h)
 	}
 	inst.Addresses = nil // the node publishes this machine's
 	if name := k.n.Hostname(); name != "" {
@@ -288,6 +295,16 @@ func (k *keeper) host(ctx context.Context, inst *Instance) (string, error) {
 	}
 	k.claim = claim
 	return claim.Name(), nil
+}
+
+// publishHost publishes the addresses of another machine, if any are given. They are
+// a publication of their own, so that a conflict about the host's name is not taken
+// for one about the instance's.
+func (k *keeper) publishHost(ctx context.Context, inst Instance, host string) (err error) {
+	if len(inst.Addresses) > 0 {
+		k.proxy, err = k.n.Publish(ctx, inst.hostRecords(host))
+	}
+	return err
 }
 
 // hostLabel returns the first label of this machine's name, in the letters, digits
@@ -331,5 +348,8 @@ func (k *keeper) end(cancel context.CancelFunc) {
 	k.withdraw()
 	if k.claim != nil {
 		_ = k.claim.Close()
+	}
+	if k.proxy != nil {
+		_ = k.proxy.Close()
 	}
 }
