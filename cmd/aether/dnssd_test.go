@@ -63,13 +63,13 @@ func TestInstanceFields_SurviveJSON(t *testing.T) {
 		t.Fatalf("%v: %s", err, out.Bytes())
 	}
 	if got.Instance != strings.ToValidUTF8(hostile.Name, "\ufffd") || got.Host != hostile.Host || got.Addresses[0] != "fe80::1%eth0" {
-		t.Errorf("%+q", got)
+		t.Errorf("%+v", got)
 	}
 	if v := got.TXT; *v["k"] != string(hostile.TXT[0].Value) || v["flag"] != nil || *v["empty"] != "" || got.Base64["bin"] != "AP8=" {
-		t.Errorf("%+q", got)
+		t.Errorf("%+v", got)
 	}
 	if _, ok := got.TXT["flag"]; !ok || got.Event != "add" || got.Time == "" {
-		t.Errorf("%+q", got)
+		t.Errorf("%+v", got)
 	}
 }
 
