@@ -163,15 +163,41 @@ func TestWriter_CutsLikeFastCDC(t *testing.T) {
 // One byte inserted at the front of a file stores few bytes anew.
 func TestWriter_InsertionIsLocal(t *testing.T) {
 	k, b := testKeys(t), newBodies()
-	plain := random(3, 48<<20)
-	c := write(t, k, b, plain)
-	if c.Depth < 2 {
-		t.Errorf("depth %d: the file is too small to show lists of lists", c.Depth)
-	}
+	plain := random(3, 16<<20)
+	write(t, k, b, plain)
 	before := b.n
 	write(t, k, b, append([]byte{1}, plain...))
 	if more := b.n - before; more > 1<<20 {
 		t.Errorf("%d bytes stored anew for one inserted", more)
+	}
+}
+
+// A long list is cut into lists, and every chunk is found through them.
+func TestLists_OfLists(t *testing.T) {
+	k, b := testKeys(t), newBodies()
+	w := k.NewWriter(b.put, b.has)
+	at := int64(0)
+	var begins []int64
+	for i := range uint64(5000) {
+		e := entry{ref: store.Ref(random(i, 32)), size: int64(1 + i%7)}
+		begins = append(begins, at)
+		at += e.size
+		w.all = append(w.all, e)
+	}
+	w.total = at
+	c, err := w.lists()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Depth != 2 {
+		t.Errorf("depth %d, want 2", c.Depth)
+	}
+	r := k.NewReader(context.Background(), c, b.get)
+	for i, e := range w.all {
+		got, begin, _, err := r.find(begins[i] + e.size - 1)
+		if err != nil || got != e || begin != begins[i] {
+			t.Fatalf("chunk %d: found %+v at %d (%v), want %+v at %d", i, got, begin, err, e, begins[i])
+		}
 	}
 }
 
