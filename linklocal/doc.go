@@ -18,15 +18,16 @@
 // listens. They are values that eat packets and instants; they have no
 // goroutine, clock, socket or randomness of their own.
 //
-//	 Start                no conflict for              second
-//	 │  ┌──────────┐      ANNOUNCE_WAIT ┌────────────┐ announcement ┌───────┐
-//	 └─►│ Probing  ├───────────────────►│ Announcing ├─────────────►│ Bound │
-//	    └────┬─────┘  announce, Claimed └─────┬──────┘              └─┬───▲─┘
-//	conflict │                       conflict │              conflict │   │ DEFEND_INTERVAL
-//	         ▼                                ▼    announce, Defended ▼   │ passes
-//	    ┌──────────┐       policy says give up   ┌────────────────────────┴─┐
-//	    │  Failed  │◄─────────────────────────────┤        Defending         │
-//	    └──────────┘                              └──────────────────────────┘
+//	 Start
+//	   │
+//	   ▼      nobody answers until ANNOUNCE_WAIT
+//	Probing ───────────────────────────────────► Announcing ──────────► Bound
+//	   │         announce; event claimed          │       announce      │   ▲
+//	   │                                 conflict │            conflict │   │ DEFEND_INTERVAL
+//	   │ conflict                                 ▼                     ▼   │ passes
+//	   ▼                                       Defending (announce once) ───┘
+//	Failed ◄──────────────────────────────────────┘
+//	                 another conflict; event lost
 //
 // A Claimer adds [Idle] (no link, or a routable address makes this one needless),
 // [Waiting] (MAX_CONFLICTS reached, one attempt a minute) and [Deprecated] (a

@@ -72,6 +72,10 @@ func Claim(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	all, err := netif.List()
+	if err != nil {
+		return fmt.Errorf("linklocal: claim on %s: %w", cfg.Interface, err)
+	}
 	wire, err := listen(ifi)
 	if err != nil {
 		return err
@@ -82,16 +86,15 @@ func Claim(ctx context.Context, cfg Config) error {
 	defer cancel(nil)
 	k := &keeper{cfg: cfg, hw: hw, claimer: c, hook: hook, fail: cancel}
 	defer k.cleanUp()
-	return k.run(ctx, wire)
+	return k.run(ctx, wire, newViewer(cfg.Interface, hw, all))
 }
 
 // run turns the engine, with a second goroutine that watches the interfaces.
-func (k *keeper) run(ctx context.Context, wire conn) error {
+func (k *keeper) run(ctx context.Context, wire conn, v *viewer) error {
 	do, ended := make(chan func(time.Time)), make(chan struct{})
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		v := newView(k.cfg.Interface, k.hw)
 		err := netif.Watch(ctx, func(e netif.Event) {
 			s, err := v.apply(e)
 			if err != nil {

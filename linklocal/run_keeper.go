@@ -22,6 +22,7 @@ type keeper struct {
 	seen   bool       // the kernel has reported it there since
 	routed bool       // the default route is ours
 	quiet  bool       // the kernel's answers are off
+	alone  bool       // the interface has no routable address
 }
 
 // see tells the Claimer what the interfaces look like.
@@ -30,6 +31,7 @@ func (k *keeper) see(now time.Time, s view) {
 	if s.resumed {
 		k.claimer.Resume(now)
 	}
+	k.alone = !s.routable
 	k.claimer.SetRoutable(now, s.routable)
 	k.claimer.SetLink(now, s.link)
 	if !k.addr.IsValid() {
@@ -38,6 +40,9 @@ func (k *keeper) see(now time.Time, s view) {
 	// A view from before the address was added does not show it either.
 	if s.has(k.addr) {
 		k.seen = true
+		if err := k.silence(k.alone && k.claimer.State() != Deprecated); err != nil {
+			k.fail(err)
+		}
 	} else if k.seen {
 		k.addr, k.seen = netip.Addr{}, false
 		k.claimer.Deleted(now)
@@ -84,7 +89,7 @@ func (k *keeper) put(a netip.Addr, deprecated bool) error {
 	if k.addr != a {
 		k.addr, k.seen = a, false
 	}
-	if err := k.silence(!deprecated); err != nil {
+	if err := k.silence(k.alone && !deprecated); err != nil {
 		return err
 	}
 	return k.route(!deprecated)

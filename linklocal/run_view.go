@@ -29,8 +29,13 @@ type viewer struct {
 	all    map[int]netif.Interface
 }
 
-func newView(ifname string, hw HardwareAddr) *viewer {
-	return &viewer{ifname: ifname, hw: hw, all: make(map[int]netif.Interface)}
+// newViewer returns a viewer that knows the interfaces in all already.
+func newViewer(ifname string, hw HardwareAddr, all []netif.Interface) *viewer {
+	v := &viewer{ifname: ifname, hw: hw, all: make(map[int]netif.Interface)}
+	for _, i := range all {
+		v.all[i.Index] = i
+	}
+	return v
 }
 
 // apply returns the view after e. It fails when the claim cannot go on.
