@@ -33,10 +33,12 @@ type envelope struct {
 	Body cbor.RawMessage
 }
 
-// ackMessage says that Entries messages up to Number of Session are committed.
+// ackMessage says that the Entries messages First to Number of Session are
+// committed, and that those before First are dealt with, committed or not.
 type ackMessage struct {
 	_       struct{} `cbor:",toarray"`
 	Session uint64
+	First   uint64
 	Number  uint64
 }
 

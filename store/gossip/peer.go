@@ -33,6 +33,7 @@ type told struct {
 	session uint64
 	number  uint64 // of the last Entries message
 	flights []flight
+	doubt   bool      // some messages landed and may not have been taken
 	waiting time.Time // since when flights is not empty, as exchanges saw it
 	say     bool      // a vector is to be sent
 	want    bool      // and asks for one in return
@@ -53,7 +54,8 @@ type from struct {
 	resync bool       // something was dropped: once done is came, say the vector
 }
 
-// landed forgets the flights up to a.Number, and says what they carried.
+// landed forgets the flights up to a.Number, and says what those carried that are
+// committed there.
 func (t *told) landed(a ackMessage) store.Vector {
 	if a.Session != t.session {
 		return nil
@@ -61,7 +63,11 @@ func (t *told) landed(a ackMessage) store.Vector {
 	v := store.Vector{}
 	n := 0
 	for n < len(t.flights) && t.flights[n].number <= a.Number {
-		v.Merge(t.flights[n].last)
+		if t.flights[n].number >= a.First {
+			v.Merge(t.flights[n].last)
+		} else {
+			t.doubt = true
+		}
 		n++
 	}
 	if n > 0 {
@@ -85,4 +91,20 @@ func (p *peer) learn(v store.Vector, souls map[store.MachineID]store.Time) {
 		p.sent.Merge(v)
 	}
 	p.souls = maps.Clone(souls)
+	p.resolve()
+}
+
+// resolve ends a doubt when nothing is in flight: only what is known was taken.
+func (p *peer) resolve() {
+	if p.doubt && len(p.flights) == 0 {
+		p.doubt, p.push = false, true
+		p.sent = p.known.Clone()
+	}
+}
+
+// dropped says that of the message that came last something is missing here: it
+// and those before it must not be acknowledged as committed, and the peer shall
+// hear what is here.
+func (p *peer) dropped() {
+	p.resync, p.came.First = true, p.came.Number+1
 }

@@ -57,7 +57,7 @@ func (e *Engine) answer(p *peer) message {
 	}
 	if p.ack && !p.resync {
 		p.ack = false
-		return &ackMessage{Session: p.done.Session, Number: p.done.Number}
+		return &ackMessage{Session: p.done.Session, First: p.done.First, Number: p.done.Number}
 	}
 	return nil
 }

@@ -105,6 +105,7 @@ func (e *Engine) compareRoots(p *peer, theirs store.Vector, root []byte) {
 func (e *Engine) handleAck(p *peer, m *ackMessage) {
 	p.known.Merge(p.landed(*m))
 	p.sent.Merge(p.known)
+	p.resolve()
 }
 
 // handleEntries queues what is new and next of its author.
@@ -113,8 +114,11 @@ func (e *Engine) handleEntries(p *peer, m *entriesMessage) {
 		p.came, p.done = ackMessage{Session: m.Session}, ackMessage{Session: m.Session}
 	}
 	// A number that is missing was lost on the way: an Ack would speak for it too.
-	p.resync = p.resync || m.Number != p.came.Number+1
+	hole := m.Number != p.came.Number+1
 	p.came.Number = m.Number
+	if hole {
+		p.dropped()
+	}
 	for _, r := range m.Runs {
 		e.credit(p, m.Also, r)
 		e.accept(p, r)
@@ -143,7 +147,8 @@ func (e *Engine) accept(p *peer, r run) {
 	b := &e.inbox
 	if _, ok := b.heard[r.Machine]; !ok && len(b.heard) >= MaxMachines {
 		e.counters.Refused += uint64(len(r.Payloads))
-		p.resync, p.hold = true, true
+		p.dropped()
+		p.hold = true
 		return
 	}
 	for i, payload := range r.Payloads {
@@ -153,10 +158,10 @@ func (e *Engine) accept(p *peer, r run) {
 			e.counters.Duplicate++
 		case d.Seq > heard+1:
 			e.counters.Gap++
-			p.resync = true
+			p.dropped()
 		case b.bytes+len(payload)+arrivalSize > e.cfg.Inbox:
 			e.counters.Overflow++
-			p.resync = true
+			p.dropped()
 		default:
 			b.heard[r.Machine] = d.Seq
 			b.bytes += len(payload) + arrivalSize

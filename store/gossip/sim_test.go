@@ -384,7 +384,7 @@ func (w *world) checkInventories() {
 }
 
 func TestSim_AllConverge(t *testing.T) {
-	for seed := range seeds(t, 150) {
+	for seed := range seeds(t, 50) {
 		w := turmoil(t, seed, sound)
 		if w.failure != "" {
 			t.Fatalf("seed %d: %s", seed, w.failure)
