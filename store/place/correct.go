@@ -73,14 +73,9 @@ func (m *Map) observe(logs []uint64, n int) []uint64 {
 	row := make([]scored, len(m.members))
 	for ; len(logs) > 0; logs = logs[len(m.members):] {
 		for i, w := range m.members {
-			// Logarithms have up to 30 bits and weights up to 32; 33 more bits make
+			// Logarithms have up to 31 bits and weights up to 32; 33 more bits make
 			// the quotient of the greatest weight precise.
-			hi, lo := bits.Mul64(logs[i], 1<<33)
-			score := ^uint64(0)
-			if hi < w.weight {
-				score, _ = bits.Div64(hi, lo, w.weight)
-			}
-			row[i] = scored{i, score}
+			row[i] = scored{i, logs[i] << 33 / w.weight}
 		}
 		slices.SortStableFunc(row, func(a, b scored) int {
 			if a.score < b.score {

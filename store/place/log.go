@@ -3,7 +3,7 @@ package place
 import "math/bits"
 
 // log2Table holds log2(1 + i/256) in units of 2^-24, rounded down, for i from 0 to
-// 256. It is written out so that no floating-point unit has a say.
+// 256. It is computed in integers so that no floating-point unit has a say.
 var log2Table = makeLog2Table()
 
 // makeLog2Table computes the table by the classic squaring method: squaring a
