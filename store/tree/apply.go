@@ -150,7 +150,7 @@ func (w *work) change(op *Op, n *node) error {
 	var err error
 	switch op.Kind {
 	case KindContent:
-		n.Versions, err = replaced(w.tx, op, n.Versions)
+		n.Versions, err = replaced(w.tx, op, n)
 		n.Versions = append(n.Versions, versionOf(op))
 	case KindDelete:
 		n.Deletes, err = seenDeletes(w.tx, op, n.Deletes)
@@ -174,14 +174,15 @@ func (w *work) change(op *Op, n *node) error {
 	return w.save(op.Node, n)
 }
 
-// replaced returns the versions that op, a new one, leaves.
-func replaced(r store.Reader, op *Op, versions []version) (keep []version, err error) {
-	for _, v := range versions {
+// replaced returns the versions that op, a new one, leaves. The first version of
+// all was seen by everybody and cannot have lost to one that left it.
+func replaced(r store.Reader, op *Op, n *node) (keep []version, err error) {
+	for _, v := range n.Versions {
 		ok, err := saw(r, op.Dot, v.At.dot())
 		if err != nil {
 			return nil, err
 		}
-		if !ok || slices.Contains(op.Dots, v.At.dot()) {
+		if !ok || v.At != n.Born && slices.Contains(op.Dots, v.At.dot()) {
 			keep = append(keep, v)
 		}
 	}

@@ -84,18 +84,22 @@ func (w *work) save(id store.FileID, n *node) error {
 	return put(w.tx, key(keyNode, id[:]), n)
 }
 
+// settle ends because places form a tree and the queue of nodes is fair: what
+// lies at the root is right first, then what lies in it, and so on down. Until
+// then a directory may for a moment seem to lie in its own group; names are
+// looked at before nodes to make that rare.
 func (w *work) settle() error {
 	for len(w.nodes) > 0 || len(w.slots) > 0 {
 		var err error
-		if last := len(w.nodes) - 1; last >= 0 {
-			id := w.nodes[last]
-			w.nodes = w.nodes[:last]
+		if last := len(w.slots) - 1; last >= 0 {
+			s := w.slots[last]
+			w.slots = w.slots[:last]
+			err = w.settleSlot(s)
+		} else {
+			id := w.nodes[0]
+			w.nodes = w.nodes[1:]
 			delete(w.queued, id)
 			err = w.settleNode(id)
-		} else {
-			s := w.slots[len(w.slots)-1]
-			w.slots = w.slots[:len(w.slots)-1]
-			err = w.settleSlot(s)
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,211 @@
+package gossip
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+)
+
+// Entry is one entry of a machine's log. Its payload, at most [MaxPayload]
+// bytes, means nothing to this package.
+type Entry struct {
+	Dot     store.Dot
+	Payload []byte
+}
+
+// Packet is a message to or from a peer.
+type Packet struct {
+	Peer    store.MachineID
+	Message []byte
+}
+
+// Engine is one machine's part in the gossip. It is not safe for concurrent use.
+type Engine struct {
+	cfg       Config
+	log       *journal
+	inbox     inbox
+	peers     map[store.MachineID]*peer
+	exchange  time.Time // when the next exchange is due; zero without peers
+	root      []byte    // of the state at the vector; nil if not known
+	inventory inventories
+	events    []Event
+	counters  Counters
+}
+
+// New returns an engine that continues with what kv holds.
+func New(kv store.KV, cfg Config) (*Engine, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	j, err := openJournal(kv)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: open: %w", err)
+	}
+	return &Engine{
+		cfg:       cfg,
+		log:       j,
+		inbox:     inbox{heard: j.vector.Clone()},
+		peers:     map[store.MachineID]*peer{},
+		inventory: inventories{of: map[store.MachineID]soft{}},
+	}, nil
+}
+
+// Vector returns what is committed here.
+func (e *Engine) Vector() store.Vector { return e.log.vector.Clone() }
+
+// Known returns what the peer is known to have committed, or false while it is
+// not up or has not said.
+func (e *Engine) Known(id store.MachineID) (store.Vector, bool) {
+	p := e.peers[id]
+	if p == nil || !p.met {
+		return nil, false
+	}
+	return p.known.Clone(), true
+}
+
+// Counters returns what was dropped since New.
+func (e *Engine) Counters() Counters { return e.counters }
+
+// Append writes an entry of this machine into tx. Its number must follow that of
+// the machine's last, or the error is ErrOrder. After tx is committed, and
+// Committed called, the next Outgoing pushes it to connected peers.
+func (e *Engine) Append(tx store.Txn, d store.Dot, payload []byte) error {
+	if d.Machine != e.cfg.Self || d.Seq <= e.inbox.heard[d.Machine] {
+		return fmt.Errorf("%w: append %v", ErrOrder, d)
+	}
+	return e.log.put(tx, []Entry{{Dot: d, Payload: payload}})
+}
+
+// Received hands over entries that came from peers and are not stored: in order
+// and without gaps for each author, each once, at most Config.Batch of them.
+// The driver applies them to its state and calls Store, all in one transaction.
+// An entry that it does not understand it stores all the same: others may.
+func (e *Engine) Received() []Entry { return e.inbox.take(e.cfg.Batch) }
+
+// Store writes entries that Received gave into tx. An entry that is not the next
+// of its author is ErrOrder; tx must then be discarded.
+func (e *Engine) Store(tx store.Txn, entries []Entry) error { return e.log.put(tx, entries) }
+
+// Committed says that the transaction with all that Append and Store wrote is
+// committed. Only now does the vector move. A root set before is forgotten if it
+// did.
+func (e *Engine) Committed() {
+	if !e.log.committed() {
+		return
+	}
+	e.root = nil
+	e.inbox.heard.Merge(e.log.vector)
+	e.settle()
+	e.spread()
+}
+
+// Rollback says that the transaction was not committed. What Append wrote is
+// forgotten; Received gives the entries that came once more.
+func (e *Engine) Rollback() {
+	clear(e.log.pending)
+	e.inbox.putBack()
+}
+
+// SetRoot tells the hash of the driver's state at the present vector, which
+// peers at an equal vector compare with theirs. It counts until the vector moves.
+func (e *Engine) SetRoot(h [32]byte) { e.root = h[:] }
+
+// PeerUp says that a connection to id is ready. Our vector goes to it at once.
+// A peer that was up starts anew.
+func (e *Engine) PeerUp(now time.Time, id store.MachineID) {
+	if id == e.cfg.Self || id.IsZero() {
+		return
+	}
+	e.peers[id] = &peer{
+		id:    id,
+		told:  told{session: e.newSession(now), say: true, want: true},
+		known: store.Vector{},
+		sent:  store.Vector{},
+		souls: map[store.MachineID]store.Time{},
+	}
+	if e.exchange.IsZero() {
+		e.exchange = e.nextExchange(now)
+	}
+}
+
+// PeerDown says that the connection to id is gone. What was in flight may be lost.
+func (e *Engine) PeerDown(now time.Time, id store.MachineID) {
+	delete(e.peers, id)
+	if len(e.peers) == 0 {
+		e.exchange = time.Time{}
+	}
+}
+
+// newSession returns a number that this machine has not used for a connection:
+// random, and mixed with the clock since a restart may repeat the generator.
+func (e *Engine) newSession(now time.Time) uint64 {
+	return e.cfg.Rand.Uint64() ^ uint64(now.UnixNano())
+}
+
+func (e *Engine) nextExchange(now time.Time) time.Time {
+	quarter := int64(e.cfg.Interval) / 4
+	return now.Add(e.cfg.Interval - time.Duration(quarter) + time.Duration(e.cfg.Rand.Int64N(2*quarter+1)))
+}
+
+// NextTimeout reports when the next exchange is due; never while no peer is up.
+func (e *Engine) NextTimeout() (time.Time, bool) { return e.exchange, !e.exchange.IsZero() }
+
+// HandleTimeout exchanges vectors with one random peer when that is due, and
+// gives up waiting for acknowledgements that are overdue.
+func (e *Engine) HandleTimeout(now time.Time) {
+	if e.exchange.IsZero() || now.Before(e.exchange) {
+		return
+	}
+	e.exchange = e.nextExchange(now)
+	order := e.order()
+	for _, p := range order {
+		e.expire(now, p)
+	}
+	p := order[e.cfg.Rand.IntN(len(order))]
+	p.say, p.want = true, true
+}
+
+// expire takes flights that were never acknowledged for lost.
+func (e *Engine) expire(now time.Time, p *peer) {
+	switch {
+	case len(p.flights) == 0:
+		p.waiting = time.Time{}
+	case p.waiting.IsZero():
+		p.waiting = now
+	case now.Sub(p.waiting) >= e.cfg.Retry:
+		p.session, p.number, p.flights, p.waiting = e.newSession(now), 0, nil, time.Time{}
+		p.sent = p.known.Clone()
+		p.push, p.say, p.want = true, true, true
+	}
+}
+
+// order returns the peers by ID, so that one seed gives one run.
+func (e *Engine) order() []*peer {
+	order := make([]*peer, 0, len(e.peers))
+	for _, p := range e.peers {
+		order = append(order, p)
+	}
+	slices.SortFunc(order, func(a, b *peer) int { return a.id.Compare(b.id) })
+	return order
+}
+
+// maxEvents bounds the events that wait for Events.
+const maxEvents = 4096
+
+func (e *Engine) tell(ev Event) {
+	if len(e.events) >= maxEvents {
+		e.counters.Events++
+		return
+	}
+	e.events = append(e.events, ev)
+}
+
+// Events returns what the user should hear and forgets it.
+func (e *Engine) Events() []Event {
+	ev := e.events
+	e.events = nil
+	return ev
+}

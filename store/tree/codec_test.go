@@ -1,0 +1,91 @@
+package tree_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+func someOps() []tree.Op {
+	m := store.MachineID{1}
+	dot := store.Dot{Machine: m, Seq: 7}
+	seen := []store.Dot{{Machine: store.MachineID{2}, Seq: 3}, {Machine: store.MachineID{3}, Seq: 1}}
+	v := tree.Version{Content: store.Content{Size: 5, Root: store.Ref{1}}, Mode: 0o644, ModTime: time.Unix(5, 6).UTC(), Holders: []store.MachineID{m}}
+	content := v
+	content.Mode = 0
+	return []tree.Op{
+		{Dot: dot, Time: 9, Seen: seen, Kind: tree.KindCreate, Parent: tree.Root, Name: "a b.txt", Version: v},
+		{Dot: dot, Time: 9, Kind: tree.KindCreate, Parent: store.FileID{4}, Name: "dir", Dir: true},
+		{Dot: dot, Time: 9, Kind: tree.KindContent, Node: store.FileID{1}, Version: content, Dots: seen},
+		{Dot: dot, Time: 9, Kind: tree.KindMove, Node: store.FileID{1}, Parent: store.FileID{2}, Name: "x"},
+		{Dot: dot, Time: 9, Kind: tree.KindDelete, Node: store.FileID{1}, Dots: seen},
+		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{Mode: 7, ModTime: v.ModTime}},
+		{Dot: dot, Time: 9, Kind: tree.KindDiscard, Node: store.FileID{1}, Dots: seen},
+		{Dot: dot, Time: 9, Kind: tree.KindForeign, Body: []byte("member")},
+		{Dot: dot, Time: 9, Kind: 33, More: [][]byte{{0x01}, {0x63, 'a', 'b', 'c'}}},                             // of a newer version
+		{Dot: dot, Time: 9, Kind: tree.KindMove, Node: store.FileID{1}, Name: "x", More: [][]byte{{0x82, 1, 2}}}, // with a newer field
+	}
+}
+
+func TestOp_RoundTrip(t *testing.T) {
+	for _, op := range someOps() {
+		b, err := op.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := tree.ParseOp(b)
+		if err != nil {
+			t.Fatalf("%+v: %v", op, err)
+		}
+		again, err := got.Append(nil)
+		if err != nil || !bytes.Equal(b, again) || got.Name != op.Name || len(got.More) != len(op.More) ||
+			len(got.Seen) != len(op.Seen) || !got.Version.ModTime.Equal(op.Version.ModTime) {
+			t.Errorf("%+v became %+v, %v", op, got, err)
+		}
+	}
+}
+
+func TestParseOp_Refuses(t *testing.T) {
+	good, err := someOps()[3].Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range good {
+		if _, err := tree.ParseOp(good[:n]); !errors.Is(err, tree.ErrBadOp) {
+			t.Errorf("cut to %d bytes: %v", n, err)
+		}
+	}
+	for _, name := range []string{"", ".", "..", "a/b", "a\x00", "\xff", string(make([]byte, 256))} {
+		b, err := tree.Op{Dot: store.Dot{Machine: store.MachineID{1}, Seq: 1}, Kind: tree.KindMove, Name: name}.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tree.ParseOp(b); err == nil {
+			t.Errorf("took the name %q", name)
+		}
+	}
+}
+
+func FuzzParseOp(f *testing.F) {
+	for _, op := range someOps() {
+		b, err := op.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		op, err := tree.ParseOp(b)
+		if err != nil {
+			return
+		}
+		again, err := op.Append(nil)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%x became %x, %v", b, again, err)
+		}
+	})
+}

@@ -1,0 +1,296 @@
+package tree_test
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// oracle computes the view of a set of operations from the whole set, slowly and
+// without looking at how package tree does it.
+type oracle struct {
+	ops   []tree.Op
+	saw   map[store.Dot]store.Vector // by operation, itself included
+	nodes map[store.FileID]*oracleNode
+}
+
+type oracleNode struct {
+	id       store.FileID
+	create   tree.Op
+	place    tree.Op // the create or move that counts
+	live     []tree.Op
+	dropped  map[store.Dot]bool
+	deletes  []tree.Op
+	attrs    tree.Op
+	children []*oracleNode
+}
+
+func nodeID(d store.Dot) (id store.FileID) {
+	b := append([]byte("aether file"), d.Machine[:]...)
+	h := sha256.Sum256(binary.BigEndian.AppendUint64(b, d.Seq))
+	return store.FileID(h[:16])
+}
+
+func later(a, b tree.Op) int {
+	s := store.Stamp{Time: a.Time, Machine: a.Dot.Machine}
+	if c := s.Compare(store.Stamp{Time: b.Time, Machine: b.Dot.Machine}); c != 0 {
+		return c
+	}
+	return a.Dot.Compare(b.Dot)
+}
+
+// view returns each path with what it shows.
+func view(ops []tree.Op) map[string]string {
+	o := &oracle{ops: ops, saw: map[store.Dot]store.Vector{}, nodes: map[store.FileID]*oracleNode{}}
+	o.causality()
+	o.find()
+	o.places()
+	o.registers()
+	out := map[string]string{}
+	o.render(out, "/", []*oracleNode{o.nodes[tree.Root]})
+	return out
+}
+
+func (o *oracle) has(by, what tree.Op) bool { return o.saw[by.Dot].Has(what.Dot) }
+
+func (o *oracle) causality() {
+	byAuthor := slices.Clone(o.ops)
+	slices.SortFunc(byAuthor, func(a, b tree.Op) int { return a.Dot.Compare(b.Dot) })
+	v := store.Vector{}
+	for i, op := range byAuthor {
+		if i > 0 && byAuthor[i-1].Dot.Machine != op.Dot.Machine {
+			v = store.Vector{}
+		}
+		for _, d := range op.Seen {
+			v[d.Machine] = d.Seq
+		}
+		v[op.Dot.Machine] = op.Dot.Seq
+		o.saw[op.Dot] = v.Clone()
+	}
+}
+
+// find makes the nodes whose parents make sense.
+func (o *oracle) find() {
+	o.nodes[tree.Root] = &oracleNode{create: tree.Op{Dir: true}}
+	for again := true; again; {
+		again = false
+		for _, op := range o.ops {
+			id := nodeID(op.Dot)
+			if op.Kind == tree.KindCreate && o.nodes[id] == nil && o.isDir(op, op.Parent) {
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, dropped: map[store.Dot]bool{}}
+				again = true
+			}
+		}
+	}
+}
+
+func (o *oracle) known(op tree.Op, id store.FileID) *oracleNode {
+	n := o.nodes[id]
+	if n == nil || id == tree.Root || !o.has(op, n.create) {
+		return nil
+	}
+	return n
+}
+
+func (o *oracle) isDir(op tree.Op, id store.FileID) bool {
+	n := o.known(op, id)
+	return id == tree.Root || n != nil && n.create.Dir
+}
+
+func (o *oracle) places() {
+	byStamp := slices.Clone(o.ops)
+	slices.SortFunc(byStamp, later)
+	for _, op := range byStamp {
+		n := o.known(op, op.Node)
+		if op.Kind != tree.KindMove || n == nil || !o.isDir(op, op.Parent) {
+			continue
+		}
+		if !n.create.Dir && later(op, n.place) < 0 {
+			continue
+		}
+		inside := false
+		for at := o.nodes[op.Parent]; n.create.Dir && at.id != tree.Root; at = o.nodes[at.place.Parent] {
+			inside = inside || at == n
+		}
+		if !inside {
+			n.place = op
+		}
+	}
+	for _, n := range o.nodes {
+		if n.id != tree.Root {
+			p := o.nodes[n.place.Parent]
+			p.children = append(p.children, n)
+		}
+	}
+}
+
+func (o *oracle) registers() {
+	var contents, deletes []tree.Op
+	for _, op := range o.ops {
+		n := o.known(op, op.Node)
+		switch {
+		case op.Kind == tree.KindCreate && o.nodes[nodeID(op.Dot)] != nil && !op.Dir:
+			op.Node = nodeID(op.Dot)
+			contents = append(contents, op)
+		case n == nil:
+		case op.Kind == tree.KindContent && !n.create.Dir:
+			contents = append(contents, op)
+		case op.Kind == tree.KindDelete:
+			deletes = append(deletes, op)
+		case op.Kind == tree.KindAttributes && later(op, n.attrs) > 0:
+			n.attrs = op
+		case op.Kind == tree.KindDiscard && !n.create.Dir:
+			for _, d := range op.Dots {
+				n.dropped[d] = n.dropped[d] || o.saw[op.Dot].Has(d)
+			}
+		}
+	}
+	for _, v := range contents {
+		if !slices.ContainsFunc(contents, func(w tree.Op) bool {
+			return w.Node == v.Node && w.Dot != v.Dot && o.has(w, v) &&
+				(v.Kind == tree.KindCreate || !slices.Contains(w.Dots, v.Dot))
+		}) {
+			n := o.nodes[v.Node]
+			n.live = append(n.live, v)
+		}
+	}
+	for _, d := range deletes {
+		if !slices.ContainsFunc(deletes, func(e tree.Op) bool {
+			return e.Node == d.Node && e.Dot != d.Dot && o.has(e, d)
+		}) {
+			n := o.nodes[d.Node]
+			n.deletes = append(n.deletes, d)
+		}
+	}
+}
+
+// deletions returns those that hold for n.
+func (o *oracle) deletions(n *oracleNode) (del []tree.Op) {
+	if n.id == tree.Root {
+		return nil
+	}
+	for _, d := range n.deletes {
+		if later(d, n.place) > 0 {
+			del = append(del, d)
+		}
+	}
+	for _, d := range o.deletions(o.nodes[n.place.Parent]) {
+		if o.has(d, n.place) {
+			del = append(del, d)
+		}
+	}
+	return del
+}
+
+// file returns the winner, if the file keeps its name, and the losers.
+func (o *oracle) file(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
+	del := o.deletions(n)
+	left := slices.DeleteFunc(slices.Clone(n.live), func(v tree.Op) bool {
+		return slices.ContainsFunc(del, func(d tree.Op) bool {
+			return o.has(d, v) && !slices.Contains(d.Dots, v.Dot)
+		})
+	})
+	slices.SortFunc(left, func(a, b tree.Op) int { return later(b, a) })
+	if len(left) > 0 && !slices.ContainsFunc(del, func(d tree.Op) bool { return later(d, left[0]) > 0 }) {
+		winner, left = &left[0], left[1:]
+	}
+	had := map[store.Content]bool{}
+	if winner != nil {
+		had[winner.Version.Content] = true
+	}
+	for _, v := range left {
+		if c := v.Version.Content; !n.dropped[v.Dot] && !had[c] {
+			had[c] = true
+			losers = append(losers, v)
+		}
+	}
+	return winner, losers
+}
+
+func (o *oracle) shown(n *oracleNode) bool {
+	if !n.create.Dir {
+		w, l := o.file(n)
+		return w != nil || len(l) > 0
+	}
+	return len(o.deletions(n)) == 0 || slices.ContainsFunc(n.children, o.shown)
+}
+
+// render writes what a group of directories shows.
+func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
+	dirs, files := map[string][]*oracleNode{}, map[string][]*oracleNode{}
+	copies := map[string]string{}
+	for _, g := range group {
+		for _, n := range g.children {
+			name := n.place.Name
+			if n.create.Dir {
+				if o.shown(n) {
+					dirs[name] = append(dirs[name], n)
+				}
+				continue
+			}
+			winner, losers := o.file(n)
+			if winner != nil {
+				files[name] = append(files[name], n)
+			}
+			for _, l := range losers {
+				copies[path.Join(at, copyName(name, l))] = describe(n, l) + " conflict"
+			}
+		}
+	}
+	for name, ns := range files {
+		slices.SortFunc(ns, func(a, b *oracleNode) int { return later(b.place, a.place) })
+		first, _ := o.file(ns[0])
+		for i, n := range ns {
+			w, _ := o.file(n)
+			switch {
+			case i == 0 && dirs[name] == nil:
+				out[path.Join(at, name)] = describe(n, *w)
+			case dirs[name] != nil || w.Version.Content != first.Version.Content:
+				copies[path.Join(at, copyName(name, n.place))] = describe(n, *w) + " conflict"
+			}
+		}
+	}
+	for name, ns := range dirs {
+		slices.SortFunc(ns, func(a, b *oracleNode) int { return strings.Compare(string(a.id[:]), string(b.id[:])) })
+		out[path.Join(at, name)] = fmt.Sprintf("dir %s %o", ns[0].id, ns[0].attrs.Version.Mode)
+		o.render(out, path.Join(at, name), ns)
+	}
+	for p, what := range copies {
+		if out[p] == "" {
+			out[p] = what
+		}
+	}
+}
+
+func describe(n *oracleNode, v tree.Op) string {
+	return fmt.Sprintf("file %s %o %d %s", n.id, n.attrs.Version.Mode, v.Version.Content.Size, v.Dot)
+}
+
+func copyName(name string, op tree.Op) string {
+	ext := path.Ext(name)
+	return strings.TrimSuffix(name, ext) + " (conflict " + op.Time.Wall().Format("2006-01-02 1504") + " " +
+		op.Dot.Machine.Short() + fmt.Sprintf("-%d)", op.Dot.Seq) + ext
+}
+
+// walked returns what the tree itself shows, in the oracle's words.
+func walked(t *tree.Tree, r store.Reader) (map[string]string, error) {
+	out := map[string]string{}
+	err := t.Walk(r, "/", func(e tree.Entry) bool {
+		what := fmt.Sprintf("file %s %o %d %s", e.ID, e.Version.Mode, e.Version.Content.Size, e.Version.Dot)
+		if e.Dir {
+			what = fmt.Sprintf("dir %s %o", e.ID, e.Version.Mode)
+		}
+		if e.Conflict {
+			what += " conflict"
+		}
+		out[e.Path] = what
+		return true
+	})
+	return out, err
+}

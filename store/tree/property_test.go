@@ -1,0 +1,200 @@
+package tree_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+var epoch = time.Date(2025, 1, 31, 14, 5, 0, 0, time.UTC)
+
+// site is one machine of a test.
+type site struct {
+	id   store.MachineID
+	kv   *memory
+	tree *tree.Tree
+	logs map[store.MachineID][]tree.Op // what it has received, by author
+	next map[store.MachineID]int
+}
+
+func newSite(t rapid.TB, n byte) *site {
+	s := &site{id: store.MachineID{n}, kv: newMemory(), logs: map[store.MachineID][]tree.Op{}}
+	var err error
+	if s.tree, err = tree.Open(s.kv, s.id); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) apply(t rapid.TB, op tree.Op, now time.Time) []tree.Event {
+	t.Helper()
+	tx := s.kv.Begin()
+	events, err := s.tree.Apply(tx, op, now)
+	if err != nil {
+		t.Fatalf("apply: %v", err)
+	}
+	if err := tx.Commit(false); err != nil {
+		t.Fatal(err)
+	}
+	s.logs[op.Dot.Machine] = append(s.logs[op.Dot.Machine], op)
+	return events
+}
+
+// change runs a local change; a refused one changes nothing.
+func (s *site) change(t rapid.TB, f func(tx store.Txn) ([]tree.Op, []tree.Event, error)) error {
+	tx := s.kv.Begin()
+	defer tx.Discard()
+	ops, _, err := f(tx)
+	if err != nil {
+		return err
+	}
+	if err := tx.Commit(false); err != nil {
+		t.Fatal(err)
+	}
+	s.logs[s.id] = append(s.logs[s.id], ops...)
+	return nil
+}
+
+var propertyPaths = func() (paths []string) {
+	for _, a := range []string{"a", "b.txt", "d"} {
+		paths = append(paths, "/"+a)
+		for _, b := range []string{"a", "b.txt", "d"} {
+			paths = append(paths, "/"+a+"/"+b, "/"+a+"/"+b+"/a")
+		}
+	}
+	return paths
+}()
+
+func drawPath(t *rapid.T, s *site) string {
+	if rapid.IntRange(0, 2).Draw(t, "existing") > 0 {
+		var paths []string
+		if err := s.tree.Walk(s.kv, "/", func(e tree.Entry) bool { paths = append(paths, e.Path); return len(paths) < 50 }); err != nil {
+			t.Fatal(err)
+		}
+		if len(paths) > 0 {
+			return rapid.SampledFrom(paths).Draw(t, "path")
+		}
+	}
+	return rapid.SampledFrom(propertyPaths).Draw(t, "path")
+}
+
+func localChange(t *rapid.T, s *site, now time.Time) {
+	p := drawPath(t, s)
+	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644}
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode"}).Draw(t, "kind")
+	_ = s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) { // refusals are part of the test
+		switch kind {
+		case "put":
+			return s.tree.Put(tx, p, v, now)
+		case "mkdir":
+			return s.tree.Mkdir(tx, p, v, now)
+		case "remove":
+			return s.tree.Remove(tx, p, rapid.Bool().Draw(t, "recursive"), now)
+		case "rename":
+			return s.tree.Rename(tx, p, drawPath(t, s), now)
+		}
+		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode"))}, now)
+	})
+}
+
+// deliver hands b the next operation of author that a has and b lacks.
+func deliver(t rapid.TB, a, b *site, author store.MachineID, now time.Time) bool {
+	n := len(b.logs[author])
+	if author == b.id || n >= len(a.logs[author]) {
+		return false
+	}
+	b.apply(t, a.logs[author][n], now)
+	return true
+}
+
+// TestConvergence: the view is a function of the set of operations. Machines
+// change their trees and hear of each other in random order; then the same set in
+// other orders gives the same drive, and the slow computation agrees.
+func TestConvergence(t *testing.T) {
+	rapid.Check(t, checkConvergence)
+}
+
+func checkConvergence(t *rapid.T) {
+	sites := []*site{newSite(t, 1), newSite(t, 2), newSite(t, 3)}
+	skew := []time.Duration{0, -time.Hour, time.Duration(rapid.IntRange(0, 100).Draw(t, "skew")) * time.Minute}
+	steps := rapid.IntRange(1, 60).Draw(t, "steps")
+	now := epoch
+	for range steps {
+		now = now.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "pause")) * time.Second)
+		i := rapid.IntRange(0, 2).Draw(t, "site")
+		if rapid.IntRange(0, 3).Draw(t, "hear") > 0 {
+			localChange(t, sites[i], now.Add(skew[i]))
+			continue
+		}
+		from := sites[(i+rapid.IntRange(1, 2).Draw(t, "from"))%3]
+		author := sites[rapid.IntRange(0, 2).Draw(t, "author")].id
+		for range rapid.IntRange(1, 8).Draw(t, "many") {
+			deliver(t, from, sites[i], author, now.Add(skew[i]))
+		}
+	}
+	var all []tree.Op
+	for _, s := range sites {
+		all = append(all, s.logs[s.id]...)
+	}
+	seed := rapid.Uint64().Draw(t, "order")
+	for n := range 3 {
+		sites = append(sites, newSite(t, byte(10+n)))
+	}
+	want := view(all)
+	for n, s := range sites {
+		finish(t, s, sites[:3], rand.New(rand.NewPCG(seed, uint64(n))), now)
+		got, err := walked(s.tree, s.kv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("site %d: view (-oracle +tree):\n%s\nops:\n%s", n, d, printed(all))
+		}
+		same(t, sites[0], s)
+	}
+}
+
+// finish gives s all that it lacks, one author's operations in order, authors in
+// any.
+func finish(t rapid.TB, s *site, authors []*site, r *rand.Rand, now time.Time) {
+	for left := true; left; {
+		left = false
+		for _, i := range r.Perm(len(authors)) {
+			for range 1 + r.IntN(4) {
+				left = deliver(t, authors[i], s, authors[i].id, now) || left
+			}
+		}
+	}
+}
+
+// same checks that two machines have equal hashes and totals.
+func same(t rapid.TB, a, b *site) {
+	ha, err := a.tree.Hash(a.kv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hb, err := b.tree.Hash(b.kv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ta, _ := a.tree.Totals(a.kv)
+	tb, _ := b.tree.Totals(b.kv)
+	if ha != hb || ta != tb || ta.Parked != 0 {
+		t.Fatalf("hash %x totals %+v, other %x %+v", ha[:4], ta, hb[:4], tb)
+	}
+}
+
+func printed(ops []tree.Op) (s string) {
+	for _, op := range ops {
+		s += fmt.Sprintf("%s t=%s+%d kind=%d node=%s id=%s parent=%s name=%q size=%d seen=%v dots=%v\n", op.Dot,
+			op.Time.Wall().Format("150405"), op.Time&0xffff, op.Kind, op.Node, nodeID(op.Dot), op.Parent, op.Name, op.Version.Content.Size, op.Seen, op.Dots)
+	}
+	return s
+}
