@@ -155,3 +155,22 @@ func TestLabel_FitsTheKernel(t *testing.T) {
 		t.Errorf("label %q is too long", l)
 	}
 }
+
+func TestList_AddsWhatIsRemembered(t *testing.T) {
+	dir := t.TempDir()
+	gone := HardwareAddr{2, 0xff, 0, 0, 0, 1}
+	want := netip.MustParseAddr("169.254.7.7")
+	if err := remember(dir, gone, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "README"), []byte("169.254.9.9"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := List(dir)
+	if err != nil || len(list) == 0 || list[len(list)-1] != (Holding{HardwareAddr: gone, Remembered: want}) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := List(filepath.Join(dir, "missing")); err != nil {
+		t.Errorf("missing directory: %v", err)
+	}
+}
