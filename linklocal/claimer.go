@@ -27,6 +27,7 @@ type Claimer struct {
 
 // situation is what the host knows about the interface.
 type situation struct {
+	known    bool // SetLink has been called
 	link     bool // packets can pass
 	routable bool // it has an address that is not link-local
 	stopped  bool // the user wants no more
@@ -75,10 +76,10 @@ func (c *Claimer) SetOwn(own []HardwareAddr, taken []netip.Addr) {
 // up is the first to be tested now, for the link may be another one (RFC 3927
 // section 2.2).
 func (c *Claimer) SetLink(now time.Time, up bool) {
-	if c.situation.link == up {
+	if c.situation.known && c.situation.link == up {
 		return
 	}
-	c.situation.link = up
+	c.situation.known, c.situation.link = true, up
 	if up {
 		c.candidates.forget()
 		c.begin(now)

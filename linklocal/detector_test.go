@@ -100,6 +100,33 @@ func TestDetector_RFC5227_2_6_OtherAddressesAnswerByUnicast(t *testing.T) {
 	}
 }
 
+// Requests and probes are answered from the first announcement on, not before.
+func TestDetector_RFC5227_2_5_AnswersFromTheFirstAnnouncement(t *testing.T) {
+	d := detector(t, linklocal.DetectorConfig{})
+	ask := linklocal.Packet{
+		Destination: linklocal.Broadcast, Source: theirs, Operation: linklocal.Request, SenderHardwareAddr: theirs,
+		SenderIP: netip.MustParseAddr("169.254.8.8"), TargetIP: d.Address(),
+	}
+	probe := ask
+	probe.SenderIP = netip.IPv4Unspecified()
+	for d.State() == linklocal.Probing {
+		now, _ := d.NextTimeout()
+		d.Outgoing()
+		d.HandlePacket(now, ask)
+		if out := d.Outgoing(); len(out) != 0 {
+			t.Fatalf("answered %v before the address was ours", out)
+		}
+		d.HandleTimeout(now)
+	}
+	d.Outgoing()
+	for _, p := range []linklocal.Packet{ask, probe} {
+		d.HandlePacket(t0, p)
+		if out := d.Outgoing(); len(out) != 1 || out[0].SenderIP != d.Address() || out[0].TargetIP != p.SenderIP {
+			t.Errorf("%v in state %v: answered %v", p, d.State(), out)
+		}
+	}
+}
+
 func TestDetector_StopReleasesWhatIsHeld(t *testing.T) {
 	d := detector(t, linklocal.DetectorConfig{})
 	d.Stop(t0)

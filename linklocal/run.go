@@ -48,7 +48,8 @@ type Config struct {
 }
 
 // Claim gets a link-local address for an interface, puts it there and keeps it
-// until ctx ends, then takes it off again. The first announcement leaves 4 to 7
+// until ctx ends, then takes it off again. It switches the interface on if it is
+// off, and leaves it on. The first announcement leaves 4 to 7
 // seconds after the link is up (RFC 3927 section 9). While the interface has no
 // link or has a routable address, Claim waits.
 //
@@ -79,6 +80,12 @@ func Claim(ctx context.Context, cfg Config) error {
 	wire, err := listen(ifi)
 	if err != nil {
 		return err
+	}
+	if !ifi.Up && !cfg.NoConfigure {
+		if err := netif.SetUp(cfg.Interface); err != nil {
+			_ = wire.Close()
+			return configureError(err)
+		}
 	}
 	hook := startHook(cfg.Hook, cfg.Interface, hw, cfg.Logger)
 	defer hook.stop()

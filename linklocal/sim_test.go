@@ -20,8 +20,14 @@ func newSim(t *testing.T, seed uint64, count int, f netsim.Faults) (*sim, []*lin
 	s.Segment("lan").Faults = f
 	ids := map[linklocal.HardwareAddr]netsim.ID{}
 	s.To = func(_ netsim.ID, p linklocal.Packet) (netsim.ID, bool) {
+		if p.Destination == linklocal.Broadcast {
+			return 0, false
+		}
 		id, ok := ids[p.Destination]
-		return id, ok
+		if !ok {
+			id = -1 // a station that is not simulated
+		}
+		return id, true
 	}
 	s.Encode = func(b []byte, p linklocal.Packet) []byte {
 		b, err := p.Append(b)
@@ -103,7 +109,27 @@ func TestSim_NoTwoHostsShareAnAddress(t *testing.T) {
 	}
 }
 
-// inquire lets host 0's neighbour ask for every address held, as traffic would.
+// On a link that loses nothing, probing alone keeps hosts apart: nobody ever has
+// to defend an address (RFC 3927 section 2.2.1).
+func TestSim_RFC3927_2_2_1_ProbingSufficesWithoutLoss(t *testing.T) {
+	for seed := range seeds(t, 10) {
+		s, cs := newSim(t, seed, 100, netsim.Faults{Delay: 200 * time.Millisecond}) // slow, so that ties are common
+		s.Event = func(id netsim.ID, now time.Time, e linklocal.Event) {
+			if e.Kind == linklocal.EventDefended || e.Kind == linklocal.EventLost {
+				t.Errorf("seed %d: host %d after %v: %v", seed, id, now.Sub(netsim.Start), e)
+			}
+		}
+		for i, c := range cs {
+			s.Do(netsim.ID(i), func(now time.Time) { c.SetLink(now, true) })
+		}
+		s.RunFor(5 * time.Minute)
+		if double, none := duplicates(cs); double != 0 || none != 0 {
+			t.Errorf("seed %d: %d hosts share an address, %d have none", seed, double, none)
+		}
+	}
+}
+
+// inquire has somebody ask for every address held, as traffic would.
 func inquire(s *sim, cs []*linklocal.Claimer) {
 	for i, c := range cs {
 		addr, ok := c.Address()
