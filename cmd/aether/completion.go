@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "completion", Usage: "print a completion script for bash, zsh or fish", ArgsUsage: "bash|zsh|fish",
+		Description: "Prints a script that completes commands and flags." +
+			examples("source <(aether completion bash)", "aether completion fish > ~/.config/fish/completions/aether.fish"),
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usage("want one of bash, zsh, fish")
+			}
+			switch shell := c.Args().First(); shell {
+			case "bash":
+				_, err := fmt.Fprint(c.App.Writer, bashCompletion)
+				return err
+			case "zsh":
+				_, err := fmt.Fprint(c.App.Writer, zshCompletion)
+				return err
+			case "fish":
+				s, err := c.App.ToFishCompletion()
+				if err == nil {
+					_, err = fmt.Fprint(c.App.Writer, s)
+				}
+				return err
+			default:
+				return usage("no completion for %q; want bash, zsh or fish", shell)
+			}
+		},
+	}
+}
+
+// The scripts ask the program itself: it knows what may come next.
+const bashCompletion = `_aether() {
+  local cur="${COMP_WORDS[COMP_CWORD]}" words
+  if [[ "$cur" == -* ]]; then
+    words=$("${COMP_WORDS[@]:0:COMP_CWORD}" "$cur" --generate-bash-completion 2>/dev/null)
+  else
+    words=$("${COMP_WORDS[@]:0:COMP_CWORD}" --generate-bash-completion 2>/dev/null)
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o bashdefault -o default -F _aether aether
+`
+
+const zshCompletion = `#compdef aether
+_aether() {
+  local -a words_
+  local cur="${words[-1]}"
+  if [[ "$cur" == -* ]]; then
+    words_=("${(@f)$(${words[1,-2]} ${cur} --generate-bash-completion 2>/dev/null)}")
+  else
+    words_=("${(@f)$(${words[1,-2]} --generate-bash-completion 2>/dev/null)}")
+  fi
+  if [[ -n "${words_[1]}" ]]; then
+    compadd -- "${words_[@]}"
+  else
+    _files
+  fi
+}
+compdef _aether aether
+`

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/node"
+)
+
+func storePutCommand() *cli.Command {
+	return &cli.Command{
+		Name: "put", Usage: "store files and directories", ArgsUsage: "LOCAL... /PATH",
+		Description: "Stores each LOCAL, directories with all that is in them, below the directory /PATH; a single file\n" +
+			"is stored under the name /PATH unless that is a directory or ends in a slash. A line is printed, and the\n" +
+			"command ends, when the data is on this machine's disk; copies on other machines follow (see flush).\n" +
+			"Exit status: 1 when anything was not stored." +
+			examples("aether store put report.pdf /docs/", "aether store put -q photos /"),
+		Flags: []cli.Flag{dirFlag(), timeoutFlag(),
+			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "accepted for the sake of habit: directories are always stored whole"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print a line for each LOCAL only"},
+			&cli.BoolFlag{Name: "no-progress", Usage: "show no progress on a terminal"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() < 2 {
+				return usage("want LOCAL... /PATH")
+			}
+			args := c.Args().Slice()
+			dst := args[len(args)-1]
+			if !strings.HasPrefix(dst, "/") {
+				return usage("paths in the drive begin with /, not %q", dst)
+			}
+			return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
+				return storePut(c, m, p, args[:len(args)-1], dst)
+			})
+		},
+	}
+}
+
+// source is one LOCAL of put and the name that it gets below the directory.
+type source struct{ local, as string }
+
+func storePut(c *cli.Context, m *node.Client, p *printer, locals []string, dst string) error {
+	dir, sources, err := destinations(c, m, locals, dst)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(c, "put")
+	var n packed
+	var mu sync.Mutex
+	var bad []string
+	err = m.Put(c.Context, dir, func(tw *tar.Writer) error {
+		for _, s := range sources {
+			if err := packTree(tw, s.local, s.as, &n, bar.add); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(s node.Stored) {
+		if s.Error != "" {
+			mu.Lock()
+			bad = append(bad, s.Path+": "+s.Error)
+			mu.Unlock()
+			_ = p.event("failed", "", "path", s.Path, "error", s.Error)
+			return
+		}
+		if s.Kind == "file" {
+			bar.file()
+			if !c.Bool("quiet") {
+				_ = p.event("stored", "stored "+s.Path, "path", s.Path, "size", s.Size)
+			}
+		}
+	})
+	bar.end()
+	for _, b := range append(n.skipped, bad...) {
+		fmt.Fprintln(c.App.ErrWriter, programPrefix+"not stored: "+printable(b))
+	}
+	if err != nil {
+		return err
+	}
+	if c.Bool("quiet") {
+		for _, s := range sources {
+			_ = p.event("stored", "stored "+path.Join(dir, s.as), "path", path.Join(dir, s.as))
+		}
+	}
+	if k := len(n.skipped) + len(bad); k > 0 {
+		return fmt.Errorf("%d of %d not stored", k, int64(k)+n.files)
+	}
+	return p.failure()
+}
+
+// destinations decides below which directory and under which names locals are
+// stored, as cp does.
+func destinations(c *cli.Context, m *node.Client, locals []string, dst string) (dir string, sources []source, err error) {
+	isDir := strings.HasSuffix(dst, "/") || len(locals) > 1
+	if !isDir {
+		err := m.List(c.Context, dst, false, func(l node.Listing) error {
+			if l.Path == path.Clean(dst) {
+				return errFound
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			isDir = true // what is listed of a file is the file itself
+		case errors.Is(err, errFound), errors.Is(err, store.ErrNotFound):
+		default:
+			return "", nil, err
+		}
+	}
+	for _, l := range locals {
+		if _, err := os.Stat(l); err != nil {
+			return "", nil, err
+		}
+		abs, err := filepath.Abs(l)
+		if err != nil {
+			return "", nil, err
+		}
+		name := filepath.Base(abs)
+		if !isDir {
+			return path.Dir(path.Clean(dst)), []source{{l, path.Base(path.Clean(dst))}}, nil
+		}
+		sources = append(sources, source{l, name})
+	}
+	if dir = path.Clean(dst); dir != "/" {
+		if err := m.Mkdir(c.Context, dir, true); err != nil {
+			return "", nil, err
+		}
+	}
+	return dir, sources, nil
+}
+
+// errFound ends a listing that has served its purpose.
+var errFound = errors.New("found")

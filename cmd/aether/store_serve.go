@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/aether-lan/aether/store/node"
+	"github.com/aether-lan/aether/store/pool"
+)
+
+func storeServeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Usage: "run this machine's node; makes the machine and a pool where there are none",
+		Description: "Runs until interrupted. Other machines of the pool on the same links are found by themselves;\n" +
+			"machines elsewhere are named with --peer. With --zeroconf, interfaces without an address get one\n" +
+			"(RFC 3927), which needs CAP_NET_RAW and CAP_NET_ADMIN.\n" +
+			"Exit status: 1 when it cannot run, 3 when a right is missing." +
+			examples("aether store serve", "aether store serve --zeroconf -i eth0 --secret-file /media/usb/pool.secret",
+				"aether store serve --listen 192.0.2.7:7473 --peer 198.51.100.9:7473"),
+		Flags: append(machineFlags(), dirFlag(),
+			&cli.StringFlag{Name: "listen", Usage: "`ADDR:PORT` where other machines connect", DefaultText: "any free port, all interfaces"},
+			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDR:PORT` of another machine; may be repeated"},
+			interfaceFlag("find machines on this `INTERFACE` only; may be repeated"),
+			&cli.BoolFlag{Name: "zeroconf", Usage: "give interfaces without an address one"},
+			&cli.BoolFlag{Name: "no-discovery", Usage: "neither announce this machine nor look for others"},
+			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
+		),
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 0 {
+				return usage("serve takes no arguments")
+			}
+			cfg, err := serveConfig(c)
+			if err != nil {
+				return err
+			}
+			p, err := newPrinter(c)
+			if err != nil {
+				return err
+			}
+			return storeServe(c, cfg, p)
+		},
+	}
+}
+
+// serveConfig reads the flags of serve.
+func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
+	cfg = node.ServeConfig{Interfaces: c.StringSlice("interface"), Zeroconf: c.Bool("zeroconf"), NoDiscovery: c.Bool("no-discovery")}
+	if s := c.String("listen"); s != "" {
+		if cfg.Listen, err = netip.ParseAddrPort(s); err != nil {
+			return cfg, usage("--listen: want ADDR:PORT, not %q", s)
+		}
+	}
+	for _, s := range c.StringSlice("peer") {
+		a, err := netip.ParseAddrPort(s)
+		if err != nil || a.Port() == 0 {
+			return cfg, usage("--peer: want ADDR:PORT, not %q", s)
+		}
+		cfg.Peers = append(cfg.Peers, a)
+	}
+	switch s := c.String("webdav"); s {
+	case "":
+	case "off":
+		cfg.NoWebDAV = true
+	default:
+		if cfg.WebDAV, err = netip.ParseAddrPort(s); err != nil {
+			return cfg, usage("--webdav: want ADDR:PORT or off, not %q", s)
+		}
+	}
+	return cfg, nil
+}
+
+func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
+	dir := storeDir(c)
+	mcfg, secret, err := machineConfig(c, dir)
+	if err != nil {
+		return err
+	}
+	mcfg.Logger = newLogger(c)
+	m, err := node.Open(mcfg)
+	if errors.Is(err, pool.ErrNoPool) || errors.Is(err, fs.ErrNotExist) {
+		if _, err := node.Init(mcfg, secret); err != nil {
+			return err
+		}
+		m, err = node.Open(mcfg)
+	}
+	if err != nil {
+		return err
+	}
+	if !secret.IsZero() && secret.ID() != m.Pool().ID {
+		return errors.Join(fmt.Errorf("%s is a machine of pool %s, the secret is that of pool %s", dir, m.Pool().ID, secret.ID()), m.Close())
+	}
+	cfg.Event = func(ev node.Event) { printServeEvent(p, m, ev) }
+	err = m.Serve(c.Context, cfg)
+	return errors.Join(err, m.Close())
+}
+
+// printServeEvent prints what happens to a serving node. The first event says
+// where everything is and what to type next.
+func printServeEvent(p *printer, m *node.Machine, ev node.Event) {
+	name := m.NameOf(ev.Machine)
+	switch ev.Kind {
+	case node.EventServing:
+		s := m.Summary()
+		text := fmt.Sprintf("pool    %s\nmachine %s (%s)\ndir     %s\nlisten  %s\n", s.Pool, s.Machine, s.Name, s.Dir, s.Listen)
+		if s.WebDAV != "" {
+			text += fmt.Sprintf("webdav  %s\n", s.WebDAV)
+		}
+		dirFlag := " --dir " + s.Dir
+		text += fmt.Sprintf("\nput files in:            aether store put%s FILE... /\nlet a machine join it:   copy %s there and run: aether store serve --secret-file pool.secret",
+			dirFlag, filepath.Join(s.Dir, pool.SecretFile))
+		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV)
+	case node.EventAddress:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("address %s on %s", ev.Address.Addr(), ev.Interface), "address", ev.Address.Addr(), "interface", ev.Interface)
+	case node.EventNamed:
+		_ = p.event(string(ev.Kind), "name    "+ev.Name, "name", ev.Name)
+	case node.EventConnected:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("+ %s at %s", name, ev.Address), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "address", ev.Address)
+	case node.EventDisconnected:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("- %s: %s", name, ev.Reason), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "reason", ev.Reason)
+	case node.EventRefused:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("! refused %s at %s: %s", ev.Machine, ev.Address, ev.Reason), "machine", ev.Machine, "address", ev.Address, "reason", ev.Reason)
+	}
+}

@@ -1,0 +1,96 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// Stat returns the entry at p.
+func (d *Drive) Stat(p string) (tree.Entry, error) {
+	p, err := Clean(p)
+	if err != nil {
+		return tree.Entry{}, err
+	}
+	e, err := d.cfg.Tree.Lookup(d.cfg.KV, p)
+	if err != nil {
+		return tree.Entry{}, fmt.Errorf("drive: %s: %w", p, err)
+	}
+	return e, nil
+}
+
+// List calls f for the entries of the directory p in the order of their names
+// until f returns false.
+func (d *Drive) List(p string, f func(tree.Entry) bool) error { return d.ListAfter(p, "", f) }
+
+// ListAfter is List from the first name behind after.
+func (d *Drive) ListAfter(p, after string, f func(tree.Entry) bool) error {
+	p, err := Clean(p)
+	if err != nil {
+		return err
+	}
+	if err := d.cfg.Tree.List(d.cfg.KV, p, after, f); err != nil {
+		return fmt.Errorf("drive: list %s: %w", p, err)
+	}
+	return nil
+}
+
+// File is a file open for reading: the version that was there when it was
+// opened, whatever happens to the name afterwards. It is not safe for concurrent
+// use, but for ReadAt.
+type File struct {
+	*chunk.Reader
+	entry tree.Entry
+	err   *error
+}
+
+// Open opens the file at p. ctx bounds all reads.
+func (d *Drive) Open(ctx context.Context, p string) (*File, error) {
+	e, err := d.Stat(p)
+	if err != nil {
+		return nil, err
+	}
+	if e.Dir {
+		return nil, fmt.Errorf("drive: open %s: %w", p, tree.ErrIsDir)
+	}
+	return d.OpenEntry(ctx, e), nil
+}
+
+// OpenEntry opens the version that e describes.
+func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
+	f := &File{entry: e, err: new(error)}
+	f.Reader = d.cfg.Keys.NewReader(ctx, e.Version.Content, func(ctx context.Context, ref store.Ref) ([]byte, error) {
+		b, err := d.Body(ctx, ref, e.Version.Holders)
+		if err != nil {
+			*f.err = err
+		}
+		return b, err
+	})
+	return f
+}
+
+// Body returns the sealed body of a chunk: from this disk, else from a machine
+// that has it.
+func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
+	b, err := d.cfg.Bodies.Get(ref)
+	if err == nil || d.cfg.Fetch == nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = fmt.Errorf("drive: chunk %.8s: %w", ref, ErrUnreachable)
+		}
+		return b, err
+	}
+	return d.cfg.Fetch(ctx, ref, holders)
+}
+
+// Entry returns the entry that was opened.
+func (f *File) Entry() tree.Entry { return f.entry }
+
+// Err returns why reading failed, nil while it has not.
+func (f *File) Err() error { return *f.err }
+
+// Close gives up the file.
+func (f *File) Close() error { return nil }

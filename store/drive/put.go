@@ -1,0 +1,157 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/segment"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// copyBuffer is how much Put reads at a time.
+const copyBuffer = 256 << 10
+
+// Put stores what r holds as the file p, a new one or a new version. The parent
+// directory must exist. When Put returns without an error, the version is on the
+// disk and visible; otherwise p is what it was. It returns the new entry.
+func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (tree.Entry, error) {
+	p, err := Clean(p)
+	if err != nil {
+		return tree.Entry{}, err
+	}
+	content, err := d.write(ctx, r)
+	if err != nil {
+		return tree.Entry{}, fmt.Errorf("drive: put %s: %w", p, err)
+	}
+	v := tree.Version{Content: content, Mode: a.Mode, ModTime: a.ModTime}
+	if v.Mode == 0 {
+		v.Mode = 0o644
+	}
+	var e tree.Entry
+	err = d.cfg.Journal.Do(ctx, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		if v.ModTime.IsZero() {
+			v.ModTime = now
+		}
+		v.Holders = d.keepers(t, tx, p, content)
+		ops, events, err := t.Put(tx, p, v, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		e, err = t.Lookup(tx, p)
+		return ops, events, err
+	})
+	if err != nil {
+		return tree.Entry{}, fmt.Errorf("drive: put %s: %w", p, err)
+	}
+	return e, nil
+}
+
+// keepers returns the machines that shall keep a new version of the file p: those
+// that keep the version before, so that few bytes move, or where there is none
+// those that the content's address chooses.
+func (d *Drive) keepers(t *tree.Tree, tx store.Txn, p string, c store.Content) []store.MachineID {
+	chosen := d.cfg.Holders([16]byte(c.Root[:16]))
+	if old, err := t.Lookup(tx, p); err == nil && !old.Dir && len(old.Version.Holders) == len(chosen) {
+		return old.Version.Holders
+	}
+	return chosen
+}
+
+// write brings the bytes of r to the disk as chunks.
+func (d *Drive) write(ctx context.Context, r io.Reader) (store.Content, error) {
+	w := d.cfg.Keys.NewWriter(func(s chunk.Sealed) error {
+		return d.cfg.Bodies.Put(s.Ref, s.Body, segment.Replica)
+	}, d.cfg.Bodies.Has)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &contextReader{ctx, r}, make([]byte, copyBuffer)); err != nil {
+		w.Abort()
+		return store.Content{}, err
+	}
+	c, err := w.Close()
+	if err != nil {
+		return store.Content{}, err
+	}
+	return c, d.cfg.Bodies.Sync()
+}
+
+// contextReader fails with the context's cause once the context has ended.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(b)
+}
+
+// Mkdir makes the directory p, whose parent must exist.
+func (d *Drive) Mkdir(ctx context.Context, p string) error {
+	p, err := Clean(p)
+	if err != nil {
+		return err
+	}
+	return d.do(ctx, "mkdir", p, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		return t.Mkdir(tx, p, tree.Version{Mode: 0o755, ModTime: now}, now)
+	})
+}
+
+// MkdirAll makes the directory p and those above it that are missing. A
+// directory that exists is no error.
+func (d *Drive) MkdirAll(ctx context.Context, p string) error {
+	p, err := Clean(p)
+	if err != nil {
+		return err
+	}
+	if e, err := d.Stat(p); err == nil {
+		if e.Dir {
+			return nil
+		}
+		return fmt.Errorf("drive: mkdir %s: %w", p, tree.ErrNotDir)
+	}
+	if parent := path.Dir(p); parent != p {
+		if err := d.MkdirAll(ctx, parent); err != nil {
+			return err
+		}
+	}
+	return d.Mkdir(ctx, p)
+}
+
+// Remove removes p. A directory that is not empty needs recursive.
+func (d *Drive) Remove(ctx context.Context, p string, recursive bool) error {
+	p, err := Clean(p)
+	if err != nil {
+		return err
+	}
+	return d.do(ctx, "remove", p, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		return t.Remove(tx, p, recursive, now)
+	})
+}
+
+// Rename moves what is at from to the path to. A file that is there is replaced;
+// a directory is not.
+func (d *Drive) Rename(ctx context.Context, from, to string) error {
+	from, err := Clean(from)
+	if err != nil {
+		return err
+	}
+	if to, err = Clean(to); err != nil {
+		return err
+	}
+	return d.do(ctx, "rename", from, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		return t.Rename(tx, from, to, now)
+	})
+}
+
+func (d *Drive) do(ctx context.Context, verb, p string, c Change) error {
+	if err := d.cfg.Journal.Do(ctx, c); err != nil {
+		return fmt.Errorf("drive: %s %s: %w", verb, p, err)
+	}
+	return nil
+}

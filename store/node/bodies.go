@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/segment"
+)
+
+// The methods that machines ask of each other.
+const (
+	// methodGossip carries a gossip.Packet; one way.
+	methodGossip uint16 = 1
+	// methodBodies asks for chunk bodies: a bodiesRequest, answered with a
+	// bodiesReply and the bodies one behind the other.
+	methodBodies uint16 = 2
+)
+
+const (
+	// maxAsk is the most chunks in one request.
+	maxAsk = 512
+	// maxReply is the size in bytes from which an answer takes no further body.
+	maxReply = 4 << 20
+)
+
+// bodiesRequest asks for the sealed bodies of chunks.
+type bodiesRequest struct {
+	_    struct{} `cbor:",toarray"`
+	Refs []store.Ref
+}
+
+// bodiesReply says how long the bodies are, in the order asked: -1 for a chunk
+// that is not there. It may be shorter than what was asked: ask for the rest.
+type bodiesReply struct {
+	_     struct{} `cbor:",toarray"`
+	Sizes []int32
+}
+
+// strictCBOR decodes what peers send: bounded, no duplicate keys, no trailing bytes.
+var strictCBOR = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxArrayElements: 1 << 16, MaxMapPairs: 1 << 16, MaxNestedLevels: 8,
+	}.DecMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
+var errBadRequest = errors.New("node: bad request")
+
+// serveBodies answers methodBodies from the chunks on this disk.
+func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Message, error) {
+	var ask bodiesRequest
+	if err := strictCBOR.Unmarshal(req.Header, &ask); err != nil {
+		return link.Message{}, fmt.Errorf("%w: bodies: %w", errBadRequest, err)
+	}
+	if len(ask.Refs) > maxAsk {
+		return link.Message{}, fmt.Errorf("%w: bodies: %d chunks, at most %d", errBadRequest, len(ask.Refs), maxAsk)
+	}
+	var reply bodiesReply
+	var body []byte
+	for _, ref := range ask.Refs {
+		if len(body) >= maxReply || ctx.Err() != nil {
+			break
+		}
+		b, err := m.bodies.Get(ref)
+		if err != nil {
+			// Not here, or rotten here, which is as good to whoever asks.
+			reply.Sizes = append(reply.Sizes, -1)
+			continue
+		}
+		reply.Sizes = append(reply.Sizes, int32(len(b)))
+		body = append(body, b...)
+	}
+	h, err := cbor.Marshal(reply)
+	if err != nil {
+		return link.Message{}, fmt.Errorf("node: bodies: %w", err)
+	}
+	return link.Message{Header: h, Body: body}, nil
+}
+
+// ask fetches the bodies of refs from peer and hands each to got, verified; what
+// the peer does not have is left out. The body is got's only until it returns.
+func (m *Machine) ask(ctx context.Context, peer store.MachineID, refs []store.Ref, got func(store.Ref, []byte) error) error {
+	for len(refs) > 0 {
+		n := min(len(refs), maxAsk)
+		answered, err := m.askOnce(ctx, peer, refs[:n], got)
+		if err != nil {
+			return err
+		}
+		refs = refs[answered:]
+	}
+	return nil
+}
+
+// askOnce makes one request and returns how many of refs were answered.
+func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []store.Ref, got func(store.Ref, []byte) error) (int, error) {
+	h, err := cbor.Marshal(bodiesRequest{Refs: refs})
+	if err != nil {
+		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
+	}
+	resp, err := m.call(ctx, peer, link.Message{Method: methodBodies, Header: h})
+	if err != nil {
+		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
+	}
+	defer resp.Release()
+	var reply bodiesReply
+	if err := strictCBOR.Unmarshal(resp.Header, &reply); err != nil {
+		return 0, fmt.Errorf("node: answer of %s: %w", peer.Short(), err)
+	}
+	if len(reply.Sizes) == 0 || len(reply.Sizes) > len(refs) {
+		return 0, fmt.Errorf("node: answer of %s: %d sizes for %d chunks", peer.Short(), len(reply.Sizes), len(refs))
+	}
+	rest := resp.Body
+	for i, size := range reply.Sizes {
+		if size < 0 {
+			continue
+		}
+		if int(size) > len(rest) {
+			return 0, fmt.Errorf("node: answer of %s: cut off", peer.Short())
+		}
+		body := rest[:size:size]
+		rest = rest[size:]
+		if _, err := m.keys.Open(refs[i], body); err != nil {
+			return 0, fmt.Errorf("node: %s sent a chunk that is not what it says: %w", peer.Short(), err)
+		}
+		if err := got(refs[i], body); err != nil {
+			return 0, err
+		}
+	}
+	return len(reply.Sizes), nil
+}
+
+// call asks peer over the mesh, when there is one.
+func (m *Machine) call(ctx context.Context, peer store.MachineID, req link.Message) (link.Message, error) {
+	mesh := m.mesh.Load()
+	if mesh == nil {
+		return link.Message{}, link.ErrNotConnected
+	}
+	return mesh.Call(ctx, link.PeerID(peer), req)
+}
+
+// fetchBody brings one chunk that is not here: from its holders first, then from
+// any machine that is connected. It is kept as cache when there is room.
+func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
+	var found []byte
+	var errs []error
+	for _, peer := range m.sources(holders) {
+		err := m.ask(ctx, peer, []store.Ref{ref}, func(_ store.Ref, b []byte) error {
+			found = append([]byte(nil), b...)
+			return nil
+		})
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if found != nil {
+			// A full disk is no reason not to read: the chunk is only not kept.
+			_ = m.bodies.Put(ref, found, segment.Cache)
+			return found, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(append(errs, fmt.Errorf("node: chunk %.8s: %w", ref, drive.ErrUnreachable))...)
+}
+
+// sources returns the connected machines, those among holders first.
+func (m *Machine) sources(holders []store.MachineID) []store.MachineID {
+	mesh := m.mesh.Load()
+	if mesh == nil {
+		return nil
+	}
+	var first, then []store.MachineID
+	for _, p := range mesh.Connected() {
+		id := store.MachineID(p)
+		if slices.Contains(holders, id) {
+			first = append(first, id)
+		} else {
+			then = append(then, id)
+		}
+	}
+	return append(first, then...)
+}

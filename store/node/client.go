@@ -1,0 +1,242 @@
+package node
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// ErrCut reports an answer that ended before its end.
+var ErrCut = errors.New("the answer was cut off")
+
+// Client gives orders to a machine: through its socket where a node runs, else
+// on the directory opened for the purpose.
+type Client struct {
+	http *http.Client
+	own  io.Closer // the machine, when this Client opened it
+}
+
+// Connect returns a Client of the machine in dir. Where no node holds dir it
+// opens the machine itself, without a network, and Close closes it again. A
+// directory that has no machine is an error that wraps fs.ErrNotExist.
+func Connect(ctx context.Context, dir string) (*Client, error) {
+	sock := filepath.Join(dir, socketName)
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "unix", sock)
+	if err == nil {
+		c.Close()
+		return newClient(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "unix", sock) }, nil), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("node: connect to the running node: %w", err)
+	}
+	m, err := Open(Config{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	l := newPipeListener()
+	srv := &http.Server{Handler: controlHandler(m)}
+	go func() { _ = srv.Serve(l) }()
+	return newClient(l.dial, closers{srv, m}), nil
+}
+
+func newClient(dial func(context.Context) (net.Conn, error), own io.Closer) *Client {
+	t := &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableCompression: true,
+		WriteBufferSize:    256 << 10,
+		ReadBufferSize:     256 << 10,
+	}
+	return &Client{http: &http.Client{Transport: t}, own: own}
+}
+
+type closers []io.Closer
+
+func (cs closers) Close() error {
+	var errs []error
+	for _, c := range cs {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close ends the Client's connections, and the machine if the Client opened it.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	if c.own != nil {
+		return c.own.Close()
+	}
+	return nil
+}
+
+// do sends a request whose query is the pairs of kv, and returns the body of a
+// successful answer.
+func (c *Client) do(ctx context.Context, method, endpoint string, body io.Reader, kv ...string) (io.ReadCloser, error) {
+	q := url.Values{}
+	for i := 0; i+1 < len(kv); i += 2 {
+		q.Set(kv[i], kv[i+1])
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://machine/v1/"+endpoint+"?"+q.Encode(), body)
+	if err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // the URL is ours, not the user's
+		}
+		return nil, fmt.Errorf("node: %s: %w", endpoint, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, readProblem(resp)
+	}
+	return resp.Body, nil
+}
+
+func (c *Client) order(ctx context.Context, endpoint string, kv ...string) error {
+	body, err := c.do(ctx, http.MethodPost, endpoint, nil, kv...)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// Status returns the machine's state.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	body, err := c.do(ctx, http.MethodGet, "status", nil)
+	if err != nil {
+		return s, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&s); err != nil {
+		return s, fmt.Errorf("node: status: %w", err)
+	}
+	return s, nil
+}
+
+// Mkdir makes the directory p, and with parents those above it.
+func (c *Client) Mkdir(ctx context.Context, p string, parents bool) error {
+	return c.order(ctx, "mkdir", "path", p, "parents", fmt.Sprint(parents))
+}
+
+// Remove removes p, and with recursive what is below it.
+func (c *Client) Remove(ctx context.Context, p string, recursive bool) error {
+	return c.order(ctx, "remove", "path", p, "recursive", fmt.Sprint(recursive))
+}
+
+// Rename moves what is at from to the path to; a file there is replaced.
+func (c *Client) Rename(ctx context.Context, from, to string) error {
+	return c.order(ctx, "rename", "from", from, "to", to)
+}
+
+// Flush waits until p, and what is below it, has the copies that it shall have.
+func (c *Client) Flush(ctx context.Context, p string) error { return c.order(ctx, "flush", "path", p) }
+
+// List calls f for what lies in p, with recursive for all that lies below, in
+// name order, until f returns an error.
+func (c *Client) List(ctx context.Context, p string, recursive bool, f func(Listing) error) error {
+	body, err := c.do(ctx, http.MethodGet, "list", nil, "path", p, "recursive", fmt.Sprint(recursive))
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return eachLine(body, f)
+}
+
+// eachLine decodes a JSON value a line and hands it to f.
+func eachLine[T any](r io.Reader, f func(T) error) error {
+	dec := json.NewDecoder(bufio.NewReaderSize(r, 64<<10))
+	for {
+		var v T
+		err := dec.Decode(&v)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("node: %w: %w", ErrCut, err)
+		}
+		if err := f(v); err != nil {
+			return err
+		}
+	}
+}
+
+// Cat returns the bytes of the file p. The caller closes it. A stream that was
+// cut ends with an error other than io.EOF.
+func (c *Client) Cat(ctx context.Context, p string) (io.ReadCloser, error) {
+	return c.do(ctx, http.MethodGet, "file", nil, "path", p)
+}
+
+// Get returns p, and what is below it, as a tar stream whose names begin with
+// the last element of p. The caller closes body.
+func (c *Client) Get(ctx context.Context, p string) (tr *tar.Reader, body io.Closer, err error) {
+	b, err := c.do(ctx, http.MethodGet, "tar", nil, "path", p)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tar.NewReader(bufio.NewReaderSize(b, 256<<10)), b, nil
+}
+
+// Put stores what fill writes below the directory dst and calls stored for each
+// entry that is on the disk or was refused. It fails when the stream did not get
+// through whole; what was reported as stored is stored all the same.
+func (c *Client) Put(ctx context.Context, dst string, fill func(*tar.Writer) error, stored func(Stored)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	pr, pw := io.Pipe()
+	filled := make(chan error, 1)
+	go func() {
+		bw := bufio.NewWriterSize(pw, 256<<10)
+		tw := tar.NewWriter(bw)
+		err := fill(tw)
+		if err == nil {
+			err = errors.Join(tw.Close(), bw.Flush())
+		}
+		pw.CloseWithError(err)
+		filled <- err
+	}()
+	err := c.readStored(ctx, pr, dst, stored)
+	pr.CloseWithError(errors.New("the machine ended the transfer"))
+	if ferr := <-filled; err == nil || ferr != nil && strings.Contains(err.Error(), ferr.Error()) {
+		err = ferr // the reason is on this side: say it once
+	}
+	return err
+}
+
+func (c *Client) readStored(ctx context.Context, tarStream io.Reader, dst string, stored func(Stored)) error {
+	body, err := c.do(ctx, http.MethodPut, "tar", tarStream, "path", dst)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	ended := false
+	err = eachLine(body, func(s Stored) error {
+		switch {
+		case s.End:
+			ended = true
+		case s.Path == "":
+			return problem{s.Error, s.Code}.err()
+		default:
+			stored(s)
+		}
+		return nil
+	})
+	if err == nil && !ended {
+		err = fmt.Errorf("node: put: %w", ErrCut)
+	}
+	return err
+}

@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+
+	"strconv"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/segment"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// The control interface is HTTP on a Unix socket in the machine's directory, for
+// the commands of the same user:
+//
+//	GET  /v1/status                         Status
+//	GET  /v1/list?path=P[&recursive=true]   a Listing a line
+//	GET  /v1/tar?path=P                     P and what is below it, as a tar stream
+//	PUT  /v1/tar?path=P                     a tar stream to be stored below P; a Stored a line
+//	GET  /v1/file?path=P                    the bytes of the file P
+//	POST /v1/mkdir?path=P[&parents=true]
+//	POST /v1/remove?path=P[&recursive=true]
+//	POST /v1/rename?from=P&to=Q
+//	POST /v1/flush?path=P                   answered when P has all its copies
+//
+// Errors are a status and a [problem] in JSON. Streams that fail after their
+// first byte end with a line or trailer that says so; a reader that sees neither
+// the end nor an error treats the stream as cut.
+
+// Listing is one line of a listing.
+type Listing struct {
+	// Path is the absolute path in the drive.
+	Path string `json:"path"`
+	// Kind is "file" or "dir".
+	Kind string `json:"kind"`
+	// Size is in bytes; 0 for directories.
+	Size int64 `json:"size"`
+	// Modified is the modification time that the writer gave.
+	Modified time.Time `json:"modified"`
+	// Copies is how many of the machines that shall keep the file are known to.
+	Copies int `json:"copies"`
+	// Conflict marks the loser of two edits that had not seen each other.
+	Conflict bool `json:"conflict"`
+}
+
+// Stored is one line of the answer to a tar stream: a file or directory that is
+// on the disk, or why one is not. The last line of a complete answer has End set.
+type Stored struct {
+	Path  string `json:"path,omitempty"`
+	Kind  string `json:"kind,omitempty"`
+	Size  int64  `json:"size,omitempty"`
+	Error string `json:"error,omitempty"`
+	Code  string `json:"code,omitempty"`
+	End   bool   `json:"end,omitempty"`
+}
+
+// problem is an error on its way through the control interface.
+type problem struct {
+	Error string `json:"error"`
+	Code  string `json:"code"`
+}
+
+// codes pairs the errors that callers tell apart with their names on the wire
+// and their HTTP status.
+var codes = []struct {
+	err    error
+	code   string
+	status int
+}{
+	{store.ErrNotFound, "not_found", http.StatusNotFound},
+	{tree.ErrNotDir, "not_directory", http.StatusConflict},
+	{tree.ErrIsDir, "is_directory", http.StatusConflict},
+	{tree.ErrExist, "exists", http.StatusConflict},
+	{tree.ErrNotEmpty, "not_empty", http.StatusConflict},
+	{drive.ErrBadPath, "bad_path", http.StatusBadRequest},
+	{segment.ErrFull, "full", http.StatusInsufficientStorage},
+	{drive.ErrUnreachable, "unreachable", http.StatusServiceUnavailable},
+	{fs.ErrPermission, "permission", http.StatusForbidden},
+}
+
+func problemOf(err error) (problem, int) {
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return problem{err.Error(), c.code}, c.status
+		}
+	}
+	return problem{err.Error(), "failed"}, http.StatusInternalServerError
+}
+
+// remoteError is a problem that came back, as the error it was.
+type remoteError struct {
+	text string
+	is   error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.is }
+
+func (p problem) err() error {
+	for _, c := range codes {
+		if c.code == p.Code {
+			return &remoteError{p.Error, c.err}
+		}
+	}
+	return &remoteError{p.Error, nil}
+}
+
+// controlHandler serves the control interface of m.
+func controlHandler(m *Machine) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(w http.ResponseWriter, r *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := f(w, r); err != nil {
+				p, status := problemOf(err)
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(status)
+				_ = json.NewEncoder(w).Encode(p)
+			}
+		})
+	}
+	handle("GET /v1/status", func(w http.ResponseWriter, r *http.Request) error {
+		s, err := m.Status(r.Context())
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(s)
+	})
+	handle("GET /v1/list", func(w http.ResponseWriter, r *http.Request) error { return serveList(m, w, r) })
+	handle("GET /v1/tar", func(w http.ResponseWriter, r *http.Request) error { return serveTar(m, w, r) })
+	handle("PUT /v1/tar", func(w http.ResponseWriter, r *http.Request) error { return storeTar(m, w, r) })
+	handle("GET /v1/file", func(w http.ResponseWriter, r *http.Request) error { return serveFile(m, w, r) })
+	handle("POST /v1/mkdir", func(_ http.ResponseWriter, r *http.Request) error {
+		if flag(r, "parents") {
+			return m.drive.MkdirAll(r.Context(), r.FormValue("path"))
+		}
+		return m.drive.Mkdir(r.Context(), r.FormValue("path"))
+	})
+	handle("POST /v1/remove", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.drive.Remove(r.Context(), r.FormValue("path"), flag(r, "recursive"))
+	})
+	handle("POST /v1/flush", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.Flush(r.Context(), r.FormValue("path"))
+	})
+	handle("POST /v1/rename", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.drive.Rename(r.Context(), r.FormValue("from"), r.FormValue("to"))
+	})
+	return mux
+}
+
+func flag(r *http.Request, name string) bool {
+	v, err := strconv.ParseBool(r.FormValue(name))
+	return err == nil && v
+}
+
+// serveList writes a Listing a line. A path that names a file lists that file.
+func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	p, err := drive.Clean(r.FormValue("path"))
+	if err != nil {
+		return err
+	}
+	top, err := m.drive.Stat(p)
+	if err != nil {
+		return err
+	}
+	enc := json.NewEncoder(w)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if !top.Dir {
+		return enc.Encode(m.listing(p, top))
+	}
+	return abortOn(m.walk(r.Context(), p, flag(r, "recursive"), func(name string, e tree.Entry) error {
+		return enc.Encode(m.listing(name, e))
+	}))
+}
+
+// walk calls f for what lies in the directory dir, in name order, and with deep
+// for all that lies below; a directory comes before what is in it.
+func (m *Machine) walk(ctx context.Context, dir string, deep bool, f func(name string, e tree.Entry) error) error {
+	var inner error
+	err := m.drive.List(dir, func(e tree.Entry) bool {
+		if inner = ctx.Err(); inner != nil {
+			return false
+		}
+		name := e.Path
+		if inner = f(name, e); inner == nil && deep && e.Dir {
+			inner = m.walk(ctx, name, deep, f)
+		}
+		return inner == nil
+	})
+	return errors.Join(err, inner)
+}
+
+func (m *Machine) listing(name string, e tree.Entry) Listing {
+	l := Listing{Path: name, Kind: "dir", Modified: e.Version.ModTime, Conflict: e.Conflict}
+	if !e.Dir {
+		l.Kind, l.Size, l.Copies = "file", e.Version.Content.Size, m.copies(e)
+	}
+	return l
+}
+
+// serveFile writes the bytes of one file, or the range that the request asks for.
+func serveFile(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	f, err := m.drive.Open(r.Context(), r.FormValue("path"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	e := f.Entry()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", e.Version.ModTime, f)
+	return abortOn(f.Err())
+}
+
+// abortOn ends a stream that has begun so that the reader sees it cut: nothing
+// else tells an HTTP client that what it got is not all.
+func abortOn(err error) error {
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// readProblem turns an answer that is not a success into an error.
+func readProblem(resp *http.Response) error {
+	var p problem
+	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 64<<10)).Decode(&p); err != nil || p.Error == "" {
+		return fmt.Errorf("node: the machine answered %s", resp.Status)
+	}
+	return p.err()
+}

@@ -1,0 +1,359 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/aether-lan/aether/internal/loop"
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/gossip"
+	"github.com/aether-lan/aether/store/replicate"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// core is the engine of a machine: the log of operations (gossip), what they make
+// of the drive (tree), who the members are, and which copies are still to be
+// fetched (replicate). It is turned by loop.Run on one goroutine, with or without
+// a network, and is the only one that changes any of them.
+type core struct {
+	m       *Machine
+	gossip  *gossip.Engine
+	copying *replicate.Engine
+	members members
+	wire    *wire
+
+	unsynced     bool      // something was committed and not yet forced to the disk
+	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
+	err          error     // why the core cannot go on
+
+	do            chan func(time.Time)
+	ended         chan struct{}
+	quit          context.CancelFunc
+	balanceWanted chan struct{}
+}
+
+// inventoryDelay is how long what is newly held waits to be told, so that many
+// files are told at once.
+const inventoryDelay = 200 * time.Millisecond
+
+func newCore(m *Machine) (*core, error) {
+	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID()})
+	if err != nil {
+		return nil, err
+	}
+	r, err := replicate.New(m.kv, replicate.Config{Self: m.ID()})
+	if err != nil {
+		return nil, err
+	}
+	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time)), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
+	if c.members, err = loadMembers(m.kv); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// start turns the loop and makes this machine known to the pool.
+func (c *core) start() error {
+	ctx, quit := context.WithCancel(context.Background())
+	c.quit = quit
+	go func() {
+		defer close(c.ended)
+		_ = loop.Run[gossip.Packet, replicate.Fetch](ctx, c, c.wire, loop.Config[gossip.Packet, replicate.Fetch]{
+			Do:         c.do,
+			Event:      c.carryOut,
+			WriteError: func(gossip.Packet, error) error { return nil }, // gossip asks again
+		})
+	}()
+	var err error
+	cerr := c.call(ctx, func() {
+		c.noteInventory(time.Now())
+		err = c.introduce(time.Now())
+	})
+	return errors.Join(err, cerr)
+}
+
+// stop ends the loop and forces what was committed to the disk.
+func (c *core) stop() error {
+	if c.quit == nil {
+		return nil
+	}
+	c.quit()
+	<-c.ended
+	return c.m.kv.Sync()
+}
+
+// call runs f on the loop's goroutine.
+func (c *core) call(ctx context.Context, f func()) error {
+	if err := loop.Call(ctx, c.do, c.ended, func(time.Time) { f() }); err != nil {
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("node: the machine is closed: %w", err)
+		}
+		return err
+	}
+	return nil
+}
+
+// Do makes a change of the tree; see drive.Journal. It returns when the change is
+// on the disk: many callers wait for one fsync.
+func (c *core) Do(ctx context.Context, change drive.Change) error {
+	var err error
+	cerr := c.call(ctx, func() { err = c.change(time.Now(), change) })
+	if err = errors.Join(cerr, err); err != nil {
+		return err
+	}
+	return c.m.kv.Sync()
+}
+
+// change makes a change in a Txn of its own and commits it.
+func (c *core) change(now time.Time, change drive.Change) error {
+	if c.err != nil {
+		return c.err
+	}
+	return c.commit(func(tx store.Txn) error {
+		ops, events, err := change(c.m.tree, tx, now)
+		if err != nil {
+			return err
+		}
+		for i := range ops {
+			if err := c.log(tx, ops[i]); err != nil {
+				return err
+			}
+		}
+		return c.follow(tx, now, events)
+	})
+}
+
+// log appends an operation of this machine to the log.
+func (c *core) log(tx store.Txn, op tree.Op) error {
+	payload, err := op.Append(nil)
+	if err != nil {
+		return err
+	}
+	return c.gossip.Append(tx, op.Dot, payload)
+}
+
+// commit runs f in a Txn and commits it without waiting for the disk.
+func (c *core) commit(f func(tx store.Txn) error) error {
+	tx := c.m.kv.Begin()
+	defer tx.Discard()
+	if err := f(tx); err != nil {
+		c.gossip.Rollback()
+		return err
+	}
+	if err := tx.Commit(false); err != nil {
+		c.gossip.Rollback()
+		return fmt.Errorf("node: commit: %w", err)
+	}
+	c.gossip.Committed()
+	c.unsynced = true
+	return nil
+}
+
+// HandlePacket takes a message of another machine.
+func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
+	c.gossip.HandlePacket(now, p)
+	c.absorb(now)
+}
+
+// absorb applies the operations that have come, batch by batch.
+func (c *core) absorb(now time.Time) {
+	for c.err == nil {
+		entries := c.gossip.Received()
+		if len(entries) == 0 {
+			return
+		}
+		err := c.commit(func(tx store.Txn) error {
+			if err := c.gossip.Store(tx, entries); err != nil {
+				return err
+			}
+			for _, e := range entries {
+				if err := c.apply(tx, now, e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// apply applies one entry of the log.
+func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) error {
+	op, err := tree.ParseOp(e.Payload)
+	if err != nil || op.Dot != e.Dot {
+		// A member that writes nonsense: all machines pass over it alike.
+		c.m.log.Error("an operation makes no sense", "operation", e.Dot.String(), "error", err)
+		op = tree.Op{Dot: e.Dot, Kind: tree.KindForeign}
+	}
+	events, err := c.m.tree.Apply(tx, op, now)
+	if err != nil {
+		return err
+	}
+	if op.Kind == kindMember {
+		if err := c.members.learn(tx, op.Dot.Machine, op.Body); err != nil {
+			c.m.log.Warn("a member's record cannot be read", "machine", op.Dot.Machine.String(), "error", err)
+		}
+		c.wantBalance()
+	}
+	return c.follow(tx, now, events)
+}
+
+// follow draws the conclusions for copies from what happened to the tree.
+func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
+	for _, ev := range events {
+		var err error
+		switch ev.Kind {
+		case tree.VersionAdded:
+			err = c.versionAdded(tx, now, ev)
+		case tree.VersionRemoved:
+			err = c.copying.Forget(tx, ev.Dot)
+		case tree.Alarm:
+			c.m.log.Warn("a machine's clock is more than a minute ahead", "operation", ev.Dot.String())
+		case tree.MoveIgnored, tree.Invalid:
+			c.m.log.Info("an operation has no effect", "operation", ev.Dot.String())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
+	if !slices.Contains(ev.Holders, c.m.ID()) {
+		return nil
+	}
+	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
+	if ev.Dot.Machine == c.m.ID() {
+		c.noteInventory(now)
+		return c.copying.Hold(tx, a)
+	}
+	return c.copying.Assign(tx, now, a)
+}
+
+// noteInventory sees to it that others are soon told what is held here.
+func (c *core) noteInventory(now time.Time) {
+	if c.inventoryDue.IsZero() {
+		c.inventoryDue = now.Add(inventoryDelay)
+	}
+}
+
+// HandleTimeout does what is due.
+func (c *core) HandleTimeout(now time.Time) {
+	if c.err != nil {
+		return
+	}
+	if !c.inventoryDue.IsZero() && !now.Before(c.inventoryDue) {
+		c.inventoryDue = time.Time{}
+		if err := c.gossip.SetInventory(now, c.copying.Inventory()); err != nil {
+			c.m.log.Warn("what is held here cannot be told", "error", err)
+		}
+	}
+	c.gossip.HandleTimeout(now)
+	c.absorb(now)
+	c.copying.HandleTimeout(now)
+	for _, ev := range c.copying.Events() {
+		c.m.log.Debug("copies", "event", ev.String())
+	}
+	for _, ev := range c.gossip.Events() {
+		c.heard(now, ev)
+	}
+}
+
+// heard takes an event of the gossip.
+func (c *core) heard(now time.Time, ev gossip.Event) {
+	switch ev := ev.(type) {
+	case gossip.Inventory:
+		if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
+			c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
+		}
+	default:
+		c.m.log.Info("gossip", "event", fmt.Sprint(ev))
+	}
+}
+
+// NextTimeout returns when HandleTimeout is due.
+func (c *core) NextTimeout() (time.Time, bool) {
+	t, ok := c.gossip.NextTimeout()
+	if r, rok := c.copying.NextTimeout(); rok && (!ok || r.Before(t)) {
+		t, ok = r, true
+	}
+	if !c.inventoryDue.IsZero() && (!ok || c.inventoryDue.Before(t)) {
+		t, ok = c.inventoryDue, true
+	}
+	return t, ok && c.err == nil
+}
+
+// Outgoing returns the messages to send. What they tell of is on the disk before
+// anybody hears it: an operation that a crash took back must never have been seen,
+// since its number will be used again.
+func (c *core) Outgoing() []gossip.Packet {
+	out := c.gossip.Outgoing()
+	if len(out) > 0 && c.unsynced {
+		if err := c.m.kv.Sync(); err != nil {
+			c.fail(err)
+			return nil
+		}
+		c.unsynced = false
+	}
+	return out
+}
+
+// Events returns the fetches to be carried out.
+func (c *core) Events() []replicate.Fetch { return c.copying.Outgoing() }
+
+// fail ends all changes: the disk can no longer be trusted to keep them.
+func (c *core) fail(err error) {
+	if c.err == nil {
+		c.err = fmt.Errorf("node: this machine has stopped: %w", err)
+		c.m.log.Error("the machine has stopped", "error", err)
+	}
+}
+
+// peerUp and peerDown say that a machine can be talked to, or no more.
+func (c *core) peerUp(id store.MachineID) {
+	_ = c.call(context.Background(), func() {
+		now := time.Now()
+		c.gossip.PeerUp(now, id)
+		c.copying.PeerUp(now, id)
+		if b, ok := c.gossip.Inventory(id); ok {
+			c.heard(now, gossip.Inventory{Machine: id, Bytes: b})
+		}
+		c.wantBalance()
+	})
+}
+
+func (c *core) peerDown(id store.MachineID) {
+	_ = c.call(context.Background(), func() {
+		c.gossip.PeerDown(time.Now(), id)
+		c.copying.PeerDown(time.Now(), id)
+	})
+}
+
+// allDown says that no machine can be talked to: the mesh is gone, and does not
+// tell of its own end.
+func (c *core) allDown() {
+	_ = c.call(context.Background(), func() {
+		for id := range c.members.byID {
+			c.gossip.PeerDown(time.Now(), id)
+			c.copying.PeerDown(time.Now(), id)
+		}
+	})
+}
+
+// copies returns how many holders are known to keep e's bytes.
+func (c *core) copies(e tree.Entry) int {
+	return c.copying.Copies(replicate.Assignment{Dot: e.Version.Dot, File: e.ID, Content: e.Version.Content, Holders: e.Version.Holders})
+}
+
+// receive takes a gossip message of a peer.
+func (c *core) receive(ctx context.Context, peer store.MachineID, message []byte) error {
+	return c.wire.receive(ctx, gossip.Packet{Peer: peer, Message: message})
+}

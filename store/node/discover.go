@@ -1,0 +1,149 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/aether-lan/aether/dnssd"
+	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/mdns"
+	"github.com/aether-lan/aether/store"
+)
+
+// serviceType is the DNS-SD service under which machines of a pool find each
+// other (RFC 6763 section 7).
+const serviceType = "_aether._tcp"
+
+// The attributes of the service (RFC 6763 section 6): the version of this
+// protocol, the public ID of the pool, the ID of the machine. None is secret.
+const (
+	txtVersion = "v"
+	txtPool    = "pool"
+	txtMachine = "id"
+)
+
+// discovery makes a machine known on its links and finds the others there.
+type discovery struct {
+	m     *Machine
+	cfg   ServeConfig
+	port  uint16
+	log   *slog.Logger
+	found func(id store.MachineID, addrs []netip.AddrPort)
+}
+
+// run registers the machine and browses for others until ctx ends.
+func (d *discovery) run(ctx context.Context) error {
+	node, err := mdns.Open(ctx, mdns.Config{Interfaces: d.cfg.Interfaces, Logger: d.log})
+	if err != nil {
+		return fmt.Errorf("node: discover: %w", err)
+	}
+	defer node.Close()
+	host, err := node.ClaimHost(ctx, hostLabel(d.m.Name()))
+	if err != nil {
+		return fmt.Errorf("node: claim a host name: %w", err)
+	}
+	defer host.Close()
+	d.cfg.tell(Event{Kind: EventNamed, Name: host.Name()})
+	reg, err := dnssd.Register(ctx, dnssd.Instance{
+		Name: d.m.Name(), Service: serviceType, Domain: "local", Port: d.port, TXT: d.txt(),
+	}, dnssd.Config{Node: node, Logger: d.log})
+	if err != nil {
+		return fmt.Errorf("node: register: %w", err)
+	}
+	defer reg.Close()
+	for ev, err := range dnssd.Browse(ctx, serviceType, dnssd.Config{Node: node, Logger: d.log}) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("node: browse: %w", err)
+		}
+		d.heard(ev)
+	}
+	return nil
+}
+
+// txt is what the machine announces of itself.
+func (d *discovery) txt() dnssd.TXT {
+	return dnssd.TXT{
+		{Key: txtVersion, Value: []byte("1")},
+		{Key: txtPool, Value: []byte(d.m.pool.ID.String())},
+		{Key: txtMachine, Value: []byte(d.m.ID().String())},
+	}
+}
+
+// heard takes a browsing result: an instance of the same pool that is not this
+// machine is one to connect to. What goes away is remembered all the same: a
+// machine that is switched off comes back.
+func (d *discovery) heard(ev dnssd.Event) {
+	if ev.Op == mdns.Remove || ev.Instance.Port == 0 {
+		return
+	}
+	txt := ev.Instance.TXT
+	pool, _ := txt.Get(txtPool)
+	if string(pool) != d.m.pool.ID.String() {
+		return
+	}
+	text, _ := txt.Get(txtMachine)
+	id, err := store.ParseMachineID(string(text))
+	if err != nil || id == d.m.ID() {
+		return
+	}
+	var addrs []netip.AddrPort
+	for _, a := range ev.Instance.Addresses {
+		addrs = append(addrs, netip.AddrPortFrom(a, ev.Instance.Port))
+	}
+	if len(addrs) > 0 {
+		d.found(id, addrs)
+	}
+}
+
+// hostLabel makes a DNS label of a machine's name: letters, digits and hyphens,
+// at most 63 octets (RFC 1123 section 2.1).
+func hostLabel(name string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+			b.WriteByte('-')
+		}
+	}
+	label := strings.Trim(b.String(), "-")
+	if len(label) > 50 {
+		label = strings.Trim(label[:50], "-") // room for "-2" and the like
+	}
+	if label == "" {
+		return "aether"
+	}
+	return label
+}
+
+// defaultName is what a machine is called that was given no name.
+func defaultName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "aether"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}
+
+// logPeerFailure says who was refused, or why a machine cannot be reached.
+func logPeerFailure(log *slog.Logger, addr netip.AddrPort, err error) {
+	var pe *link.PeerError
+	switch {
+	case errors.As(err, &pe):
+		log.Warn("a machine was refused", "machine", store.MachineID(pe.Peer).String(), "address", pe.Addr.String(), "error", pe.Err)
+	case addr.IsValid():
+		log.Debug("a machine cannot be reached", "address", addr, "error", err)
+	default:
+		log.Warn("a connection was refused", "error", err)
+	}
+}

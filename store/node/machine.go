@@ -1,0 +1,312 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/gofrs/flock"
+
+	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/pool"
+	"github.com/aether-lan/aether/store/segment"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// What lies in a machine's directory, beside the two files of package pool.
+const (
+	lockName     = "lock"         // held while a process has the machine open
+	socketName   = "node.sock"    // the control socket of a running node
+	settingsName = "machine.json" // Settings
+	indexName    = "index"        // keys and values
+	segmentsName = "segments"     // chunk bodies
+)
+
+// The defaults of Settings.
+const (
+	// DefaultSpace is what a machine sets aside: 10 GiB.
+	DefaultSpace = 10 << 30
+	// DefaultCopies is how many machines keep each file.
+	DefaultCopies = 2
+)
+
+// ErrInUse reports a directory that another process has open.
+var ErrInUse = errors.New("another process has this machine open")
+
+// Settings are what a machine remembers of how it was set up.
+type Settings struct {
+	// Name is what people call the machine. Empty means the host's name.
+	Name string `json:"name"`
+	// Space is the bytes set aside for the pool. Zero means DefaultSpace.
+	Space int64 `json:"space"`
+	// Copies is how many machines shall keep a file written here, this one
+	// included if it is chosen. Zero means DefaultCopies.
+	Copies int `json:"copies"`
+}
+
+// Config says which machine to open, and what to change of its settings.
+type Config struct {
+	// Dir is the machine's directory.
+	Dir string
+	// Passphrase opens sealed keys; empty where they are not.
+	Passphrase []byte
+	// Set changes settings: its fields that are not zero replace remembered ones.
+	Set Settings
+	// Logger hears what the machine does; nil is silent.
+	Logger *slog.Logger
+}
+
+// Machine is a member of a pool, opened: its files, and the way to change them.
+// It works without a network; Serve gives it one.
+type Machine struct {
+	cfg      Config
+	settings Settings
+	log      *slog.Logger
+	pool     *pool.Pool
+	lock     *flock.Flock
+	kv       *index.Pebble
+	bodies   *segment.Store
+	keys     *chunk.Keys
+	tree     *tree.Tree
+	drive    *drive.Drive
+	core     *core
+	mesh     atomic.Pointer[link.Mesh]
+	serving  atomic.Pointer[serving] // nil: no node runs
+
+	// background ends when the machine is closed; jobs run until then.
+	background context.Context
+	end        context.CancelFunc
+	jobs       sync.WaitGroup
+	close      sync.Once
+	closeErr   error
+}
+
+// Init makes the machine of cfg.Dir: the first of a new pool, or with a secret a
+// member of the pool that it opens. It fails with pool.ErrExists where the
+// directory has a machine of another pool, or has one and no secret was given.
+func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
+	unlock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var p *pool.Pool
+	if secret.IsZero() {
+		p, err = pool.Create(cfg.Dir, cfg.Passphrase)
+	} else {
+		p, err = pool.Join(cfg.Dir, secret, cfg.Passphrase)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node: init: %w", err)
+	}
+	if _, err := updateSettings(cfg.Dir, cfg.Set); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// lockDir makes dir where it is missing and takes its lock.
+func lockDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	l := flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("node: lock: %w", err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("node: %s: %w", dir, ErrInUse)
+	}
+	return func() { _ = l.Close() }, nil
+}
+
+// updateSettings reads the settings of dir, puts what set says in their place, and
+// writes them back where that changed something.
+func updateSettings(dir string, set Settings) (Settings, error) {
+	file := filepath.Join(dir, settingsName)
+	var s Settings
+	b, err := os.ReadFile(file)
+	if err == nil {
+		if err := json.Unmarshal(b, &s); err != nil {
+			return s, fmt.Errorf("node: %s: %w", file, err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return s, fmt.Errorf("node: settings: %w", err)
+	}
+	old := s
+	if set.Name != "" {
+		s.Name = set.Name
+	}
+	if set.Space != 0 {
+		s.Space = set.Space
+	}
+	if set.Copies != 0 {
+		s.Copies = set.Copies
+	}
+	if s.Space < 0 || s.Copies < 0 {
+		return s, errors.New("node: space and copies cannot be negative")
+	}
+	if s == old && err == nil {
+		return s, nil
+	}
+	if b, err = json.MarshalIndent(s, "", "  "); err != nil {
+		return s, fmt.Errorf("node: settings: %w", err)
+	}
+	return s, replaceFile(file, append(b, '\n'))
+}
+
+// replaceFile gives file new content, whole or not at all, also after a crash.
+func replaceFile(file string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	defer os.Remove(f.Name()) // fails once it has its name
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	d, err := vfs.Default.OpenDir(filepath.Dir(file))
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
+// has it, and with pool.ErrNoPool where there is none.
+func Open(cfg Config) (m *Machine, err error) {
+	m = &Machine{cfg: cfg, log: cfg.Logger}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	m.background, m.end = context.WithCancel(context.Background())
+	if _, err := os.Stat(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("node: open: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = m.Close()
+		}
+	}()
+	if m.pool, err = pool.Open(cfg.Dir, cfg.Passphrase); err != nil {
+		return nil, fmt.Errorf("node: open: %w", err)
+	}
+	m.lock = flock.New(filepath.Join(cfg.Dir, lockName), flock.SetPermissions(0o600))
+	ok, err := m.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("node: lock: %w", err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("node: %s: %w", cfg.Dir, ErrInUse)
+	}
+	if m.settings, err = updateSettings(cfg.Dir, cfg.Set); err != nil {
+		return nil, err
+	}
+	if err := m.openRooms(); err != nil {
+		return nil, fmt.Errorf("node: open: %w", err)
+	}
+	return m, nil
+}
+
+// openRooms opens what lies in the directory, from the disk upwards.
+func (m *Machine) openRooms() (err error) {
+	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), index.Config{}); err != nil {
+		return err
+	}
+	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space()}); err != nil {
+		return err
+	}
+	if m.keys, err = chunk.NewKeys(m.pool.Secret().Derive("aether chunks"), 1); err != nil {
+		return err
+	}
+	if m.tree, err = tree.Open(m.kv, m.pool.Machine); err != nil {
+		return err
+	}
+	if m.core, err = newCore(m); err != nil {
+		return err
+	}
+	m.drive = drive.New(drive.Config{
+		KV: m.kv, Tree: m.tree, Keys: m.keys, Bodies: m.bodies, Journal: m.core,
+		Holders: m.core.holders, Fetch: m.fetchBody,
+	})
+	return m.core.start()
+}
+
+// Close ends everything and makes what is open durable. A closed Machine is of no
+// use.
+func (m *Machine) Close() error {
+	m.close.Do(func() {
+		var errs []error
+		m.end()
+		if m.core != nil {
+			errs = append(errs, m.core.stop())
+		}
+		m.jobs.Wait()
+		if m.bodies != nil {
+			errs = append(errs, m.bodies.Close())
+		}
+		if m.kv != nil {
+			errs = append(errs, m.kv.Close())
+		}
+		if m.lock != nil {
+			errs = append(errs, m.lock.Close())
+		}
+		m.closeErr = errors.Join(errs...)
+	})
+	return m.closeErr
+}
+
+// ID returns the machine's ID.
+func (m *Machine) ID() store.MachineID { return m.pool.Machine }
+
+// Pool returns the pool that the machine belongs to.
+func (m *Machine) Pool() *pool.Pool { return m.pool }
+
+// Name returns what the machine is called.
+func (m *Machine) Name() string {
+	if m.settings.Name == "" {
+		return defaultName()
+	}
+	return m.settings.Name
+}
+
+func (m *Machine) space() int64 {
+	if m.settings.Space == 0 {
+		return DefaultSpace
+	}
+	return m.settings.Space
+}
+
+func (m *Machine) copiesWanted() int {
+	if m.settings.Copies == 0 {
+		return DefaultCopies
+	}
+	return m.settings.Copies
+}
+
+// Drive returns the drive as this machine sees it.
+func (m *Machine) Drive() *drive.Drive { return m.drive }
+
+// copies returns how many of the machines that shall keep e's bytes are known to.
+func (m *Machine) copies(e tree.Entry) int {
+	n := 0
+	_ = m.core.call(m.background, func() { n = m.core.copies(e) })
+	return n
+}

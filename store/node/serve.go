@@ -1,0 +1,233 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/webdav"
+)
+
+// ServeConfig says on which networks to serve a machine.
+type ServeConfig struct {
+	// Listen is where other machines connect. Zero means any free port on all
+	// interfaces.
+	Listen netip.AddrPort
+	// Peers are addresses of machines to connect to besides those that are found.
+	Peers []netip.AddrPort
+	// Interfaces are the interfaces to discover on. None means all that can.
+	Interfaces []string
+	// Zeroconf claims an IPv4 link-local address on interfaces without one.
+	Zeroconf bool
+	// NoDiscovery neither announces the machine nor looks for others.
+	NoDiscovery bool
+	// WebDAV is where the WebDAV face listens. Zero means port 7480 of the
+	// loopback interface, or a free one where that is taken.
+	WebDAV netip.AddrPort
+	// NoWebDAV leaves the WebDAV face out.
+	NoWebDAV bool
+	// Event hears what happens, from several goroutines in turn; it must not
+	// block. Nil means that nobody listens.
+	Event func(Event)
+}
+
+func (c ServeConfig) tell(ev Event) {
+	if c.Event != nil {
+		c.Event(ev)
+	}
+}
+
+// defaultWebDAV is where the WebDAV face is looked for first.
+var defaultWebDAV = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 7480)
+
+// stopGrace bounds how long requests under way may go on after the end.
+const stopGrace = 3 * time.Second
+
+// serving is a node that runs.
+type serving struct {
+	listen netip.AddrPort
+	webdav netip.AddrPort
+}
+
+// Serve runs the machine's node until ctx ends: the control socket, the WebDAV
+// face, connections to the other machines and what finds them. Ready is called
+// once everything listens. It returns nil when ctx has ended, otherwise what made
+// it stop.
+func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &serving{}
+	control, err := listenControl(ctx, filepath.Join(m.cfg.Dir, socketName))
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	peers, err := net.Listen("tcp", listenAddress(cfg.Listen))
+	if err != nil {
+		return fmt.Errorf("node: listen for machines: %w", err)
+	}
+	s.listen = peers.Addr().(*net.TCPAddr).AddrPort()
+	var dav net.Listener
+	if !cfg.NoWebDAV {
+		if dav, err = listenWebDAV(cfg.WebDAV); err != nil {
+			peers.Close()
+			return fmt.Errorf("node: listen for WebDAV: %w", err)
+		}
+		defer dav.Close()
+		s.webdav = dav.Addr().(*net.TCPAddr).AddrPort()
+	}
+	mesh, err := m.startMesh(ctx, cfg, peers)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		cancel()
+		m.mesh.Store(nil)
+		mesh.Wait()
+		m.core.wire.attach(nil)
+		m.core.allDown()
+	}()
+	m.core.wire.attach(mesh)
+	m.mesh.Store(mesh)
+	m.serving.Store(s)
+	defer m.serving.Store(nil)
+	mesh.AddAddress(link.PeerID{}, cfg.Peers...)
+	for _, p := range m.core.remembered() {
+		mesh.AddAddress(link.PeerID(p.id), p.addrs...)
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	serveHTTP(ctx, g, control, controlHandler(m))
+	if dav != nil {
+		serveHTTP(ctx, g, dav, webdav.Handler(m.drive, m.log))
+	}
+	g.Go(func() error { return m.core.run(ctx) })
+	if cfg.Zeroconf {
+		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
+	}
+	if !cfg.NoDiscovery {
+		d := &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
+			mesh.AddAddress(link.PeerID(id), addrs...)
+			m.core.remember(id, addrs)
+		}}
+		g.Go(func() error { return d.run(ctx) })
+	}
+	cfg.tell(Event{Kind: EventServing})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func listenAddress(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ":0"
+	}
+	return a.String()
+}
+
+// listenControl listens on the control socket. The lock on the directory is held,
+// so a socket that is there was left by a process that died.
+func listenControl(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("node: control socket: %w", err)
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("node: control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("node: control socket: %w", err)
+	}
+	return l, nil
+}
+
+// listenWebDAV listens at a, or where nobody chose at the usual place or, that
+// being taken, at any.
+func listenWebDAV(a netip.AddrPort) (net.Listener, error) {
+	if a.IsValid() {
+		return net.Listen("tcp", a.String())
+	}
+	l, err := net.Listen("tcp", defaultWebDAV.String())
+	if err != nil {
+		l, err = net.Listen("tcp", netip.AddrPortFrom(defaultWebDAV.Addr(), 0).String())
+	}
+	return l, err
+}
+
+// serveHTTP serves h on l until ctx ends, and then for a moment what is under way.
+func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	g.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("node: serve %s: %w", l.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		if srv.Shutdown(end) != nil {
+			return srv.Close()
+		}
+		return nil
+	})
+}
+
+// startMesh connects the machine to the others of its pool.
+func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener) (*link.Mesh, error) {
+	id, err := link.NewIdentity(m.pool.Key())
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	return link.NewMesh(ctx, link.MeshConfig{
+		Config: link.Config{
+			Identity: id,
+			Admit:    link.AdmitSecret(m.pool.Secret().Derive("aether admission")),
+			Handler:  m.handle,
+		},
+		Listener: l,
+		Up: func(peer link.PeerID, c *link.Conn) {
+			m.core.peerUp(store.MachineID(peer))
+			m.core.remember(store.MachineID(peer), nil)
+			cfg.tell(Event{Kind: EventConnected, Machine: store.MachineID(peer), Address: c.RemoteAddr()})
+		},
+		Down: func(peer link.PeerID, why error) {
+			m.core.peerDown(store.MachineID(peer))
+			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
+		},
+		Failed: func(addr netip.AddrPort, err error) {
+			logPeerFailure(m.log, addr, err)
+			var pe *link.PeerError
+			if errors.As(err, &pe) {
+				cfg.tell(Event{Kind: EventRefused, Machine: store.MachineID(pe.Peer), Address: pe.Addr, Reason: pe.Err.Error()})
+			}
+		},
+	})
+}
+
+// handle answers what another machine asks or tells.
+func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message) (link.Message, error) {
+	switch req.Method {
+	case methodGossip:
+		return link.Message{}, m.core.receive(ctx, store.MachineID(peer), req.Header)
+	case methodBodies:
+		return m.serveBodies(ctx, req)
+	}
+	return link.Message{}, &link.Error{Code: link.CodeNoMethod, Text: fmt.Sprintf("no method %d", req.Method)}
+}

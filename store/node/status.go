@@ -1,0 +1,212 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// Status is the state of a machine and of the pool as the machine sees it. The
+// first question it answers is whether the data is safe: FullyReplicated against
+// Files, and Pending.
+type Status struct {
+	// Pool is the public ID of the pool.
+	Pool string `json:"pool"`
+	// Machine is this machine.
+	Machine store.MachineID `json:"machine"`
+	// Name is what this machine is called.
+	Name string `json:"name"`
+	// Dir is the machine's directory.
+	Dir string `json:"dir"`
+	// Running says whether a node serves the machine now.
+	Running bool `json:"running"`
+	// Listen is where other machines reach the node; empty when none runs.
+	Listen string `json:"listen,omitempty"`
+	// WebDAV is the address of the WebDAV face; empty when there is none.
+	WebDAV string `json:"webdav,omitempty"`
+	// Machines are the members that this one knows, itself included.
+	Machines []MachineStatus `json:"machines"`
+	// Files counts files, conflict copies included; Bytes adds up their sizes.
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Copies is how many machines shall keep each file.
+	Copies int `json:"copies"`
+	// FullyReplicated counts the files whose holders all are known to keep them,
+	// as many holders as Copies asks.
+	FullyReplicated int64 `json:"fully_replicated"`
+	// Pending counts files that this machine still has to fetch.
+	Pending int64 `json:"pending"`
+	// Conflicts counts the conflict copies shown.
+	Conflicts int64 `json:"conflicts"`
+	// Space is the room on this machine.
+	Space Space `json:"space"`
+}
+
+// Space is the room that a machine sets aside, in bytes.
+type Space struct {
+	Total    int64 `json:"total"`
+	Replicas int64 `json:"replicas"`
+	Cache    int64 `json:"cache"`
+	Free     int64 `json:"free"`
+}
+
+// MachineStatus is a member as another one sees it.
+type MachineStatus struct {
+	ID        store.MachineID `json:"id"`
+	Name      string          `json:"name"`
+	Self      bool            `json:"self"`
+	Connected bool            `json:"connected"`
+	Address   string          `json:"address,omitempty"`
+	Space     uint64          `json:"space"`
+	// LastSeen is when a connection to it last stood; zero when never.
+	LastSeen time.Time `json:"last_seen,omitzero"`
+}
+
+// Status returns the machine's state and what it knows of the pool.
+func (m *Machine) Status(ctx context.Context) (Status, error) {
+	s := m.Summary()
+	u := m.bodies.Usage()
+	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
+	err := m.core.call(ctx, func() {
+		pending, _ := m.core.copying.Pending()
+		s.Pending = int64(pending)
+		s.Machines = m.machines()
+	})
+	if err != nil {
+		return s, err
+	}
+	totals, err := m.tree.Totals(m.kv)
+	if err != nil {
+		return s, err
+	}
+	s.Files, s.Bytes, s.Conflicts = totals.Files, totals.Bytes, totals.Conflicts
+	s.FullyReplicated, err = m.replicated(ctx, "/")
+	return s, err
+}
+
+// machines lists the members. It runs on the core's goroutine.
+func (m *Machine) machines() []MachineStatus {
+	var out []MachineStatus
+	mesh := m.mesh.Load()
+	for _, x := range m.core.members.list() {
+		ms := MachineStatus{ID: x.ID, Name: x.Name, Space: x.Space, Self: x.ID == m.ID()}
+		if seen := m.core.members.byID[x.ID].Seen; seen != 0 {
+			ms.LastSeen = time.UnixMilli(seen).UTC()
+		}
+		if mesh != nil {
+			if c := mesh.Conn(link.PeerID(x.ID)); c != nil {
+				ms.Connected, ms.Address = true, c.RemoteAddr().String()
+			}
+		}
+		out = append(out, ms)
+	}
+	return out
+}
+
+// replicated counts the files at and below p of which as many holders as they
+// shall have are known to keep the bytes.
+func (m *Machine) replicated(ctx context.Context, p string) (int64, error) {
+	var full int64
+	var batch []tree.Entry
+	flush := func() error {
+		err := m.core.call(ctx, func() {
+			for _, e := range batch {
+				if m.core.copies(e) >= m.copiesWanted() {
+					full++
+				}
+			}
+		})
+		batch = batch[:0]
+		return err
+	}
+	var inner error
+	err := m.tree.Walk(m.kv, p, func(e tree.Entry) bool {
+		if !e.Dir {
+			batch = append(batch, e)
+		}
+		if len(batch) == statusBatch {
+			inner = flush()
+		}
+		return inner == nil
+	})
+	return full, errors.Join(err, inner, flush())
+}
+
+// statusBatch is how many files are looked at in one turn of the core.
+const statusBatch = 256
+
+// flushInterval is how often Flush looks.
+const flushInterval = 100 * time.Millisecond
+
+// Flush waits until every file at and below p has the copies that it shall have.
+func (m *Machine) Flush(ctx context.Context, p string) error {
+	p, err := drive.Clean(p)
+	if err != nil {
+		return err
+	}
+	for {
+		top, err := m.drive.Stat(p)
+		if err != nil {
+			return err
+		}
+		var files, full int64
+		if top.Dir {
+			full, err = m.replicated(ctx, p)
+			if err == nil {
+				files, err = m.countFiles(p)
+			}
+		} else {
+			files = 1
+			err = m.core.call(ctx, func() {
+				if m.core.copies(top) >= m.copiesWanted() {
+					full = 1
+				}
+			})
+		}
+		if err != nil || full >= files {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(flushInterval):
+		}
+	}
+}
+
+func (m *Machine) countFiles(p string) (n int64, err error) {
+	err = m.tree.Walk(m.kv, p, func(e tree.Entry) bool {
+		if !e.Dir {
+			n++
+		}
+		return true
+	})
+	return n, err
+}
+
+// Summary is the part of the Status that costs nothing.
+func (m *Machine) Summary() Status {
+	s := Status{Pool: m.pool.ID.String(), Machine: m.ID(), Name: m.Name(), Dir: m.cfg.Dir, Copies: m.copiesWanted()}
+	if sv := m.serving.Load(); sv != nil {
+		s.Running, s.Listen = true, sv.listen.String()
+		if sv.webdav.IsValid() {
+			s.WebDAV = "http://" + sv.webdav.String() + "/"
+		}
+	}
+	return s
+}
+
+// NameOf returns what a machine is called, or the short form of its ID.
+func (m *Machine) NameOf(id store.MachineID) string {
+	name := ""
+	_ = m.core.call(m.background, func() { name = m.core.members.byID[id].Name })
+	if name == "" {
+		return id.Short()
+	}
+	return name
+}
