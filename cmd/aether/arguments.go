@@ -59,6 +59,10 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 			continue
 		}
 		f := findFlag(c, key)
+		if bundle := unbundle(c, w); f == nil && bundle != nil {
+			flags = append(flags, bundle...)
+			continue
+		}
 		if f == nil {
 			return nil, nil, usage("unknown flag %s; see %s --help", w, name)
 		}
@@ -72,6 +76,21 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		flags = append(flags, words[i])
 	}
 	return flags, arguments, nil
+}
+
+// unbundle turns -lr into -l -r where every letter is a flag without a value.
+func unbundle(c *cli.Command, w string) (flags []string) {
+	if strings.HasPrefix(w, "--") {
+		return nil
+	}
+	for _, letter := range w[1:] {
+		b, ok := findFlag(c, string(letter)).(cli.DocGenerationFlag)
+		if !ok || b.TakesValue() {
+			return nil
+		}
+		flags = append(flags, "-"+string(letter))
+	}
+	return flags
 }
 
 func findFlag(c *cli.Command, key string) cli.Flag {
