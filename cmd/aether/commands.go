@@ -10,7 +10,6 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		linklocalCommand(),
-		linklocalCommand(),
 		mdnsCommand(),
 		dnssdCommand(),
 		storeCommand(),
