@@ -18,7 +18,7 @@ import (
 // packed counts what went into a tar stream.
 type packed struct {
 	files, bytes int64
-	skipped      []string          // neither files nor directories, with why
+	skipped      []string // neither files nor directories, with why
 
 	mu    sync.Mutex
 	named map[string]string // local files that were named, by their name in the stream; nil: none shall be
