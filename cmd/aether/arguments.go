@@ -42,12 +42,16 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 }
 
 // split parts what follows a leaf command into flags with their values and
-// arguments. "--" ends the flags.
+// arguments. "--" ends the flags. Who asks for help gets help and nothing else.
 func split(c *cli.Command, name string, words []string) (flags, arguments []string, err error) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		if w == "--" {
 			return flags, append(arguments, words[i+1:]...), nil
+		}
+		if letters := bundle(c, w); letters != nil {
+			flags = append(flags, letters...)
+			continue
 		}
 		if len(w) < 2 || w[0] != '-' {
 			arguments = append(arguments, w)
@@ -55,8 +59,7 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		}
 		key, _, hasValue := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		if key == "h" || key == "help" {
-			flags = append(flags, w)
-			continue
+			return []string{"--help"}, nil, nil
 		}
 		f := findFlag(c, key)
 		if f == nil {
@@ -72,6 +75,22 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		flags = append(flags, words[i])
 	}
 	return flags, arguments, nil
+}
+
+// bundle parts a word like -lr into -l and -r, or returns nil where w is not a
+// row of one-letter flags that take no value.
+func bundle(c *cli.Command, w string) (letters []string) {
+	if len(w) < 3 || w[0] != '-' || w[1] == '-' || findFlag(c, w[1:]) != nil {
+		return nil
+	}
+	for _, r := range w[1:] {
+		b, ok := findFlag(c, string(r)).(cli.DocGenerationFlag)
+		if !ok || b.TakesValue() {
+			return nil
+		}
+		letters = append(letters, "-"+string(r))
+	}
+	return letters
 }
 
 func findFlag(c *cli.Command, key string) cli.Flag {
