@@ -49,10 +49,6 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		if w == "--" {
 			return flags, append(arguments, words[i+1:]...), nil
 		}
-		if letters := bundle(c, w); letters != nil {
-			flags = append(flags, letters...)
-			continue
-		}
 		if len(w) < 2 || w[0] != '-' {
 			arguments = append(arguments, w)
 			continue
@@ -62,6 +58,10 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 			return []string{"--help"}, nil, nil
 		}
 		f := findFlag(c, key)
+		if bundle := unbundle(c, w); f == nil && bundle != nil {
+			flags = append(flags, bundle...)
+			continue
+		}
 		if f == nil {
 			return nil, nil, usage("unknown flag %s; see %s --help", w, name)
 		}
@@ -77,20 +77,19 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 	return flags, arguments, nil
 }
 
-// bundle parts a word like -lr into -l and -r, or returns nil where w is not a
-// row of one-letter flags that take no value.
-func bundle(c *cli.Command, w string) (letters []string) {
-	if len(w) < 3 || w[0] != '-' || w[1] == '-' || findFlag(c, w[1:]) != nil {
+// unbundle turns -lr into -l -r where every letter is a flag without a value.
+func unbundle(c *cli.Command, w string) (flags []string) {
+	if strings.HasPrefix(w, "--") {
 		return nil
 	}
-	for _, r := range w[1:] {
-		b, ok := findFlag(c, string(r)).(cli.DocGenerationFlag)
+	for _, letter := range w[1:] {
+		b, ok := findFlag(c, string(letter)).(cli.DocGenerationFlag)
 		if !ok || b.TakesValue() {
 			return nil
 		}
-		letters = append(letters, "-"+string(r))
+		flags = append(flags, "-"+string(letter))
 	}
-	return letters
+	return flags
 }
 
 func findFlag(c *cli.Command, key string) cli.Flag {

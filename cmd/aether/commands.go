@@ -9,6 +9,7 @@ import (
 // commands lists the groups and the commands that stand alone.
 func commands() []*cli.Command {
 	return []*cli.Command{
+		linklocalCommand(),
 		mdnsCommand(),
 		dnssdCommand(),
 		storeCommand(),

@@ -247,16 +247,19 @@ func TestTwoMachinesShareATree(t *testing.T) {
 			}
 		})
 		defer checkServe(t, name, start, &out)
+		if !out.waitFor(regexp.MustCompile(`"event":"serving"`), 30*time.Second) {
+			t.Fatalf("%s does not serve: %s%s", name, out.String(), errs.String())
+		}
 	}
-	must(aether("bob", "store", "status", "--dir", "bob", "--wait", "2"))
+	must(aether("bob", "store", "status", "--dir", "bob", "--wait-machines", "2", "--timeout", "60s"))
 	t.Logf("two machines in the pool after %.1f s", time.Since(start).Seconds())
 
 	start = time.Now()
-	must(aether("alice", "store", "put", "--dir", "alice", src, "/"))
+	must(aether("alice", "store", "put", "-q", "--dir", "alice", src, "/"))
 	put := time.Since(start)
 	start = time.Now()
 	top := "/" + filepath.Base(src)
-	must(aether("bob", "store", "status", "--dir", "bob", "--wait-replicated", "--timeout", "2m"))
+	must(aether("alice", "store", "flush", "--dir", "alice", "--timeout", "2m"))
 	copied := time.Since(start)
 	must(aether("bob", "store", "get", "--dir", "bob", top, "back"))
 	n, size := compareTrees(t, src, filepath.Join(dir, "back"))

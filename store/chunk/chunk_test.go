@@ -3,14 +3,15 @@ package chunk
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/iotest"
 
-	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/aether-lan/aether/store"
@@ -18,55 +19,66 @@ import (
 
 func testKeys(t testing.TB) *Keys {
 	t.Helper()
-	k, err := NewKeys([]byte("a secret for tests, 32 bytes long"), 1)
+	k, err := NewKeys(bytes.Repeat([]byte{7}, SecretSize), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-// bodies is where tests keep chunks.
-type bodies struct {
-	mu sync.Mutex
-	m  map[store.Ref][]byte
-	n  int64 // bytes put
+// noise returns n bytes that do not compress, the same for the same seed.
+func noise(seed byte, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
 }
 
-func newBodies() *bodies { return &bodies{m: map[store.Ref][]byte{}} }
+// shelf keeps bodies in memory.
+type shelf struct {
+	mu     sync.Mutex
+	bodies map[store.Ref][]byte
+	bytes  int64
+	puts   int
+}
 
-func (b *bodies) put(s Sealed) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.m[s.Ref] = s.Body
-	b.n += int64(len(s.Body))
+func newShelf() *shelf { return &shelf{bodies: map[store.Ref][]byte{}} }
+
+func (s *shelf) put(c Sealed) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts++
+	s.bytes += int64(len(c.Body))
+	s.bodies[c.Ref] = c.Body
 	return nil
 }
 
-func (b *bodies) has(r store.Ref) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, ok := b.m[r]
-	return ok
+func (s *shelf) have(ref store.Ref) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bodies[ref] != nil
 }
 
-func (b *bodies) get(_ context.Context, r store.Ref) ([]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if body, ok := b.m[r]; ok {
-		return body, nil
+func (s *shelf) get(ref store.Ref) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.bodies[ref]; b != nil {
+		return b, nil
 	}
 	return nil, store.ErrNotFound
 }
 
-func write(t testing.TB, k *Keys, b *bodies, plain []byte) store.Content {
+func (s *shelf) fetch(_ context.Context, ref store.Ref) ([]byte, error) { return s.get(ref) }
+
+// write writes b in pieces of the given size.
+func write(t testing.TB, k *Keys, s *shelf, b []byte, piece int) store.Content {
 	t.Helper()
-	w := k.NewWriter(b.put, b.has)
-	for len(plain) > 0 {
-		n := min(len(plain), 100_000)
-		if _, err := w.Write(plain[:n]); err != nil {
+	w := k.NewWriter(s.put, s.have)
+	for len(b) > 0 {
+		n, err := w.Write(b[:min(piece, len(b))])
+		if err != nil {
 			t.Fatal(err)
 		}
-		plain = plain[n:]
+		b = b[n:]
 	}
 	c, err := w.Close()
 	if err != nil {
@@ -75,308 +87,311 @@ func write(t testing.TB, k *Keys, b *bodies, plain []byte) store.Content {
 	return c
 }
 
-func random(seed uint64, n int) []byte {
-	var key [32]byte
-	key[0], key[1] = byte(seed), byte(seed>>8)
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8(key).Read(b)
+func read(t testing.TB, k *Keys, s *shelf, c store.Content) []byte {
+	t.Helper()
+	r := k.NewReader(t.Context(), c, s.fetch)
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
 }
 
-func TestWriterReader_RoundTrip(t *testing.T) {
+func TestWriter_RoundTrips(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	k := testKeys(t)
+	big := noise(1, 6<<20)
 	rapid.Check(t, func(rt *rapid.T) {
-		n := rapid.OneOf(rapid.IntRange(0, 3*smallCuts.min), rapid.IntRange(0, 3<<20)).Draw(rt, "size")
-		plain := random(rapid.Uint64().Draw(rt, "seed"), n)
+		n := rapid.OneOf(rapid.IntRange(0, 100), rapid.IntRange(0, 1<<20), rapid.IntRange(0, len(big))).Draw(rt, "size")
+		b := big[len(big)-n:]
 		if rapid.Bool().Draw(rt, "compressible") {
-			for i := range plain {
-				plain[i] &= 3
+			b = bytes.Repeat([]byte("all work and no play "), n/21)
+		}
+		s := newShelf()
+		c := write(t, k, s, b, rapid.IntRange(1<<10, 3<<20).Draw(rt, "piece"))
+		w := k.NewWriter(newShelf().put, nil)
+		if n, err := w.ReadFrom(iotest.HalfReader(bytes.NewReader(b))); n != int64(len(b)) || err != nil {
+			rt.Fatalf("ReadFrom = %d, %v", n, err)
+		}
+		if again, err := w.Close(); c != again || err != nil {
+			rt.Fatalf("equal files, different contents: %v", err)
+		}
+		if !bytes.Equal(read(t, k, s, c), b) {
+			rt.Fatal("what was read is not what was written")
+		}
+		r := k.NewReader(t.Context(), c, s.fetch)
+		defer r.Close()
+		for range 5 {
+			off, m := rapid.IntRange(0, len(b)).Draw(rt, "off"), rapid.IntRange(0, 300<<10).Draw(rt, "len")
+			p := make([]byte, m)
+			got, err := r.ReadAt(p, int64(off))
+			if want := min(m, len(b)-off); got != want || !bytes.Equal(p[:got], b[off:off+got]) || (err == io.EOF) != (got < m) {
+				rt.Fatalf("ReadAt(%d, %d) of %d = %d, %v", m, off, len(b), got, err)
 			}
-		}
-		b := newBodies()
-		c := write(t, k, b, plain)
-		if c.Size != int64(n) || (n == 0) != c.Root.IsZero() {
-			rt.Fatalf("content %+v of %d bytes", c, n)
-		}
-		r := k.NewReader(context.Background(), c, b.get)
-		got, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, plain) {
-			rt.Fatalf("read %d bytes of %d: %v", len(got), n, err)
-		}
-		off := rapid.IntRange(0, n).Draw(rt, "offset")
-		part := make([]byte, rapid.IntRange(0, 70_000).Draw(rt, "length"))
-		m, err := r.ReadAt(part, int64(off))
-		if want := min(len(part), n-off); m != want || !bytes.Equal(part[:m], plain[off:off+m]) || (err == io.EOF) != (want < len(part)) {
-			rt.Fatalf("ReadAt(%d bytes, %d) = %d, %v; want %d", len(part), off, m, err, want)
-		}
-		if _, err := r.Seek(int64(off), io.SeekStart); err != nil {
-			rt.Fatal(err)
-		}
-		var rest bytes.Buffer
-		if _, err := r.WriteTo(&rest); err != nil || !bytes.Equal(rest.Bytes(), plain[off:]) {
-			rt.Fatalf("WriteTo from %d: %d bytes, %v", off, rest.Len(), err)
-		}
-		if again := write(t, k, b, plain); again != c {
-			rt.Fatalf("the same bytes are %+v and %+v", c, again)
 		}
 	})
 }
 
-// The boundaries are those of FastCDC on the whole file, however it is written.
-func TestWriter_CutsLikeFastCDC(t *testing.T) {
+func TestWriter_SmallFiles(t *testing.T) {
 	k := testKeys(t)
-	plain := random(7, 3<<20)
-	var want []store.Ref
-	opts := &chunkers.ChunkerOpts{MinSize: smallCuts.min, NormalSize: smallCuts.mean, MaxSize: smallCuts.max, Key: k.cutting[:]}
-	ch, err := chunkers.NewChunker(algorithm, bytes.NewReader(plain), opts)
-	if err != nil {
-		t.Fatal(err)
+	s := newShelf()
+	if c := write(t, k, s, nil, 1); c != (store.Content{}) || s.puts != 0 {
+		t.Errorf("the empty file is %+v with %d chunks", c, s.puts)
 	}
-	for {
-		b, err := ch.Next()
-		if len(b) > 0 {
-			want = append(want, k.Ref(b))
-		}
-		if err != nil {
-			break
-		}
+	b := []byte("hello")
+	c := write(t, k, s, b, 1)
+	if want := (store.Content{Size: 5, Root: k.Ref(b)}); c != want {
+		t.Errorf("a small file is %+v, want %+v", c, want)
 	}
-	b := newBodies()
-	c := write(t, k, b, plain)
-	if c.Depth != 1 {
-		t.Fatalf("depth %d", c.Depth)
-	}
-	got, err := k.List(c.Root, b.m[c.Root], 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%d chunks, want %d", len(got), len(want))
-	}
-	for i := range got {
-		if got[i] != want[i] {
-			t.Fatalf("chunk %d differs", i)
-		}
+	write(t, k, s, b, 2)
+	if s.puts != 1 {
+		t.Errorf("a chunk that was there was put again: %d puts", s.puts)
 	}
 }
 
-// One byte inserted at the front of a file stores few bytes anew.
-func TestWriter_InsertionIsLocal(t *testing.T) {
-	k, b := testKeys(t), newBodies()
-	plain := random(3, 16<<20)
-	write(t, k, b, plain)
-	before := b.n
-	write(t, k, b, append([]byte{1}, plain...))
-	if more := b.n - before; more > 1<<20 {
-		t.Errorf("%d bytes stored anew for one inserted", more)
-	}
-}
-
-// A long list is cut into lists, and every chunk is found through them.
-func TestLists_OfLists(t *testing.T) {
-	k, b := testKeys(t), newBodies()
-	w := k.NewWriter(b.put, b.has)
-	at := int64(0)
-	var begins []int64
-	for i := range uint64(5000) {
-		e := entry{ref: store.Ref(random(i, 32)), size: int64(1 + i%7)}
-		begins = append(begins, at)
-		at += e.size
-		w.all = append(w.all, e)
-	}
-	w.total = at
-	c, err := w.lists()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Depth != 2 {
-		t.Errorf("depth %d, want 2", c.Depth)
-	}
-	r := k.NewReader(context.Background(), c, b.get)
-	for i, e := range w.all {
-		got, begin, _, err := r.find(begins[i] + e.size - 1)
-		if err != nil || got != e || begin != begins[i] {
-			t.Fatalf("chunk %d: found %+v at %d (%v), want %+v at %d", i, got, begin, err, e, begins[i])
-		}
-	}
-}
-
-func TestOpen_NoticesEveryBit(t *testing.T) {
+func TestWriter_InsertedByteResendsFewChunks(t *testing.T) {
 	k := testKeys(t)
-	for _, plain := range [][]byte{{}, []byte("x"), bytes.Repeat([]byte("compressible "), 20)} {
-		s := k.Seal(plain)
-		if got, err := k.Open(s.Ref, s.Body); err != nil || !bytes.Equal(got, plain) {
-			t.Fatalf("Open = %q, %v", got, err)
-		}
-		for i := range len(s.Body) * 8 {
-			s.Body[i/8] ^= 1 << (i % 8)
-			if _, err := k.Open(s.Ref, s.Body); !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("bit %d flipped: %v", i, err)
-			}
-			s.Body[i/8] ^= 1 << (i % 8)
-		}
-		for n := range s.Body {
-			if _, err := k.Open(s.Ref, s.Body[:n]); !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("cut to %d: %v", n, err)
-			}
-		}
-		other := k.Seal([]byte("another chunk"))
-		if _, err := k.Open(s.Ref, other.Body); !errors.Is(err, ErrCorrupt) {
-			t.Fatalf("another chunk's body: %v", err)
-		}
+	b := noise(2, 64<<20)
+	s := newShelf()
+	write(t, k, s, b, 1<<20)
+	before, chunks := s.bytes, s.puts
+	write(t, k, s, append([]byte{'x'}, b...), 1<<20)
+	if sent := s.bytes - before; sent > 512<<10 {
+		t.Errorf("one byte in front of %d MiB puts %d bytes in %d chunks", len(b)>>20, sent, s.puts-chunks)
+	} else {
+		t.Logf("%d bytes, %d chunks of %d", sent, s.puts-chunks, chunks)
+	}
+	if mean := len(b) / chunks; mean < 48<<10 || mean > 96<<10 {
+		t.Errorf("mean chunk %d bytes, want about 64 KiB", mean)
 	}
 }
 
-func TestOpen_BoundsWhatIsUnpacked(t *testing.T) {
-	k := testKeys(t)
-	bomb := bytes.Repeat([]byte{0}, MaxSize+1)
-	s := k.seal(k.Ref(bomb), bomb, true)
-	if len(s.Body) > 10_000 {
-		t.Fatalf("the bomb has %d bytes", len(s.Body))
-	}
-	if _, err := k.Open(s.Ref, s.Body); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("Open of a bomb: %v", err)
-	}
-}
-
-func TestKeys_PoolsAndGenerations(t *testing.T) {
-	a := testKeys(t)
-	b, err := NewKeys([]byte("another secret, of another pool!!"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a2, err := NewKeys([]byte("a secret for tests, 32 bytes long"), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := a.Seal([]byte("hello"))
-	if a.Ref([]byte("hello")) == b.Ref([]byte("hello")) {
-		t.Error("two pools give one address")
-	}
-	if a2.Ref([]byte("hello")) != s.Ref {
-		t.Error("a new generation gives a new address")
-	}
-	if _, err := a2.Open(s.Ref, s.Body); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("another generation opens it: %v", err)
-	}
-	if _, err := NewKeys([]byte("short"), 1); err == nil {
-		t.Error("a short secret was accepted")
-	}
-}
-
-// The format does not change unnoticed: what is on disks must stay readable.
-func TestFormat_Golden(t *testing.T) {
-	k := testKeys(t)
-	s := k.Seal([]byte("hello, world"))
-	if got, want := s.Ref.String(), goldenRef; got != want {
-		t.Errorf("address\n%s, want\n%s", got, want)
-	}
-	if got, want := hex.EncodeToString(s.Body), goldenBody; got != want {
-		t.Errorf("body\n%s, want\n%s", got, want)
-	}
-	c := write(t, k, newBodies(), random(1, 1<<20))
-	if got, want := c.Root.String(), goldenRoot; got != want {
-		t.Errorf("root\n%s, want\n%s", got, want)
-	}
-}
-
-func TestReader_DataIsNoList(t *testing.T) {
-	k, b := testKeys(t), newBodies()
-	_, entries := []entry{}, []entry{{k.Ref([]byte("a")), 1}, {k.Ref([]byte("b")), 1}}
-	forged := k.Seal(appendList(nil, 1, entries)) // a list's bytes as data
-	b.put(forged)
-	r := k.NewReader(context.Background(), store.Content{Size: 2, Root: forged.Ref, Depth: 1}, b.get)
-	if _, err := io.ReadAll(r); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("data read as a list: %v", err)
-	}
-	if _, err := k.List(forged.Ref, forged.Body, 1); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("data opened as a list: %v", err)
-	}
-}
-
-func TestWriter_ErrorsOfPutReachTheWriter(t *testing.T) {
+func TestWriter_StopsAtFirstError(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	k := testKeys(t)
 	full := errors.New("full")
 	w := k.NewWriter(func(Sealed) error { return full }, nil)
 	var err error
-	for range 1000 {
-		if _, err = w.Write(random(1, 100_000)); err != nil {
-			break
-		}
+	b := noise(3, 1<<20)
+	for i := 0; err == nil && i < 100; i++ {
+		_, err = w.Write(b)
 	}
 	if !errors.Is(err, full) {
-		t.Errorf("Write = %v", err)
+		t.Errorf("Write = %v, want the error of put", err)
 	}
-	if _, err := w.Close(); !errors.Is(err, full) {
-		t.Errorf("Close = %v", err)
+	if c, err := w.Close(); !errors.Is(err, full) || c != (store.Content{}) {
+		t.Errorf("Close = %v, %v", c, err)
 	}
-	w = k.NewWriter(newBodies().put, nil)
-	_, _ = w.Write(random(1, 100_000))
-	w.Abort()
-	if _, err := w.Close(); !errors.Is(err, errAborted) {
+	aborted := k.NewWriter(newShelf().put, nil)
+	aborted.Write(b)
+	aborted.Abort()
+	aborted.Abort()
+	if _, err := aborted.Close(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Close after Abort = %v", err)
 	}
-}
-
-func TestPadded(t *testing.T) {
-	for n := range 5 << 20 {
-		if p := padded(n); p < n || p > n+n/32+1 {
-			t.Fatalf("padded(%d) = %d", n, p)
-		}
+	closed := k.NewWriter(newShelf().put, nil)
+	closed.Close()
+	closed.Abort()
+	if _, err := closed.Write(b); !errors.Is(err, ErrClosed) {
+		t.Errorf("Write after Close = %v", err)
 	}
 }
 
-func FuzzOpen(f *testing.F) {
-	k, err := NewKeys([]byte("a secret for tests, 32 bytes long"), 1)
-	if err != nil {
-		f.Fatal(err)
-	}
-	s := k.Seal([]byte("seed"))
-	f.Add(s.Body)
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, body []byte) {
-		if plain, err := k.Open(s.Ref, body); err == nil && string(plain) != "seed" {
-			t.Fatalf("%q opened as %q", body, plain)
+// TestWriter_PutsListsLast checks that whoever has a list has been given all below.
+func TestWriter_PutsListsLast(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	w := k.NewWriter(func(c Sealed) error {
+		if kind, plain, err := k.unseal(c.Ref, c.Body); err != nil {
+			t.Error(err)
+		} else if kind == list {
+			for b := plain[3:]; len(b) > 40; b = b[1:] {
+				if s.have(store.Ref(b[:32])) {
+					return s.put(c) // at least one child is there
+				}
+			}
+			t.Error("a list came before its chunks")
 		}
-		_, _ = k.unwrap(body) // what lies behind the seal must not panic either
+		return s.put(c)
+	}, nil)
+	w.Write(noise(4, 8<<20))
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTree_DeepListsAreFound(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	w := k.NewWriter(s.put, s.have)
+	var want []entry
+	for i := range 60000 {
+		e := entry{k.Ref(fmt.Append(nil, i)), int64(1 + i%1000)}
+		want = append(want, e)
+		w.size += e.size
+		if err := w.tree.add(0, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := w.Close()
+	if err != nil || c.Depth < 3 {
+		t.Fatalf("%+v, %v: want at least 3 levels", c, err)
+	}
+	i, lists, offset := 0, 0, int64(0)
+	err = k.Walk(c, s.get, func(p Part) error {
+		if p.Depth > 0 {
+			lists++
+			return nil
+		}
+		if e := (entry{p.Ref, p.Size}); e != want[i] || p.Offset != offset {
+			return fmt.Errorf("chunk %d is %+v, want %+v at %d", i, p, want[i], offset)
+		}
+		i++
+		offset += p.Size
+		return nil
 	})
+	if err != nil || i != len(want) || lists != len(s.bodies) {
+		t.Errorf("%d chunks, %d of %d lists: %v", i, lists, len(s.bodies), err)
+	}
 }
 
-func FuzzList(f *testing.F) {
-	f.Add(appendList(nil, 1, []entry{{store.Ref{1}, 5}, {store.Ref{2}, 1 << 40}}))
-	f.Add([]byte{1, 1})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		depth, entries, err := parseList(b)
+func TestWalk_VisitsWhatIsMissing(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	c := write(t, k, s, noise(5, 32<<20), 1<<20)
+	here := newShelf()
+	for range c.Depth + 1 {
+		err := k.Walk(c, here.get, func(p Part) error {
+			if b := s.bodies[p.Ref]; !here.have(p.Ref) {
+				if p.Depth > 0 != p.Absent {
+					t.Errorf("%+v is not here", p)
+				}
+				here.put(Sealed{Ref: p.Ref, Body: b})
+			}
+			return nil
+		})
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
-		d2, e2, err := parseList(appendList(nil, depth, entries))
-		if err != nil || d2 != depth || len(e2) != len(entries) {
-			t.Fatalf("%v: %d entries of depth %d became %d of %d", err, len(entries), depth, len(e2), d2)
-		}
+	}
+	if len(here.bodies) != len(s.bodies) {
+		t.Errorf("after Depth+1 walks %d chunks of %d are here", len(here.bodies), len(s.bodies))
+	}
+	stop := errors.New("stop")
+	if err := k.Walk(c, s.get, func(Part) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("Walk = %v, want visit's error", err)
+	}
+}
+
+func TestReader_FetchesAheadAndOnce(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	k := testKeys(t)
+	s := newShelf()
+	b := noise(6, 6<<20)
+	c := write(t, k, s, b, 1<<20)
+	var mu sync.Mutex
+	gets := map[store.Ref]int{}
+	r := k.NewReader(t.Context(), c, func(ctx context.Context, ref store.Ref) ([]byte, error) {
+		mu.Lock()
+		gets[ref]++
+		mu.Unlock()
+		return s.get(ref)
 	})
+	var out bytes.Buffer
+	if n, err := r.WriteTo(&out); err != nil || n != int64(len(b)) || !bytes.Equal(out.Bytes(), b) {
+		t.Errorf("WriteTo = %d, %v", n, err)
+	}
+	r.Close()
+	total := 0
+	for _, n := range gets {
+		total += n
+	}
+	if total > len(s.bodies)+len(s.bodies)/10 {
+		t.Errorf("%d fetches for %d chunks", total, len(s.bodies))
+	}
+	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("ReadAt after Close = %v", err)
+	}
 }
 
-func benchmarkWriter(b *testing.B, plain []byte) {
+func TestReader_ErrorsAndRetries(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	b := noise(7, 2<<20)
+	c := write(t, k, s, b, 1<<20)
+	fail := true
+	r := k.NewReader(t.Context(), c, func(_ context.Context, ref store.Ref) ([]byte, error) {
+		if fail {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return s.get(ref)
+	})
+	defer r.Close()
+	p := make([]byte, len(b))
+	if _, err := r.ReadAt(p, 0); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("ReadAt = %v, want the error of get", err)
+	}
+	fail = false
+	if n, err := r.ReadAt(p, 0); n != len(b) || err != nil {
+		t.Errorf("ReadAt after the error has gone = %d, %v", n, err)
+	}
+	for _, bad := range []store.Content{
+		{Size: c.Size + 1, Root: c.Root, Depth: c.Depth},
+		{Size: c.Size, Root: c.Root, Depth: 0},
+		{Size: c.Size, Root: c.Root, Depth: c.Depth + 1},
+		{Size: c.Size, Root: c.Root, Depth: 255},
+		{Size: 5, Root: k.Seal([]byte("four")).Ref, Depth: 0},
+	} {
+		s.put(k.Seal([]byte("four")))
+		r := k.NewReader(t.Context(), bad, s.fetch)
+		if _, err := r.Read(p); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%+v: %v, want ErrCorrupt", bad, err)
+		}
+		r.Close()
+	}
+	for _, off := range []int64{c.Size, c.Size + 1} {
+		if n, err := r.ReadAt(p, off); n != 0 || err != io.EOF {
+			t.Errorf("ReadAt(%d) = %d, %v", off, n, err)
+		}
+	}
+	if _, err := r.Seek(-1, io.SeekStart); err == nil {
+		t.Error("sought before the start")
+	}
+	if at, err := r.Seek(-3, io.SeekEnd); at != c.Size-3 || err != nil {
+		t.Errorf("Seek = %d, %v", at, err)
+	}
+	if n, err := io.ReadFull(r, p[:3]); n != 3 || err != nil || !bytes.Equal(p[:3], b[len(b)-3:]) {
+		t.Errorf("the last three bytes: %d, %v", n, err)
+	}
+}
+
+func BenchmarkWriter(b *testing.B) {
+	for name, p := range map[string][]byte{"random": noise(8, 64<<20), "zeros": make([]byte, 64<<20)} {
+		b.Run(name, func(b *testing.B) {
+			k := testKeys(b)
+			b.SetBytes(int64(len(p)))
+			for b.Loop() {
+				w := k.NewWriter(func(Sealed) error { return nil }, nil)
+				w.Write(p)
+				if _, err := w.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkReader(b *testing.B) {
 	k := testKeys(b)
-	b.SetBytes(int64(len(plain)))
+	s := newShelf()
+	c := write(b, k, s, noise(9, 64<<20), 1<<20)
+	b.SetBytes(c.Size)
 	for b.Loop() {
-		w := k.NewWriter(func(Sealed) error { return nil }, nil)
-		if _, err := w.Write(plain); err != nil {
+		r := k.NewReader(b.Context(), c, s.fetch)
+		if _, err := r.WriteTo(io.Discard); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := w.Close(); err != nil {
-			b.Fatal(err)
-		}
+		r.Close()
 	}
 }
-
-func BenchmarkWriter_Random(b *testing.B) { benchmarkWriter(b, random(1, 64<<20)) }
-func BenchmarkWriter_Text(b *testing.B) {
-	plain := random(1, 64<<20)
-	for i := range plain {
-		plain[i] = "etaoin shrdlu cmfwyp"[plain[i]%20]
-	}
-	benchmarkWriter(b, plain)
-}
-func BenchmarkWriter_Small(b *testing.B) { benchmarkWriter(b, random(1, 4<<10)) }

@@ -1,38 +1,45 @@
-// Package chunk turns files into chunks and back: it cuts, names, compresses and
-// seals. It is pure: where chunks go and come from is the caller's business.
+// Package chunk cuts files into chunks, names, compresses and seals them, and puts
+// them together again. It is pure: bodies go to and come from callbacks.
 //
-//	bytes ─► cut (FastCDC, keyed) ─► name (keyed BLAKE3) ─► compress (zstd, when it
-//	pays) ─► seal (AES-256-GCM under a key of the chunk's own) ─► body
+//	plain bytes ──cut──► chunks ──name──► Ref ──compress, pad, seal──► body
 //
-// Cutting. Boundaries depend on content under a key of the pool, so an insertion
-// moves few of them and lengths tell an outsider nothing of known files. The mean
-// is 64 KiB in the first GiB of a file and 1 MiB behind it: what a chunk costs
-// grows slower than large files do. Equal files are cut equally.
+// Cut. Boundaries depend on content (FastCDC with a gear table derived from a key
+// of the pool, so that chunk lengths do not tell what the content is). Chunks have
+// 64 KiB on average in the first 512 MiB of a file, 256 KiB up to 8 GiB and 1 MiB
+// beyond: the size depends on where a chunk begins and on nothing else, so that a
+// stream of unknown length is cut like a file, and equal files are cut alike.
 //
-// Naming. The address of a chunk ([store.Ref]) is the BLAKE3 of its plain bytes
-// keyed by the pool: equal bytes are stored once in the pool, and the address is
-// of no use to anybody else. Data and lists have keys of their own, so neither can
-// pose as the other.
+// Name. A [store.Ref] is a keyed BLAKE3 of the plain bytes. Data and lists have
+// different keys: neither can pose as the other.
 //
-// Lists. A file of more than one chunk is named by a list of its chunks; a long
-// list is cut into lists in turn, up to a single one, the root. List boundaries
-// depend on the addresses in them, so that an edit renews one list a level.
-// A list is
+// List. The chunks of a file are listed in list chunks, those in further lists, up
+// to a single root. A list ends behind an entry whose Ref has seven given bits
+// zero, after 32 and within 1024 entries: a change in a file changes one list a
+// level, not all that follow. Lists hold sizes too, so any offset is found in
+// Depth+1 steps.
 //
-//	version (1) | depth (1) | entries: address (32) size (uvarint)
+// Seal. AES-256-GCM under a key derived from the pool's chunk key and the Ref. A
+// chunk that is stored as it is has exactly one plaintext under its key and uses
+// the zero nonce; a compressed one, whose bytes depend on the compressor, takes its
+// nonce from a keyed hash of what is sealed. Sealing the same chunk twice gives the
+// same body as long as the compressor is the same. Bodies are padded by at most
+// 1/64 so that sizes tell little.
 //
-// where depth is 1 for lists of data and size counts the plain bytes below.
+// A body on disk and on the wire:
 //
-// Sealing. The key is derived from the pool's generation and the address: one key,
-// one plaintext, so the nonce is zero. The sealed bytes are
+//	offset size
+//	0      1    format, 1
+//	1      4    generation of the pool's keys, big endian
+//	5      12   nonce
+//	17     n+16 sealed frame and tag; bytes 0-4 are authenticated too
 //
-//	codec (1) | length of payload (uvarint) | payload | zeros
+// and the frame within:
 //
-// and a body is the AES-256-GCM of that. Zeros pad to a length that tells little
-// of the payload's.
+//	0      1    kind: 0 data, 1 list
+//	1      1    encoding: 0 plain, 1 zstd
+//	2      4    size of the payload
+//	6      4    size of the plain bytes
+//	10          payload, then zeros
 //
-// Glossary: plain, the bytes of a file or list; body, what is stored and sent;
-// root, the chunk that leads to a file's bytes; depth, how many lists lie between.
-//
-// Read keys.go first, then writer.go and reader.go.
+// Read keys.go first, then cut.go and writer.go.
 package chunk

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -14,215 +15,284 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 
+	"github.com/aether-lan/aether/internal/wire"
 	"github.com/aether-lan/aether/store"
 )
 
-// ErrCorrupt reports a body that is not what its address says.
+// ErrCorrupt reports a body that is not what its Ref says: cut short, changed,
+// sealed by somebody else, or another chunk's.
 var ErrCorrupt = errors.New("chunk: corrupt")
 
-// MaxSize is the largest chunk in plain bytes.
-const MaxSize = 4 << 20
+// ErrGeneration reports a body sealed with the keys of another generation.
+var ErrGeneration = errors.New("chunk: sealed with keys of another generation")
 
-// kind says what the plain bytes of a chunk are.
+// ErrTooLarge reports plain bytes over [MaxSize].
+var ErrTooLarge = errors.New("chunk: too large")
+
+// SecretSize is the length of a pool secret in bytes.
+const SecretSize = 32
+
+const (
+	format     = 1
+	headSize   = 5  // format, generation
+	nonceSize  = 12 // of AES-GCM
+	tagSize    = 16
+	frameHead  = 10
+	smallest   = 64 // frames are padded to this at least
+	largest    = headSize + nonceSize + frameHead + MaxSize + MaxSize/64 + tagSize
+	worthwhile = 16 // compression has to save one part in this many
+)
+
+// MaxBody is the greatest number of bytes in a body.
+const MaxBody = largest
+
+// kind tells data from lists.
 type kind uint8
 
 const (
-	kindData kind = iota
-	kindList
+	data kind = iota
+	list
 )
 
-// Keys cut, name and seal the chunks of one generation of a pool. They are safe
-// for concurrent use.
+func (k kind) String() string { return [...]string{"data", "list"}[k&1] }
+
+const (
+	encodingPlain = 0
+	encodingZstd  = 1
+)
+
+// Keys are the keys of one generation of a pool. They are safe for concurrent use.
 type Keys struct {
-	address [2][32]byte // by kind
-	cutting [32]byte
-	sealing [32]byte
-	enc     *zstd.Encoder
-	dec     *zstd.Decoder
-	buffers sync.Pool // *[]byte of any capacity, for a chunk
-	scans   sync.Pool // *[]byte for a chunker to look ahead in
+	generation uint32
+	sealing    []byte       // of which a key is made for each chunk
+	names      [2]sync.Pool // of *blake3.Hasher, keyed: the address keys by kind
+	nonces     sync.Pool    // of *blake3.Hasher
+	gear       *gear
+	enc        *zstd.Encoder
+	dec        *zstd.Decoder
 }
 
-// NewKeys derives the keys of a pool from its secret (at least 16 bytes) and the
-// generation. Addresses and boundaries do not depend on the generation, so that
-// data is found again after a change of it; sealing does.
+// NewKeys derives the keys of a generation from the secret of the pool, which has
+// [SecretSize] bytes, by HKDF-SHA-256 (RFC 5869).
 func NewKeys(secret []byte, generation uint32) (*Keys, error) {
-	if len(secret) < 16 {
-		return nil, fmt.Errorf("chunk: keys: a secret of %d bytes, want 16 or more", len(secret))
+	if len(secret) != SecretSize {
+		return nil, fmt.Errorf("chunk: keys: secret of %d bytes, want %d", len(secret), SecretSize)
 	}
-	k := &Keys{buffers: sync.Pool{New: newBuffer}, scans: sync.Pool{New: newBuffer}}
+	k := &Keys{generation: generation}
+	salt := binary.BigEndian.AppendUint32([]byte("aether chunk "), generation)
+	root, err := hkdf.Extract(sha256.New, secret, salt)
+	if err != nil {
+		return nil, fmt.Errorf("chunk: keys: %w", err)
+	}
+	var cutting []byte
 	for _, d := range []struct {
-		to    []byte
-		label string
+		purpose string
+		use     func(key []byte) error
 	}{
-		{k.address[kindData][:], "aether chunk address: data"},
-		{k.address[kindList][:], "aether chunk address: list"},
-		{k.cutting[:], "aether chunk boundaries"},
-		{k.sealing[:], fmt.Sprintf("aether chunk seal, generation %d", generation)},
+		{"address data", func(b []byte) error { return hashers(&k.names[data], b) }},
+		{"address list", func(b []byte) error { return hashers(&k.names[list], b) }},
+		{"nonce", func(b []byte) error { return hashers(&k.nonces, b) }},
+		{"seal", func(b []byte) error { k.sealing = b; return nil }},
+		{"cut", func(b []byte) error { cutting = b; return nil }},
 	} {
-		b, err := hkdf.Key(sha256.New, secret, nil, d.label, 32)
+		key, err := hkdf.Expand(sha256.New, root, d.purpose, 32)
+		if err == nil {
+			err = d.use(key)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("chunk: keys: %w", err)
 		}
-		copy(d.to, b)
 	}
-	var err error
-	if k.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(4), zstd.WithEncoderCRC(false)); err != nil {
+	if k.gear, err = newGear(cutting); err != nil {
 		return nil, fmt.Errorf("chunk: keys: %w", err)
 	}
-	if k.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxSize), zstd.WithDecoderConcurrency(4)); err != nil {
+	if k.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)); err != nil {
+		return nil, fmt.Errorf("chunk: keys: %w", err)
+	}
+	if k.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxSize),
+		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderConcurrency(0)); err != nil {
 		return nil, fmt.Errorf("chunk: keys: %w", err)
 	}
 	return k, nil
 }
 
-func newBuffer() any { return new([]byte) }
-
-// Ref returns the address of a chunk of data with the bytes plain.
-func (k *Keys) Ref(plain []byte) store.Ref { return k.ref(kindData, plain) }
-
-func (k *Keys) ref(as kind, plain []byte) (r store.Ref) {
-	h, err := blake3.NewKeyed(k.address[as][:])
-	if err != nil {
-		panic(err) // the key has 32 bytes
-	}
-	_, _ = h.Write(plain) // never fails
-	h.Sum(r[:0])
-	return r
+func hashers(p *sync.Pool, key []byte) error {
+	h, err := blake3.NewKeyed(key)
+	p.New = func() any { return h.Clone() }
+	return err
 }
 
-// Sealed is a chunk as it is stored and sent.
+// hash returns the keyed BLAKE3 of b.
+func hash(p *sync.Pool, b []byte) (sum [32]byte) {
+	h := p.Get().(*blake3.Hasher)
+	defer p.Put(h)
+	h.Reset()
+	h.Write(b)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// Generation returns the generation of the pool's secret that k belongs to.
+func (k *Keys) Generation() uint32 { return k.generation }
+
+// Ref returns the address of a chunk of data.
+func (k *Keys) Ref(plain []byte) store.Ref { return k.ref(data, plain) }
+
+func (k *Keys) ref(kind kind, plain []byte) store.Ref { return hash(&k.names[kind], plain) }
+
+// Sealed is a chunk ready to be stored and sent.
 type Sealed struct {
-	// Ref is its address.
+	// Ref is the address of the chunk.
 	Ref store.Ref
-	// Body is the sealed bytes.
+	// Body is what is stored and sent: at most [MaxBody] bytes.
 	Body []byte
 	// Size is the number of plain bytes.
 	Size int
 }
 
-// Seal names and seals a chunk of data of at most MaxSize bytes.
+// Seal names and seals a chunk of data, compressed when that makes it smaller. It
+// does not keep plain. It panics on more than [MaxSize] bytes.
 func (k *Keys) Seal(plain []byte) Sealed {
-	return k.seal(k.Ref(plain), plain, true)
+	s, _ := k.seal(data, k.Ref(plain), plain, true)
+	return s
 }
 
-// The codecs of the payload.
-const (
-	codecPlain = 0
-	codecZstd  = 1
-)
-
-// minCompress is the size under which compression is not tried.
-const minCompress = 64
-
-// seal seals plain, whose address is r. Compression is used where it saves at
-// least one part in sixteen; it never changes the address.
-func (k *Keys) seal(r store.Ref, plain []byte, compress bool) Sealed {
-	buf := k.buffers.Get().(*[]byte)
-	defer k.buffers.Put(buf)
-	codec, payload := byte(codecPlain), plain
-	if compress && len(plain) >= minCompress {
-		*buf = k.enc.EncodeAll(plain, (*buf)[:0])
-		if len(*buf) < len(plain)-len(plain)/16 {
-			codec, payload = codecZstd, *buf
+// seal tries to compress when told to, and reports whether it did.
+func (k *Keys) seal(kind kind, ref store.Ref, plain []byte, compress bool) (s Sealed, compressed bool) {
+	if len(plain) > MaxSize {
+		panic(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(plain)))
+	}
+	payload, encoding := plain, byte(encodingPlain)
+	if compress && len(plain) > smallest {
+		packed := k.enc.EncodeAll(plain, make([]byte, 0, len(plain)+len(plain)/128+64))
+		if len(packed) <= len(plain)-len(plain)/worthwhile {
+			payload, encoding = packed, encodingZstd
 		}
 	}
-	var head [1 + binary.MaxVarintLen32]byte
-	head[0] = codec
-	h := head[:1+binary.PutUvarint(head[1:], uint64(len(payload)))]
-	n := padded(len(h) + len(payload))
-	body := make([]byte, n, n+16)
-	copy(body[copy(body, h):], payload)
-	aead := k.aead(r)
-	return Sealed{Ref: r, Body: aead.Seal(body[:0], make([]byte, aead.NonceSize()), body, nil), Size: len(plain)}
+	size := padded(frameHead + len(payload))
+	b := make([]byte, 0, headSize+nonceSize+size+tagSize)
+	b = append(b, format)
+	b = binary.BigEndian.AppendUint32(b, k.generation)
+	b = b[:headSize+nonceSize]
+	frame := append(b[len(b):], byte(kind), encoding)
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(payload)))
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(plain)))
+	frame = append(frame, payload...)[:size]
+	nonce := b[headSize:]
+	if encoding != encodingPlain {
+		sum := hash(&k.nonces, frame)
+		copy(nonce, sum[:])
+	}
+	body := k.aead(ref).Seal(b, nonce, frame, b[:headSize])
+	return Sealed{Ref: ref, Body: body, Size: len(plain)}, encoding != encodingPlain
 }
 
-// aead returns the cipher of the chunk r. Its key seals one plaintext only.
-func (k *Keys) aead(r store.Ref) cipher.AEAD {
-	h, err := blake3.NewKeyed(k.sealing[:])
-	if err != nil {
-		panic(err) // the key has 32 bytes
-	}
-	_, _ = h.Write(r[:])
-	var key [32]byte
-	h.Sum(key[:0])
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		panic(err) // the key has 32 bytes
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err) // AES has the block size that GCM wants
-	}
-	return aead
-}
-
-// padded returns the length that n bytes are padded to: at most one part in 32
-// more, and so that only 32 lengths occur between a power of two and the next
-// (after Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", 2019).
+// padded rounds n up to a multiple of the greatest power of two that is at most
+// n/64, which leaves 64 lengths between two powers of two. (Padmé, PoPETs 2019,
+// leaves fewer and costs up to 12 %.)
 func padded(n int) int {
-	if n < 64 {
-		return n
+	if n <= smallest {
+		return smallest
 	}
-	step := 1 << (bits.Len(uint(n)) - 6)
+	step := 1 << max(bits.Len(uint(n))-1-6, 0)
 	return (n + step - 1) &^ (step - 1)
 }
 
-// maxBody bounds a body: the largest chunk, its head, the padding and the tag.
-const maxBody = MaxSize + MaxSize/32 + 64
-
-// Open unseals the body of the chunk r, whether data or list, and returns its
-// plain bytes. It fails with ErrCorrupt when the body is not exactly that chunk.
-func (k *Keys) Open(r store.Ref, body []byte) ([]byte, error) {
-	plain, _, err := k.open(r, body)
-	return plain, err
+// aead returns the cipher of one chunk. Its key is HMAC-SHA-256(chunk key, ref).
+func (k *Keys) aead(ref store.Ref) cipher.AEAD {
+	mac := hmac.New(sha256.New, k.sealing)
+	mac.Write(ref[:])
+	block, err := aes.NewCipher(mac.Sum(nil))
+	if err != nil {
+		panic(err) // 32 bytes are a key
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return gcm
 }
 
-func (k *Keys) open(r store.Ref, body []byte) ([]byte, kind, error) {
-	if len(body) > maxBody {
-		return nil, 0, fmt.Errorf("%w: %.8s: %d bytes", ErrCorrupt, r, len(body))
-	}
-	aead := k.aead(r)
-	b, err := aead.Open(nil, make([]byte, aead.NonceSize()), body, nil)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %.8s: the seal is broken", ErrCorrupt, r)
-	}
-	plain, err := k.unwrap(b)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %.8s: %w", ErrCorrupt, r, err)
-	}
-	for _, as := range []kind{kindData, kindList} {
-		if k.ref(as, plain) == r {
-			return plain, as, nil
-		}
-	}
-	return nil, 0, fmt.Errorf("%w: %.8s: holds something else", ErrCorrupt, r)
+// Open returns the plain bytes of a chunk of data. It fails with [ErrCorrupt] when
+// body is anything but the chunk ref of the pool, and with [ErrGeneration] when it
+// was sealed with other keys. The caller may change what it gets.
+func (k *Keys) Open(ref store.Ref, body []byte) ([]byte, error) { return k.open(data, ref, body) }
+
+// Check reports whether body is the chunk ref, data or list, with the errors of
+// [Keys.Open].
+func (k *Keys) Check(ref store.Ref, body []byte) error {
+	_, _, err := k.unseal(ref, body)
+	return err
 }
 
-// unwrap returns the plain bytes in what was sealed.
-func (k *Keys) unwrap(b []byte) ([]byte, error) {
-	if len(b) < 2 {
-		return nil, errors.New("nothing in it")
+func (k *Keys) open(want kind, ref store.Ref, body []byte) ([]byte, error) {
+	got, plain, err := k.unseal(ref, body)
+	if err != nil {
+		return nil, err
 	}
-	n, w := binary.Uvarint(b[1:])
-	if w <= 0 || n > uint64(len(b)-1-w) {
-		return nil, errors.New("bad length")
+	if got != want {
+		return nil, fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, ref, got, want)
 	}
-	payload := b[1+w : 1+w+int(n)]
-	for _, z := range b[1+w+int(n):] {
-		if z != 0 {
-			return nil, errors.New("bad padding")
+	return plain, nil
+}
+
+func (k *Keys) unseal(ref store.Ref, body []byte) (kind, []byte, error) {
+	r := wire.NewReader(body)
+	head := r.Bytes(headSize)
+	nonce := r.Bytes(nonceSize)
+	sealed := r.Rest()
+	if r.Err() != nil || len(body) > largest || head[0] != format {
+		return 0, nil, fmt.Errorf("%w: %s: not a body of format %d", ErrCorrupt, ref, format)
+	}
+	if g := binary.BigEndian.Uint32(head[1:]); g != k.generation {
+		return 0, nil, fmt.Errorf("%w: %s: %d, these are %d", ErrGeneration, ref, g, k.generation)
+	}
+	frame, err := k.aead(ref).Open(nil, nonce, sealed, head)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
+	}
+	kind, plain, err := k.decode(frame)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
+	}
+	if k.ref(kind, plain) != ref {
+		return 0, nil, fmt.Errorf("%w: %s holds another chunk", ErrCorrupt, ref)
+	}
+	return kind, plain, nil
+}
+
+// decode reads a frame. It allocates what the frame says the plain bytes need, but
+// never over [MaxSize], and decompresses into that and no further.
+func (k *Keys) decode(frame []byte) (kind, []byte, error) {
+	r := wire.NewReader(frame)
+	kind, encoding := kind(r.Uint8()), r.Uint8()
+	packed, size := r.Uint32(), r.Uint32()
+	if size > MaxSize || packed > MaxSize {
+		r.Fail(fmt.Errorf("size %d in %d", size, packed))
+	}
+	payload := r.Bytes(int(packed))
+	for _, c := range r.Rest() {
+		if c != 0 {
+			r.Fail(errors.New("padding is not zero"))
+			break
 		}
 	}
-	switch b[0] {
-	case codecPlain:
-		return payload, nil
-	case codecZstd:
-		plain, err := k.dec.DecodeAll(payload, nil)
-		if err == nil && len(plain) > MaxSize {
-			err = fmt.Errorf("%d bytes unpacked", len(plain))
-		}
-		return plain, err
+	if err := r.End(); err != nil {
+		return 0, nil, err
 	}
-	return nil, fmt.Errorf("unknown codec %d", b[0])
+	switch {
+	case kind > list:
+		return 0, nil, fmt.Errorf("kind %d", kind)
+	case encoding == encodingPlain && packed == size:
+		return kind, payload, nil
+	case encoding == encodingZstd:
+		plain, err := k.dec.DecodeAll(payload, make([]byte, 0, size))
+		if err == nil && len(plain) != int(size) {
+			err = fmt.Errorf("%d plain bytes, want %d", len(plain), size)
+		}
+		return kind, plain, err
+	default:
+		return 0, nil, fmt.Errorf("encoding %d of %d bytes in %d", encoding, size, packed)
+	}
 }

@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -9,30 +10,33 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// entry is a chunk in a list: its address and the plain bytes of the file below.
+const (
+	listFormat = 1
+	// The bounds of a list, in entries. A list of maxEntries has about 37 KiB.
+	minEntries = 32
+	maxEntries = 1024
+	// maxDepth is more than 2^63 bytes can need: minEntries^12 chunks.
+	maxDepth = 12
+)
+
+// entry is a chunk in a list: its address and how many bytes of the file it holds,
+// directly or through lists.
 type entry struct {
 	ref  store.Ref
 	size int64
 }
 
-const (
-	listVersion = 1
-	// A list ends behind an entry whose address ends in a zero byte, one in 256,
-	// once it has minEntries, and in any case at maxEntries.
-	minEntries = 64
-	maxEntries = 1024
-	// maxDepth bounds the levels of lists: more than any 63-bit size needs.
-	maxDepth = 9
-)
-
-// ends reports whether a list of n entries ends behind e.
-func (e entry) ends(n int) bool {
-	return n >= maxEntries || n >= minEntries && e.ref[len(e.ref)-1] == 0
+// endsList reports whether a list of n entries, e being the last, is complete.
+// Refs are uniform, so that the mean is near 160 entries.
+func endsList(n int, e entry) bool {
+	return n >= maxEntries || n >= minEntries && e.ref[31]&0x7f == 0
 }
 
-// appendList appends the plain bytes of a list.
+// appendList appends a list: format, depth of what it lists (0: data), number of
+// entries, and for each its Ref and its size as a varint.
 func appendList(b []byte, depth uint8, entries []entry) []byte {
-	b = append(b, listVersion, depth)
+	b = append(b, listFormat, depth)
+	b = binary.AppendUvarint(b, uint64(len(entries)))
 	for _, e := range entries {
 		b = append(b, e.ref[:]...)
 		b = binary.AppendUvarint(b, uint64(e.size))
@@ -40,74 +44,140 @@ func appendList(b []byte, depth uint8, entries []entry) []byte {
 	return b
 }
 
-// parseList reads the plain bytes of a list: at least one entry, at most
-// maxEntries, each of at least one byte, all together at most 2^63-1.
-func parseList(b []byte) (depth uint8, entries []entry, err error) {
-	r := wire.NewReader(b)
-	if v := r.Uint8(); r.Err() == nil && v != listVersion {
-		r.Fail(fmt.Errorf("list version %d", v))
-	}
-	depth = r.Uint8()
-	if r.Err() == nil && (depth == 0 || depth > maxDepth) {
-		r.Fail(fmt.Errorf("list depth %d", depth))
-	}
-	var total int64
-	for r.Err() == nil && r.Len() > 0 {
-		var e entry
-		copy(e.ref[:], r.Bytes(len(e.ref)))
-		n := r.Uvarint()
-		if r.Err() == nil && (n == 0 || n > uint64(math.MaxInt64-total)) {
-			r.Fail(fmt.Errorf("entry of %d bytes", n))
-		}
-		e.size = int64(n)
-		total += e.size
-		if entries = append(entries, e); len(entries) > maxEntries {
-			r.Fail(fmt.Errorf("more than %d entries", maxEntries))
-		}
-	}
-	if r.Err() == nil && len(entries) == 0 {
-		r.Fail(fmt.Errorf("no entries"))
-	}
-	if err := r.Err(); err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return depth, entries, nil
-}
+var errList = errors.New("malformed list")
 
-// openList unseals a list and checks that it is one of depth, for size bytes where
-// size is not negative.
-func (k *Keys) openList(r store.Ref, body []byte, depth uint8, size int64) ([]entry, error) {
-	plain, as, err := k.open(r, body)
-	if err != nil {
+// parseList is the reverse of appendList and accepts nothing that appendList would
+// not write: depth as expected, sizes above 0 that add up to size, no bytes behind.
+func parseList(b []byte, depth uint8, size int64) ([]entry, error) {
+	r := wire.NewReader(b)
+	if f, d := r.Uint8(), r.Uint8(); f != listFormat || d != depth {
+		r.Fail(fmt.Errorf("%w: format %d, depth %d, want %d", errList, f, d, depth))
+	}
+	n := uvarint(r)
+	if n == 0 || n > maxEntries {
+		r.Fail(fmt.Errorf("%w: %d entries", errList, n))
+		n = 0
+	}
+	entries := make([]entry, 0, n)
+	left := size
+	for range n {
+		p, s := r.Bytes(len(store.Ref{})), uvarint(r)
+		if r.Err() != nil {
+			break
+		}
+		if s == 0 || left < 0 || s > uint64(left) || depth == 0 && s > MaxSize {
+			r.Fail(fmt.Errorf("%w: entry of %d bytes, %d left", errList, s, left))
+			break
+		}
+		left -= int64(s)
+		entries = append(entries, entry{store.Ref(p), int64(s)})
+	}
+	if left != 0 {
+		r.Fail(fmt.Errorf("%w: %d bytes not listed", errList, left))
+	}
+	if err := r.End(); err != nil {
 		return nil, err
-	}
-	if as != kindList {
-		return nil, fmt.Errorf("%w: %.8s: data where a list belongs", ErrCorrupt, r)
-	}
-	d, entries, err := parseList(plain)
-	if err != nil {
-		return nil, err
-	}
-	var total int64
-	for _, e := range entries {
-		total += e.size
-	}
-	if d != depth || size >= 0 && total != size {
-		return nil, fmt.Errorf("%w: %.8s: a list of depth %d for %d bytes, want %d for %d", ErrCorrupt, r, d, total, depth, size)
 	}
 	return entries, nil
 }
 
-// List returns the addresses in the list r of the given depth (1: a list of data),
-// for those who copy chunks without reading files.
-func (k *Keys) List(r store.Ref, body []byte, depth uint8) ([]store.Ref, error) {
-	entries, err := k.openList(r, body, depth, -1)
+// uvarint reads a varint and refuses one that is longer than it must be, so that a
+// list has one encoding.
+func uvarint(r *wire.Reader) uint64 {
+	at := r.Offset()
+	v := r.Uvarint()
+	if n := r.Offset() - at; r.Err() == nil && n != len(binary.AppendUvarint(nil, v)) {
+		r.Fail(fmt.Errorf("%w: %d in %d bytes", errList, v, n))
+	}
+	return v
+}
+
+// Part is a chunk of a file: a list or data.
+type Part struct {
+	// Ref is the address of the chunk.
+	Ref store.Ref
+	// Offset and Size say which bytes of the file it holds, or lists.
+	Offset, Size int64
+	// Depth is 0 for data; a list of depth n lists chunks of depth n-1.
+	Depth uint8
+	// Absent is set by [Keys.Walk] on a list that get did not have: what lies
+	// below it is not visited.
+	Absent bool
+}
+
+// Root returns the chunk that leads to all of c; ok is false for the empty file.
+func Root(c store.Content) (p Part, ok bool) {
+	return Part{Ref: c.Root, Size: c.Size, Depth: c.Depth}, c.Size > 0
+}
+
+// Children opens the body of the list p and returns what it lists, in the order of
+// the file. It fails with [ErrCorrupt] when body is not p.
+func (k *Keys) Children(p Part, body []byte) ([]Part, error) {
+	entries, err := k.children(p, body)
 	if err != nil {
 		return nil, err
 	}
-	refs := make([]store.Ref, len(entries))
+	parts := make([]Part, len(entries))
+	offset := p.Offset
 	for i, e := range entries {
-		refs[i] = e.ref
+		parts[i] = Part{Ref: e.ref, Offset: offset, Size: e.size, Depth: p.Depth - 1}
+		offset += e.size
 	}
-	return refs, nil
+	return parts, nil
+}
+
+func (k *Keys) children(p Part, body []byte) ([]entry, error) {
+	if p.Depth == 0 || p.Depth > maxDepth || p.Size <= 0 || p.Offset > math.MaxInt64-p.Size {
+		return nil, fmt.Errorf("%w: list %s of depth %d, %d bytes", ErrCorrupt, p.Ref, p.Depth, p.Size)
+	}
+	plain, err := k.open(list, p.Ref, body)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := parseList(plain, p.Depth-1, p.Size)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, p.Ref, err)
+	}
+	return entries, nil
+}
+
+// Walk visits the chunks of c from the root down and in the order of the file, each
+// list before what it lists; a chunk that occurs twice is visited twice. get returns
+// the body of a list from where Walk may look, and store.ErrNotFound when it is not
+// there: the list is then visited as Absent, and once its body has arrived
+// [Keys.Children] or another Walk goes on below it. Walk never asks for data. It
+// stops at the first error of get or visit and returns it.
+func (k *Keys) Walk(c store.Content, get func(store.Ref) ([]byte, error), visit func(Part) error) error {
+	root, ok := Root(c)
+	if !ok {
+		return nil
+	}
+	return k.walk(root, get, visit)
+}
+
+func (k *Keys) walk(p Part, get func(store.Ref) ([]byte, error), visit func(Part) error) error {
+	if p.Depth == 0 {
+		return visit(p)
+	}
+	body, err := get(p.Ref)
+	if errors.Is(err, store.ErrNotFound) {
+		p.Absent = true
+		return visit(p)
+	}
+	if err != nil {
+		return fmt.Errorf("chunk: walk: %s: %w", p.Ref, err)
+	}
+	parts, err := k.Children(p, body)
+	if err != nil {
+		return err
+	}
+	if err := visit(p); err != nil {
+		return err
+	}
+	for _, q := range parts {
+		if err := k.walk(q, get, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,97 +5,95 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"sync"
 
 	"github.com/aether-lan/aether/store"
 )
 
-// Get brings the body of a chunk.
-type Get func(ctx context.Context, r store.Ref) ([]byte, error)
+const (
+	keptLists  = 32 // about a megabyte
+	keptChunks = 8  // of data, those read ahead among them
+	readAhead  = 3  // chunks on their way while reading goes forward
+)
 
-// Reader reads the bytes of a Content. ReadAt may be called from several
-// goroutines at once; Read and Seek are for one.
+// Reader reads a Content. ReadAt is safe for concurrent use, Read and Seek are not
+// with one another. It keeps a few chunks, and while reading goes forward fetches
+// some ahead in goroutines that end with Close. It implements [io.ReaderAt],
+// [io.ReadSeekCloser] and [io.WriterTo].
 type Reader struct {
-	k   *Keys
-	ctx context.Context
-	c   store.Content
-	get Get
-	off int64
+	k      *Keys
+	c      store.Content
+	get    func(context.Context, store.Ref) ([]byte, error)
+	ctx    context.Context
+	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	lists [maxDepth + 1]openedList // by depth: the list read last
-	data  openedData               // the chunk of data read last
-	ahead *fetched                 // the chunk of data that comes next
+	offset int64 // of Read and Seek
+
+	mu       sync.Mutex
+	next     int64 // the end of the last chunk read: reading on from there is forward
+	reached  int64 // the end of what has been fetched ahead
+	fetching int   // goroutines that fetch ahead
+	lists    cache[[]Part]
+	chunks   cache[[]byte]
+	wg       sync.WaitGroup
 }
 
-// openedList is a list and where in the file what it names begins.
-type openedList struct {
-	ref     store.Ref
-	entries []entry
+// NewReader returns a Reader of c whose bodies come from get, which may be called
+// concurrently and must keep to its context. The caller ends it with Close.
+func (k *Keys) NewReader(ctx context.Context, c store.Content, get func(context.Context, store.Ref) ([]byte, error)) *Reader {
+	r := &Reader{k: k, c: c, get: get}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.lists.limit, r.chunks.limit = keptLists, keptChunks
+	return r
 }
 
-// openedData is a chunk of data.
-type openedData struct {
-	ref   store.Ref
-	plain []byte
-}
-
-// fetched is a chunk of data being read ahead of need.
-type fetched struct {
-	ref   store.Ref
-	done  chan struct{}
-	plain []byte
-	err   error
-}
-
-// ErrNegative reports a negative offset.
-var ErrNegative = errors.New("chunk: negative offset")
-
-// NewReader returns a Reader of c whose bodies come from get. ctx bounds all calls
-// of get; get is called from several goroutines.
-func (k *Keys) NewReader(ctx context.Context, c store.Content, get Get) *Reader {
-	return &Reader{k: k, ctx: ctx, c: c, get: get}
-}
-
-// Size returns the number of bytes.
+// Size returns the length of the file in bytes.
 func (r *Reader) Size() int64 { return r.c.Size }
 
-// Read implements io.Reader.
-func (r *Reader) Read(b []byte) (int, error) {
-	n, err := r.ReadAt(b, r.off)
-	r.off += int64(n)
-	if n > 0 && err == io.EOF {
-		err = nil
-	}
+// Close ends calls in progress and waits for what was being fetched ahead.
+func (r *Reader) Close() error {
+	r.mu.Lock()
+	r.cancel() // start looks at ctx under the lock
+	r.mu.Unlock()
+	r.wg.Wait()
+	return nil
+}
+
+// Read reads from where the last Read or Seek ended.
+func (r *Reader) Read(p []byte) (int, error) {
+	n, err := r.read(p, r.offset)
+	r.offset += int64(n)
 	return n, err
 }
 
-// Seek implements io.Seeker.
+// Seek sets where the next Read begins; it may be behind the end.
 func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
+	case io.SeekStart:
 	case io.SeekCurrent:
-		offset += r.off
+		offset += r.offset
 	case io.SeekEnd:
 		offset += r.c.Size
+	default:
+		return 0, fmt.Errorf("chunk: seek: whence %d", whence)
 	}
 	if offset < 0 {
-		return 0, ErrNegative
+		return 0, errors.New("chunk: seek: before the start")
 	}
-	r.off = offset
+	r.offset = offset
 	return offset, nil
 }
 
-// WriteTo implements io.WriterTo: it writes what is behind the current offset, a
-// chunk at a time.
+// WriteTo writes the rest of the file to w, chunk by chunk.
 func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
-	for r.off < r.c.Size {
-		p, err := r.at(r.off)
+	for r.offset < r.c.Size {
+		b, err := r.at(r.offset)
 		if err != nil {
 			return n, err
 		}
-		m, err := w.Write(p)
-		n += int64(m)
-		r.off += int64(m)
+		m, err := w.Write(b)
+		n, r.offset = n+int64(m), r.offset+int64(m)
 		if err != nil {
 			return n, err
 		}
@@ -103,140 +101,213 @@ func (r *Reader) WriteTo(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
-// ReadAt implements io.ReaderAt.
-func (r *Reader) ReadAt(b []byte, off int64) (n int, err error) {
-	if off < 0 {
-		return 0, ErrNegative
-	}
-	for n < len(b) && off+int64(n) < r.c.Size {
-		p, err := r.at(off + int64(n))
-		if err != nil {
-			return n, err
-		}
-		n += copy(b[n:], p)
-	}
-	if n < len(b) {
-		err = io.EOF
+// ReadAt implements [io.ReaderAt]. Errors are those of get, and [ErrCorrupt] for a
+// body that is not what it should be.
+func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.read(p[n:], off+int64(n))
+		n += m
 	}
 	return n, err
 }
 
-// at returns the bytes of the chunk of data that holds offset off, from off on.
-// off lies inside the file.
+// read reads from one chunk.
+func (r *Reader) read(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("chunk: read: before the start")
+	}
+	if off >= r.c.Size {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	b, err := r.at(off)
+	return copy(p, b), err
+}
+
+// at returns the bytes from off to the end of the chunk that holds it. They are
+// shared and must not be changed.
 func (r *Reader) at(off int64) ([]byte, error) {
-	e, begin, next, err := r.find(off)
+	p, err := r.find(off)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := r.load(e, next)
-	if err != nil {
-		return nil, err
+	f, mine := r.start(p)
+	if mine {
+		r.fetch(p, f)
 	}
-	return plain[off-begin:], nil
-}
-
-// find descends to the chunk of data that holds off: its entry, where it begins,
-// and the entry behind it in the same list, if any.
-func (r *Reader) find(off int64) (e entry, begin int64, next *entry, err error) {
-	if r.c.Depth > maxDepth {
-		return e, 0, nil, fmt.Errorf("%w: depth %d", ErrCorrupt, r.c.Depth)
-	}
-	e = entry{ref: r.c.Root, size: r.c.Size}
-	for depth := r.c.Depth; depth > 0; depth-- {
-		entries, err := r.list(depth, e)
-		if err != nil {
-			return e, 0, nil, err
-		}
-		next = nil
-		for i := range entries {
-			if off < begin+entries[i].size {
-				e = entries[i]
-				if i+1 < len(entries) {
-					next = &entries[i+1]
-				}
-				break
-			}
-			begin += entries[i].size
-		}
-	}
-	return e, begin, next, nil
-}
-
-// list returns the entries of the list e.
-func (r *Reader) list(depth uint8, e entry) ([]entry, error) {
-	r.mu.Lock()
-	l := r.lists[depth]
-	r.mu.Unlock()
-	if l.ref == e.ref && l.entries != nil {
-		return l.entries, nil
-	}
-	body, err := r.get(r.ctx, e.ref)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := r.k.openList(e.ref, body, depth, e.size)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	r.lists[depth] = openedList{e.ref, entries}
-	r.mu.Unlock()
-	return entries, nil
-}
-
-// load returns the plain bytes of the chunk of data e and begins to read next.
-func (r *Reader) load(e entry, next *entry) ([]byte, error) {
-	r.mu.Lock()
-	if r.data.ref == e.ref && r.data.plain != nil {
-		p := r.data.plain
-		r.mu.Unlock()
-		return p, nil
-	}
-	f := r.ahead
-	if f == nil || f.ref != e.ref {
-		f = nil
-	}
-	if next != nil && next.ref != e.ref {
-		r.ahead = r.fetch(*next)
-	}
-	r.mu.Unlock()
-	if f == nil {
-		f = &fetched{}
-		f.plain, f.err = r.openData(e)
-	} else {
-		<-f.done
+	select {
+	case <-f.done:
+	case <-r.ctx.Done():
+		return nil, context.Cause(r.ctx)
 	}
 	if f.err != nil {
 		return nil, f.err
 	}
+	return f.value[off-p.Offset:], nil
+}
+
+// start returns the fetch of the data p, new or not, and sees to those ahead of it.
+func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 	r.mu.Lock()
-	r.data = openedData{e.ref, f.plain}
+	defer r.mu.Unlock()
+	f, mine = r.chunks.get(p.Ref)
+	if p.Offset+p.Size == r.next || r.ctx.Err() != nil {
+		return f, mine // the same chunk again
+	}
+	if p.Offset != r.next {
+		r.reached = 0 // a jump: forget what was ahead
+	}
+	forward := p.Offset == r.next
+	r.next = p.Offset + p.Size
+	for range 2 { // one for the chunk now used up, one to get further ahead
+		if forward && r.fetching < readAhead && r.next < r.c.Size {
+			r.fetching++
+			r.wg.Go(r.ahead)
+		}
+	}
+	return f, mine
+}
+
+// ahead fetches the first chunk ahead that nobody has fetched. An error is left for
+// whoever reads there.
+func (r *Reader) ahead() {
+	r.mu.Lock()
+	defer func() { r.fetching--; r.mu.Unlock() }()
+	off := max(r.next, r.reached)
+	if off >= r.c.Size || off-r.next > readAhead*int64(sizesAt(off).normal) {
+		return
+	}
 	r.mu.Unlock()
-	return f.plain, nil
+	p, err := r.find(off)
+	r.mu.Lock()
+	if err != nil || p.Offset < max(r.next, r.reached) {
+		return // it has been read, or is being fetched, meanwhile
+	}
+	r.reached = p.Offset + p.Size
+	if f, mine := r.chunks.get(p.Ref); mine {
+		r.mu.Unlock()
+		r.fetch(p, f)
+		r.mu.Lock()
+	}
 }
 
-// fetch begins to read the chunk e.
-func (r *Reader) fetch(e entry) *fetched {
-	f := &fetched{ref: e.ref, done: make(chan struct{})}
-	go func() {
-		defer close(f.done)
-		f.plain, f.err = r.openData(e)
-	}()
-	return f
+// fetch gets and opens the data p.
+func (r *Reader) fetch(p Part, f *fetch[[]byte]) {
+	body, err := r.get(r.ctx, p.Ref)
+	if err == nil {
+		f.value, err = r.k.Open(p.Ref, body)
+	}
+	if err == nil && int64(len(f.value)) != p.Size {
+		err = fmt.Errorf("%w: %s has %d bytes, listed with %d", ErrCorrupt, p.Ref, len(f.value), p.Size)
+	}
+	if f.err = err; err != nil {
+		r.forget(func() { r.chunks.drop(p.Ref, f) })
+	}
+	close(f.done)
 }
 
-// openData brings and unseals the chunk of data e.
-func (r *Reader) openData(e entry) ([]byte, error) {
-	body, err := r.get(r.ctx, e.ref)
-	if err != nil {
-		return nil, err
+func (r *Reader) forget(drop func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	drop()
+}
+
+// find descends to the chunk of data that holds off.
+func (r *Reader) find(off int64) (Part, error) {
+	p, _ := Root(r.c)
+	for p.Depth > 0 {
+		parts, err := r.list(p)
+		if err != nil {
+			return Part{}, err
+		}
+		i := sort.Search(len(parts), func(i int) bool { return parts[i].Offset+parts[i].Size > off-p.Offset })
+		q := parts[i]
+		q.Offset += p.Offset
+		p = q
 	}
-	plain, as, err := r.k.open(e.ref, body)
-	if err != nil {
-		return nil, err
+	return p, nil
+}
+
+// list returns what p lists, with offsets that count from the start of p: the same
+// list may occur at several places.
+func (r *Reader) list(p Part) ([]Part, error) {
+	r.mu.Lock()
+	f, mine := r.lists.get(p.Ref)
+	r.mu.Unlock()
+	if mine {
+		body, err := r.get(r.ctx, p.Ref)
+		if err == nil {
+			q := p
+			q.Offset = 0
+			f.value, err = r.k.Children(q, body)
+		}
+		if f.err = err; err != nil {
+			r.forget(func() { r.lists.drop(p.Ref, f) })
+		}
+		close(f.done)
 	}
-	if as != kindData || int64(len(plain)) != e.size || len(plain) == 0 {
-		return nil, fmt.Errorf("%w: %.8s: %d bytes where %d of data belong", ErrCorrupt, e.ref, len(plain), e.size)
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-r.ctx.Done():
+		return nil, context.Cause(r.ctx)
 	}
-	return plain, nil
+}
+
+// fetch is a value that is on its way until done is closed.
+type fetch[T any] struct {
+	done  chan struct{}
+	value T
+	err   error
+}
+
+// cache keeps the limit values used last. Values on their way count too, so that
+// nothing is fetched twice at a time. The caller holds the lock.
+type cache[T any] struct {
+	limit   int
+	entries map[store.Ref]*fetch[T]
+	order   []store.Ref // the one used last at the end
+}
+
+// get returns the value of ref; when it is mine the caller has to fetch it.
+func (c *cache[T]) get(ref store.Ref) (f *fetch[T], mine bool) {
+	if c.entries == nil {
+		c.entries = map[store.Ref]*fetch[T]{}
+	}
+	f, ok := c.entries[ref]
+	if ok {
+		for i, o := range c.order {
+			if o == ref {
+				copy(c.order[i:], c.order[i+1:])
+				c.order[len(c.order)-1] = ref
+				break
+			}
+		}
+		return f, false
+	}
+	if len(c.order) == c.limit {
+		delete(c.entries, c.order[0])
+		c.order = c.order[:copy(c.order, c.order[1:])]
+	}
+	f = &fetch[T]{done: make(chan struct{})}
+	c.entries[ref] = f
+	c.order = append(c.order, ref)
+	return f, true
+}
+
+// drop forgets f, so that the next to ask tries again.
+func (c *cache[T]) drop(ref store.Ref, f *fetch[T]) {
+	if c.entries[ref] != f {
+		return
+	}
+	delete(c.entries, ref)
+	for i, o := range c.order {
+		if o == ref {
+			c.order = append(c.order[:i], c.order[i+1:]...)
+			return
+		}
+	}
 }

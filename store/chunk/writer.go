@@ -1,228 +1,353 @@
 package chunk
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
-
-	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
-	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // the algorithm
+	"sync"
+	"sync/atomic"
 
 	"github.com/aether-lan/aether/store"
 )
 
-// cuts are the bounds of chunk sizes in bytes.
-type cuts struct{ min, mean, max int }
+// ErrClosed reports the use of a Writer or Reader after its end.
+var ErrClosed = errors.New("chunk: closed")
 
-var (
-	smallCuts = cuts{16 << 10, 64 << 10, 256 << 10}
-	largeCuts = cuts{256 << 10, 1 << 20, MaxSize}
+const (
+	firstBlock = 64 << 10 // a small file needs no more memory than this
+	wholeBlock = 2 << 20
+	stride     = 256 << 10 // bytes taken in between two looks for a cut
+	// depth is how many chunks a processor may wait to be sealed.
+	depth = 16
+	// After so many chunks in a row that did not shrink, only every eighth is
+	// tried until one shrinks.
+	dullAfter = 8
+	dullTry   = 8
 )
 
-// largeFrom is the offset in a file from which largeCuts hold.
-const largeFrom = 1 << 30
-
-// algorithm is FastCDC as published; the name without version is an older variant
-// with another mean.
-const algorithm = "fastcdc-v1.0.0"
-
-// errAborted ends a Writer that was given up.
-var errAborted = errors.New("chunk: write given up")
-
-// Writer cuts what is written to it into chunks. Its methods are for one
-// goroutine; sealing uses all processors. Memory is bounded by a few chunks a
-// processor, whatever the size of the file.
+// Writer cuts what is written to it and hands the sealed chunks to put. Cutting is
+// done where Write is called, all else by one goroutine a processor, which starts
+// with the second chunk and ends with Close or Abort. Memory is bounded by 16 chunks
+// a processor, typically a megabyte for files below 512 MiB and 16 for those over
+// 8 GiB. A Writer is not safe for concurrent use.
+//
+// Chunks of data are put from several goroutines at once and in any order; a list
+// is put after everything it lists, in the goroutine that writes.
 type Writer struct {
 	k    *Keys
 	put  func(Sealed) error
 	have func(store.Ref) bool
 
-	first []byte // what was written while it may be one chunk
-	pipe  *io.PipeWriter
-	done  chan struct{} // closed when the pipeline has ended
-	total int64
-	all   []entry // chunks of data in order; valid when done is closed
-	err   error   // valid when done is closed
+	block *block // holds what is not yet cut: block.b[start:]
+	start int
+	size  int64 // bytes cut
+	tree  tree
+
+	jobs  chan *job
+	queue []*job // handed out, in the order of the file
+	wg    sync.WaitGroup
+	dull  atomic.Int64 // chunks in a row that did not shrink
+	err   error        // first error, or ErrClosed
 }
 
-// NewWriter returns a Writer that hands the chunks of one file to put, in any
-// order and from several goroutines. Chunks that have reports to be stored already
-// are not sealed; a nil have means that none is.
+// block is memory that chunks in work share; it is used again when nobody does.
+type block struct {
+	b    []byte
+	refs atomic.Int32
+}
+
+var blocks = sync.Pool{New: func() any { return &block{b: make([]byte, 0, wholeBlock)} }}
+
+func (b *block) release() {
+	if b.refs.Add(-1) == 0 && cap(b.b) == wholeBlock {
+		blocks.Put(b)
+	}
+}
+
+// job is a chunk of data on its way: plain goes to a worker, ref or err comes back.
+type job struct {
+	plain []byte
+	block *block
+	ref   store.Ref
+	err   error
+	done  chan struct{}
+}
+
+// NewWriter returns a Writer that hands chunks to put. A chunk for which have
+// returns true is neither sealed nor put; nil means that nothing is there. Both
+// must be safe for concurrent use. The body becomes put's. The caller ends the
+// Writer with Close or Abort.
 func (k *Keys) NewWriter(put func(Sealed) error, have func(store.Ref) bool) *Writer {
 	if have == nil {
 		have = func(store.Ref) bool { return false }
 	}
-	return &Writer{k: k, put: put, have: have}
+	w := &Writer{k: k, put: put, have: have}
+	w.tree.write = w.writeList
+	return w
 }
 
-// Write implements io.Writer. It fails with the error of put.
-func (w *Writer) Write(b []byte) (int, error) {
-	w.total += int64(len(b))
-	if w.pipe == nil {
-		if len(w.first)+len(b) <= smallCuts.min {
-			w.first = append(w.first, b...)
-			return len(b), nil
-		}
-		w.start()
-		if _, err := w.pipe.Write(w.first); err != nil {
-			return 0, err
-		}
-		w.first = nil
+// Write takes p, and returns the first error that put has returned so far.
+func (w *Writer) Write(p []byte) (n int, err error) {
+	for n < len(p) && w.err == nil {
+		room := w.room()
+		m := copy(room, p[n:])
+		n += m
+		w.wrote(m)
 	}
-	return w.pipe.Write(b)
+	return n, w.err
 }
 
-// Close ends the file and returns what it holds once put has returned for every
-// chunk of it.
+// ReadFrom reads r to its end, without the copy that Write makes.
+func (w *Writer) ReadFrom(r io.Reader) (n int64, err error) {
+	for idle := 0; w.err == nil; idle++ {
+		m, err := r.Read(w.room())
+		if m > 0 {
+			idle = 0
+		}
+		n += int64(m)
+		w.wrote(m)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+		if idle == 100 {
+			return n, io.ErrNoProgress
+		}
+	}
+	return n, w.err
+}
+
+// wrote takes in n bytes that have been put into room and cuts where it can: the
+// longest possible chunk has to be there.
+func (w *Writer) wrote(n int) {
+	w.block.b = w.block.b[:len(w.block.b)+n]
+	for s := sizesAt(w.size); w.err == nil && w.waiting() >= s.max; s = sizesAt(w.size) {
+		w.send(w.k.gear.cut(w.block.b[w.start:], s))
+	}
+}
+
+func (w *Writer) waiting() int {
+	if w.block == nil {
+		return 0
+	}
+	return len(w.block.b) - w.start
+}
+
+// room returns the free end of the block, after making some.
+func (w *Writer) room() []byte {
+	if w.block == nil {
+		w.block = &block{b: make([]byte, 0, firstBlock)}
+		w.block.refs.Store(1)
+	}
+	if len(w.block.b) == cap(w.block.b) {
+		w.grow()
+	}
+	b := w.block.b
+	return b[len(b):min(cap(b), len(b)+stride)]
+}
+
+// grow moves what is not yet cut to a block with room behind it.
+func (w *Writer) grow() {
+	old, rest := w.block, w.block.b[w.start:]
+	var next *block
+	switch need := len(rest) + sizesAt(w.size).max; {
+	case w.start == 0 && cap(old.b) < wholeBlock:
+		next = &block{b: make([]byte, 0, 2*cap(old.b))}
+	case need <= wholeBlock:
+		next = blocks.Get().(*block)
+	default:
+		next = &block{b: make([]byte, 0, 2*need)}
+	}
+	next.refs.Store(1)
+	next.b = append(next.b[:0], rest...)
+	w.block, w.start = next, 0
+	old.release()
+}
+
+// send hands the next n bytes to a worker and takes in what workers have done.
+func (w *Writer) send(n int) {
+	j := &job{plain: w.block.b[w.start : w.start+n : w.start+n], block: w.block, done: make(chan struct{})}
+	w.block.refs.Add(1)
+	w.start += n
+	w.size += int64(n)
+	workers := runtime.GOMAXPROCS(0)
+	if w.jobs == nil {
+		w.jobs = make(chan *job, depth*workers)
+		for range workers {
+			w.wg.Go(w.work)
+		}
+	}
+	w.queue = append(w.queue, j)
+	w.jobs <- j
+	if len(w.queue) >= depth*workers {
+		// Half at once, because sleeping and waking for each chunk costs more
+		// than the chunk.
+		for len(w.queue) > depth*workers/2 {
+			w.collect()
+		}
+	}
+}
+
+func (w *Writer) work() {
+	for j := range w.jobs {
+		w.do(j)
+		close(j.done)
+	}
+}
+
+func (w *Writer) do(j *job) {
+	defer j.block.release()
+	j.ref = w.k.Ref(j.plain)
+	if w.have(j.ref) {
+		return
+	}
+	dull := w.dull.Load()
+	try := dull < dullAfter || dull%dullTry == 0
+	s, shrank := w.k.seal(data, j.ref, j.plain, try)
+	if shrank {
+		w.dull.Store(0)
+	} else {
+		w.dull.Add(1)
+	}
+	j.err = w.put(s)
+}
+
+// collect waits for the oldest job and lists its chunk.
+func (w *Writer) collect() {
+	j := w.queue[0]
+	w.queue = w.queue[1:]
+	<-j.done
+	if w.err == nil {
+		w.err = j.err
+	}
+	if w.err == nil {
+		w.err = w.tree.add(0, entry{j.ref, int64(len(j.plain))})
+	}
+}
+
+// writeList seals a list of chunks of the given depth. Its Ref depends on the
+// entries alone, so a list that is there is not put again.
+func (w *Writer) writeList(depth uint8, entries []entry) (store.Ref, error) {
+	plain := appendList(nil, depth, entries)
+	ref := w.k.ref(list, plain)
+	if w.have(ref) {
+		return ref, nil
+	}
+	s, _ := w.k.seal(list, ref, plain, false) // hashes do not shrink
+	return ref, w.put(s)
+}
+
+// Close cuts what is left, waits until everything has been put, and returns what
+// leads to it. It returns the first error of put; the Content is then zero.
 func (w *Writer) Close() (store.Content, error) {
-	if w.pipe == nil {
-		if w.total == 0 {
-			return store.Content{}, nil
-		}
-		e, err := w.seal(kindData, w.first, w.total, true)
-		return store.Content{Size: w.total, Root: e.ref}, err
+	if w.err == nil {
+		w.finish()
 	}
-	w.pipe.Close()
-	<-w.done
+	root, depth := entry{}, uint8(0)
+	w.stop()
+	if w.err == nil && w.size > 0 {
+		root, depth, w.err = w.tree.root()
+	}
 	if w.err != nil {
 		return store.Content{}, w.err
 	}
-	return w.lists()
+	w.err = ErrClosed
+	return store.Content{Size: w.size, Root: root.ref, Depth: depth}, nil
 }
 
-// Abort gives the file up and waits until put is called no more.
+// finish cuts and sends the rest. A file of one chunk is done here and now.
+func (w *Writer) finish() {
+	for w.err == nil && w.waiting() > 0 {
+		n := w.k.gear.cut(w.block.b[w.start:], sizesAt(w.size))
+		if w.size > 0 || n < w.waiting() {
+			w.send(n)
+			continue
+		}
+		j := &job{plain: w.block.b, block: w.block, done: make(chan struct{})}
+		w.block.refs.Add(1)
+		w.start, w.size = n, int64(n)
+		w.do(j)
+		close(j.done)
+		w.queue = append(w.queue, j)
+	}
+}
+
+// stop waits for all jobs and ends the workers.
+func (w *Writer) stop() {
+	for len(w.queue) > 0 {
+		w.collect()
+	}
+	if w.jobs != nil {
+		close(w.jobs)
+		w.wg.Wait()
+		w.jobs = nil
+	}
+	if w.block != nil {
+		w.block.release()
+		w.block = nil
+	}
+}
+
+// Abort ends the Writer. Chunks that have been put stay where put put them. After
+// Close it does nothing.
 func (w *Writer) Abort() {
-	if w.pipe != nil {
-		w.pipe.CloseWithError(errAborted)
-		<-w.done
+	if w.err == nil {
+		w.err = ErrClosed
 	}
+	w.stop()
 }
 
-// seal names a chunk and, unless it is stored already, seals and puts it.
-func (w *Writer) seal(as kind, plain []byte, size int64, compress bool) (entry, error) {
-	e := entry{ref: w.k.ref(as, plain), size: size}
-	if w.have(e.ref) {
-		return e, nil
-	}
-	return e, w.put(w.k.seal(e.ref, plain, compress))
+// tree lists chunks as they come: levels[0] holds the chunks of data that are in no
+// list yet, levels[1] the lists of them, and so on.
+type tree struct {
+	write  func(depth uint8, entries []entry) (store.Ref, error)
+	levels [][]entry
 }
 
-// lists seals the lists above the data, level by level, up to the root.
-func (w *Writer) lists() (store.Content, error) {
-	level := w.all
-	var depth uint8
-	for len(level) > 1 {
-		depth++
-		var above []entry
-		for len(level) > 0 {
-			n, size := 0, int64(0)
-			for n < len(level) {
-				size += level[n].size
-				if n++; level[n-1].ends(n) {
-					break
-				}
-			}
-			e, err := w.seal(kindList, appendList(nil, depth, level[:n]), size, true)
-			if err != nil {
-				return store.Content{}, err
-			}
-			above, level = append(above, e), level[n:]
+func (t *tree) add(depth int, e entry) error {
+	if depth == len(t.levels) {
+		if depth > maxDepth {
+			return fmt.Errorf("%w: lists of depth %d", ErrTooLarge, depth)
 		}
-		level = above
+		t.levels = append(t.levels, nil)
 	}
-	return store.Content{Size: w.total, Root: level[0].ref, Depth: depth}, nil
+	t.levels[depth] = append(t.levels[depth], e)
+	if !endsList(len(t.levels[depth]), e) {
+		return nil
+	}
+	return t.flush(depth)
 }
 
-// job is a chunk on its way: cut, then sealed by one of several goroutines.
-type job struct {
-	plain *[]byte
-	done  chan struct{}
-	entry entry
-	err   error
-}
-
-// start begins the pipeline: one goroutine cuts, several seal, one collects the
-// entries in order. They end when the pipe does.
-func (w *Writer) start() {
-	pr, pw := io.Pipe()
-	w.pipe, w.done = pw, make(chan struct{})
-	workers := runtime.GOMAXPROCS(0)
-	work := make(chan *job)
-	ordered := make(chan *job, 2*workers)
-	for range workers {
-		go func() {
-			for j := range work {
-				j.entry, j.err = w.seal(kindData, *j.plain, int64(len(*j.plain)), true)
-				w.k.buffers.Put(j.plain)
-				close(j.done)
-			}
-		}()
-	}
-	var cutErr error // written before ordered is closed
-	go func() {
-		defer close(ordered)
-		defer close(work)
-		if cutErr = w.cut(pr, func(j *job) { ordered <- j; work <- j }); cutErr != nil {
-			pr.CloseWithError(cutErr)
-		}
-	}()
-	go func() {
-		defer close(w.done)
-		for j := range ordered {
-			<-j.done
-			if w.err == nil && j.err != nil {
-				w.err = j.err
-				pr.CloseWithError(j.err) // the next Write learns of it
-			}
-			w.all = append(w.all, j.entry)
-		}
-		if w.err == nil {
-			w.err = cutErr
-		}
-	}()
-}
-
-// cut reads r to its end and hands on the chunks, copied into buffers of the pool.
-func (w *Writer) cut(r io.Reader, hand func(*job)) error {
-	if err := w.cutWith(io.LimitReader(r, largeFrom), smallCuts, hand); err != nil {
-		return err
-	}
-	var first [1]byte
-	if _, err := io.ReadFull(r, first[:]); err != nil {
-		if err == io.EOF {
-			return nil
-		}
-		return err
-	}
-	return w.cutWith(io.MultiReader(bytes.NewReader(first[:]), r), largeCuts, hand)
-}
-
-func (w *Writer) cutWith(r io.Reader, c cuts, hand func(*job)) error {
-	scan := w.k.scans.Get().(*[]byte)
-	defer w.k.scans.Put(scan)
-	if len(*scan) < 2*c.max {
-		*scan = make([]byte, 2*c.max)
-	}
-	ch, err := chunkers.NewChunkerBuffer(algorithm, r, &chunkers.ChunkerOpts{
-		MinSize: c.min, NormalSize: c.mean, MaxSize: c.max, Key: w.k.cutting[:],
-	}, *scan)
+// flush makes a list of what waits at depth.
+func (t *tree) flush(depth int) error {
+	entries := t.levels[depth]
+	t.levels[depth] = entries[:0]
+	ref, err := t.write(uint8(depth), entries)
 	if err != nil {
-		return fmt.Errorf("chunk: cut: %w", err)
+		return err
 	}
-	for {
-		b, err := ch.Next()
-		if err != nil && err != io.EOF {
-			return err
+	sum := entry{ref: ref}
+	for _, e := range entries {
+		sum.size += e.size
+	}
+	return t.add(depth+1, sum)
+}
+
+// root lists what waits at every level until a single chunk leads to all.
+func (t *tree) root() (entry, uint8, error) {
+	for depth := 0; ; depth++ {
+		waiting := t.levels[depth]
+		if depth == len(t.levels)-1 && len(waiting) == 1 {
+			return waiting[0], uint8(depth), nil
 		}
-		if len(b) > 0 { // a short tail comes together with io.EOF
-			buf := w.k.buffers.Get().(*[]byte)
-			*buf = append((*buf)[:0], b...)
-			hand(&job{plain: buf, done: make(chan struct{})})
+		if len(waiting) == 0 {
+			continue
 		}
-		if err == io.EOF {
-			return nil
+		if err := t.flush(depth); err != nil {
+			return entry{}, 0, err
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
@@ -45,7 +46,7 @@ func (d *Drive) ListAfter(p, after string, f func(tree.Entry) bool) error {
 type File struct {
 	*chunk.Reader
 	entry tree.Entry
-	err   *error
+	err   *atomic.Pointer[error]
 }
 
 // Open opens the file at p. ctx bounds all reads.
@@ -62,11 +63,11 @@ func (d *Drive) Open(ctx context.Context, p string) (*File, error) {
 
 // OpenEntry opens the version that e describes.
 func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
-	f := &File{entry: e, err: new(error)}
+	f := &File{entry: e, err: new(atomic.Pointer[error])}
 	f.Reader = d.cfg.Keys.NewReader(ctx, e.Version.Content, func(ctx context.Context, ref store.Ref) ([]byte, error) {
 		b, err := d.Body(ctx, ref, e.Version.Holders)
 		if err != nil {
-			*f.err = err
+			f.err.CompareAndSwap(nil, &err)
 		}
 		return b, err
 	})
@@ -89,8 +90,10 @@ func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.Machine
 // Entry returns the entry that was opened.
 func (f *File) Entry() tree.Entry { return f.entry }
 
-// Err returns why reading failed, nil while it has not.
-func (f *File) Err() error { return *f.err }
-
-// Close gives up the file.
-func (f *File) Close() error { return nil }
+// Err returns why a chunk could not be brought, nil while all could.
+func (f *File) Err() error {
+	if err := f.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

@@ -13,9 +13,6 @@ import (
 	"github.com/aether-lan/aether/store/tree"
 )
 
-// copyBuffer is how much Put reads at a time.
-const copyBuffer = 256 << 10
-
 // Put stores what r holds as the file p, a new one or a new version. The parent
 // directory must exist. When Put returns without an error, the version is on the
 // disk and visible; otherwise p is what it was. It returns the new entry.
@@ -67,7 +64,7 @@ func (d *Drive) write(ctx context.Context, r io.Reader) (store.Content, error) {
 	w := d.cfg.Keys.NewWriter(func(s chunk.Sealed) error {
 		return d.cfg.Bodies.Put(s.Ref, s.Body, segment.Replica)
 	}, d.cfg.Bodies.Has)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &contextReader{ctx, r}, make([]byte, copyBuffer)); err != nil {
+	if _, err := w.ReadFrom(&contextReader{ctx, r}); err != nil {
 		w.Abort()
 		return store.Content{}, err
 	}

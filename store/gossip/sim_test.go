@@ -65,6 +65,7 @@ type world struct {
 	kinds   map[uint64]int
 	trace   uint64
 	failure string
+	heard   func(envelopeTo)
 }
 
 const delay = 10 * time.Millisecond
@@ -271,6 +272,9 @@ func (w *world) run(d time.Duration) {
 func (w *world) deliver(m envelopeTo) {
 	if m.gen == 0 || w.up[link{min(m.from, m.to), max(m.from, m.to)}] != m.gen {
 		return
+	}
+	if w.heard != nil {
+		w.heard(m)
 	}
 	h := w.hosts[m.to]
 	b := m.b

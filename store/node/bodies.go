@@ -129,7 +129,7 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 		}
 		body := rest[:size:size]
 		rest = rest[size:]
-		if _, err := m.keys.Open(refs[i], body); err != nil {
+		if err := m.keys.Check(refs[i], body); err != nil {
 			return 0, fmt.Errorf("node: %s sent a chunk that is not what it says: %w", peer.Short(), err)
 		}
 		if err := got(refs[i], body); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/segment"
 )
@@ -65,49 +66,41 @@ func (m *Machine) fetch(ctx context.Context, f replicate.Fetch) replicate.FetchR
 // what their lists name, and so on down to the data. It sets whole for the
 // versions all of whose chunks are here at the end.
 func (m *Machine) fetchChunks(ctx context.Context, peer store.MachineID, versions []replicate.Assignment, whole []bool) error {
-	type level struct {
-		depth uint8
-		refs  []store.Ref
-	}
-	at := make([]level, len(versions))
+	level := make([][]chunk.Part, len(versions)) // what each version needs next
 	for i, v := range versions {
-		if v.Content.Size > 0 {
-			at[i] = level{v.Content.Depth, []store.Ref{v.Content.Root}}
+		whole[i] = true
+		if root, ok := chunk.Root(v.Content); ok {
+			level[i] = []chunk.Part{root}
 		}
 	}
-	lost := make([]bool, len(versions))
 	for {
 		var missing []store.Ref
 		asked := map[store.Ref]bool{}
-		for i := range at {
-			for _, ref := range at[i].refs {
-				if !lost[i] && !asked[ref] && !m.bodies.Has(ref) {
-					asked[ref] = true
-					missing = append(missing, ref)
+		for _, parts := range level {
+			for _, p := range parts {
+				if !asked[p.Ref] && !m.bodies.Has(p.Ref) {
+					asked[p.Ref] = true
+					missing = append(missing, p.Ref)
 				}
 			}
 		}
 		if err := m.ask(ctx, peer, missing, m.keep); err != nil {
+			clear(whole)
 			return err
 		}
-		more := false
-		for i := range at {
-			next, err := m.descend(at[i].refs, at[i].depth)
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-				lost[i], at[i].refs = true, nil
-				continue
-			case err != nil:
+		deeper := false
+		for i, parts := range level {
+			below, err := m.descend(parts)
+			if errors.Is(err, store.ErrNotFound) {
+				whole[i], below = false, nil
+			} else if err != nil {
+				clear(whole)
 				return err
 			}
-			whole[i] = !lost[i] && next == nil
-			at[i].refs = next
-			if next != nil {
-				at[i].depth--
-				more = true
-			}
+			level[i] = below
+			deeper = deeper || len(below) > 0
 		}
-		if !more {
+		if !deeper {
 			return nil
 		}
 	}
@@ -118,26 +111,24 @@ func (m *Machine) keep(ref store.Ref, body []byte) error {
 	return m.bodies.Put(ref, body, segment.Replica)
 }
 
-// descend checks that the chunks refs are here and, where they are lists, returns
-// what they name. It returns nil for chunks of data.
-func (m *Machine) descend(refs []store.Ref, depth uint8) ([]store.Ref, error) {
-	var next []store.Ref
-	for _, ref := range refs {
-		if depth == 0 {
-			if !m.bodies.Has(ref) {
-				return nil, fmt.Errorf("chunk %.8s: %w", ref, store.ErrNotFound)
+// descend checks that parts are here and returns what those that are lists name.
+func (m *Machine) descend(parts []chunk.Part) (below []chunk.Part, err error) {
+	for _, p := range parts {
+		if p.Depth == 0 {
+			if !m.bodies.Has(p.Ref) {
+				return nil, fmt.Errorf("chunk %.8s: %w", p.Ref, store.ErrNotFound)
 			}
 			continue
 		}
-		body, err := m.bodies.Get(ref)
+		body, err := m.bodies.Get(p.Ref)
 		if err != nil {
 			return nil, err
 		}
-		below, err := m.keys.List(ref, body, depth)
+		more, err := m.keys.Children(p, body)
 		if err != nil {
 			return nil, err
 		}
-		next = append(next, below...)
+		below = append(below, more...)
 	}
-	return next, nil
+	return below, nil
 }

@@ -1,27 +1,33 @@
-// Package segment keeps the bodies of chunks on disk: append-only files, each
-// record with a checksum, and in the machine's index where each chunk lies.
+// Package segment keeps the bodies of chunks in append-only files, and knows how
+// much of the space set aside is replicas, cache, dead and free.
 //
-//	Put ─► record appended to the open segment of its class ─► Sync: fsync ─► index
+// A segment is a file NNNNNNNN.seg of records, one behind the other:
 //
-// What Put wrote is found at once by this process; after a crash it is there if a
-// Sync came between. An index entry is made only after the body it points to is on
-// the disk, so whatever the index names can be read.
+//	offset size
+//	0      4    "AEch"
+//	4      4    length of the body
+//	8      1    class when it was put: 0 replica, 1 cache
+//	9      3    zero
+//	12     4    CRC-32C of everything but itself
+//	16     32   Ref
+//	48          body
 //
-// A record is, all integers big endian:
+// Integers are big endian. Replicas and cache go to segments of their own, so that
+// evicting cache frees whole files. The index is in a [store.KV], under
+// [store.PrefixSegment]:
 //
-//	 0       4         5       6          8        12      44       48
-//	+-------+---------+-------+----------+--------+-------+--------+------+
-//	| aSEG  | version | class | reserved | length | ref   | CRC32C | body |
-//	+-------+---------+-------+----------+--------+-------+--------+------+
+//	r Ref              → segment, offset, length of the body, class
+//	o segment, offset  → Ref: what lies in a segment
+//	g segment          → class, size up to which all is indexed, live bytes by class
 //
-// length is that of the body; the checksum covers the 44 bytes before it and the
-// body.
+// Put writes a record at once, into the page cache. Sync makes the bodies durable
+// and only then commits their index entries, so an entry never points to a body
+// that a crash can take. Open looks at what was written behind the indexed part of
+// each segment: whole records are taken in, a torn tail is left as dead bytes.
 //
-// Space. A fixed number of bytes is set aside. Replicas are what the machine has
-// promised to keep; everything else is cache. The two lie in files of their own, so
-// that room for replicas is made by deleting whole files of cache, oldest first.
-// Records that nothing points to any more are dead: they go with their file, once
-// nothing in it is alive.
+// Dead bytes, of deleted and evicted records, come back when their segment is
+// compacted: what lives is copied, checked, synced, the index switched, and only
+// then the file removed.
 //
-// Read store.go first, then put.go and sync.go; record.go is the format.
+// Read store.go first, then record.go and space.go.
 package segment

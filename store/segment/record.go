@@ -7,119 +7,212 @@ import (
 	"hash/crc32"
 	"io"
 
+	"github.com/aether-lan/aether/internal/wire"
 	"github.com/aether-lan/aether/store"
 )
 
-// ErrCorrupt reports a record that is not what was written: bit rot.
+// ErrCorrupt reports a record on disk that is not what was put there.
 var ErrCorrupt = errors.New("segment: corrupt record")
 
-// Class says why a chunk is kept.
-type Class uint8
-
-// The classes.
-const (
-	// Replica is a chunk that this machine has promised to keep.
-	Replica Class = 1
-	// Cache is a chunk that is kept while there is room.
-	Cache Class = 2
-)
+// MaxBody is the greatest length of a body in bytes.
+const MaxBody = 8 << 20
 
 const (
-	headerSize    = 48
-	recordVersion = 1
-	// MaxBody is the largest body in bytes.
-	MaxBody = 16 << 20
+	recordMagic = 0x41456368 // "AEch"
+	headSize    = 48
+	crcAt       = 12
 )
-
-var magic = [4]byte{'a', 'S', 'E', 'G'}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// header is the part of a record before its body.
-type header struct {
-	class  Class
-	length uint32
-	ref    store.Ref
-	sum    uint32
+// Class says why a body is kept.
+type Class uint8
+
+const (
+	// Replica is kept until it is deleted.
+	Replica Class = iota
+	// Cache is evicted, oldest first, when room is needed.
+	Cache
+	classes
+)
+
+// String returns the word that people see.
+func (c Class) String() string {
+	switch c {
+	case Replica:
+		return "replica"
+	case Cache:
+		return "cache"
+	}
+	return fmt.Sprintf("class %d", uint8(c))
 }
 
-// appendHeader appends the header of the record of body.
-func appendHeader(b []byte, ref store.Ref, class Class, body []byte) []byte {
-	start := len(b)
-	b = append(b, magic[:]...)
-	b = append(b, recordVersion, byte(class), 0, 0)
+// appendRecord appends the record of a body.
+func appendRecord(b []byte, ref store.Ref, class Class, body []byte) []byte {
+	at := len(b)
+	b = binary.BigEndian.AppendUint32(b, recordMagic)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	b = append(b, byte(class), 0, 0, 0, 0, 0, 0, 0)
 	b = append(b, ref[:]...)
-	sum := crc32.Update(crc32.Checksum(b[start:], castagnoli), castagnoli, body)
-	return binary.BigEndian.AppendUint32(b, sum)
+	b = append(b, body...)
+	binary.BigEndian.PutUint32(b[at+crcAt:], checksum(b[at:]))
+	return b
 }
 
-// parseHeader reads a header; b has headerSize bytes.
-func parseHeader(b []byte) (h header, err error) {
-	if [4]byte(b[:4]) != magic || b[4] != recordVersion || b[6] != 0 || b[7] != 0 {
-		return h, fmt.Errorf("%w: not a record", ErrCorrupt)
-	}
-	h = header{class: Class(b[5]), length: binary.BigEndian.Uint32(b[8:]), ref: store.Ref(b[12:44]), sum: binary.BigEndian.Uint32(b[44:])}
-	if h.class != Replica && h.class != Cache || h.length > MaxBody {
-		return h, fmt.Errorf("%w: class %d, %d bytes", ErrCorrupt, h.class, h.length)
-	}
-	return h, nil
+func checksum(record []byte) uint32 {
+	c := crc32.Update(0, castagnoli, record[:crcAt])
+	return crc32.Update(c, castagnoli, record[crcAt+4:])
 }
 
-// parseRecord checks a whole record and returns its body, which lies in b.
-func parseRecord(b []byte) (header, []byte, error) {
-	if len(b) < headerSize {
-		return header{}, nil, fmt.Errorf("%w: cut off", ErrCorrupt)
+// parseHead reads the first headSize bytes of a record.
+func parseHead(b []byte) (ref store.Ref, class Class, length int, err error) {
+	r := wire.NewReader(b)
+	magic, n := r.Uint32(), r.Uint32()
+	class = Class(r.Uint8())
+	zero := r.Bytes(3)
+	r.Skip(4)
+	p := r.Bytes(len(ref))
+	if r.Err() != nil {
+		return ref, 0, 0, r.Err()
 	}
-	h, err := parseHeader(b[:headerSize])
+	if magic != recordMagic || n > MaxBody || class >= classes || zero[0]|zero[1]|zero[2] != 0 {
+		return ref, 0, 0, errors.New("no record here")
+	}
+	return store.Ref(p), class, int(n), nil
+}
+
+// parseRecord reads a whole record; the body is part of b.
+func parseRecord(b []byte) (ref store.Ref, class Class, body []byte, err error) {
+	ref, class, n, err := parseHead(b)
 	if err != nil {
-		return h, nil, err
+		return ref, 0, nil, err
 	}
-	body := b[headerSize:]
-	if int(h.length) != len(body) {
-		return h, nil, fmt.Errorf("%w: %d bytes where %d belong", ErrCorrupt, len(body), h.length)
+	if len(b) != headSize+n {
+		return ref, 0, nil, fmt.Errorf("%d bytes, want %d", len(b), headSize+n)
 	}
-	if crc32.Update(crc32.Checksum(b[:44], castagnoli), castagnoli, body) != h.sum {
-		return h, nil, fmt.Errorf("%w: wrong checksum", ErrCorrupt)
+	if checksum(b) != binary.BigEndian.Uint32(b[crcAt:]) {
+		return ref, 0, nil, errors.New("checksum differs")
 	}
-	return h, body, nil
+	return ref, class, b[headSize:], nil
 }
 
-// scan calls f for each record of a segment file of the given size, until f or the
-// file ends, or a record is met that cannot be read: what is behind it cannot be
-// found. body is f's only until it returns.
-func scan(r io.ReaderAt, size int64, f func(off int64, h header, body []byte) error) error {
-	buf := make([]byte, headerSize)
-	for off := int64(0); off < size; {
-		if size-off < headerSize {
-			return fmt.Errorf("%w: cut off at %d", ErrCorrupt, off)
+// scan calls f for the records of r from offset on, and returns where the first
+// thing begins that is not a whole record. It allocates for one record at a time,
+// and no more than r holds.
+func scan(r io.ReaderAt, offset, size int64, f func(ref store.Ref, class Class, offset int64, length int)) (int64, error) {
+	var buf []byte
+	for size-offset >= headSize {
+		var head [headSize]byte
+		if _, err := r.ReadAt(head[:], offset); err != nil {
+			return offset, err
 		}
-		if _, err := r.ReadAt(buf[:headerSize], off); err != nil {
-			return fmt.Errorf("segment: read at %d: %w", off, err)
+		_, _, n, err := parseHead(head[:])
+		if err != nil || int64(headSize+n) > size-offset {
+			return offset, nil
 		}
-		h, err := parseHeader(buf[:headerSize])
+		if cap(buf) < headSize+n {
+			buf = make([]byte, headSize+n)
+		}
+		b := buf[:headSize+n]
+		if _, err := r.ReadAt(b, offset); err != nil {
+			return offset, err
+		}
+		ref, class, _, err := parseRecord(b)
 		if err != nil {
-			return fmt.Errorf("%w at %d", err, off)
+			return offset, nil
 		}
-		n := headerSize + int(h.length)
-		if size-off < int64(n) {
-			return fmt.Errorf("%w: cut off at %d", ErrCorrupt, off)
-		}
-		if cap(buf) < n {
-			buf = append(make([]byte, 0, 2*n), buf...)
-		}
-		buf = buf[:n]
-		if _, err := r.ReadAt(buf, off); err != nil {
-			return fmt.Errorf("segment: read at %d: %w", off, err)
-		}
-		_, body, err := parseRecord(buf)
-		if err != nil {
-			return fmt.Errorf("%w at %d", err, off)
-		}
-		if err := f(off, h, body); err != nil {
-			return err
-		}
-		off += int64(n)
+		f(ref, class, offset, n)
+		offset += int64(headSize + n)
 	}
-	return nil
+	return offset, nil
+}
+
+// place is an index entry: where the body of a chunk lies.
+type place struct {
+	segment uint32
+	offset  uint32
+	length  uint32 // of the body
+	class   Class
+}
+
+func (p place) size() int64 { return headSize + int64(p.length) }
+
+func (p place) value() []byte {
+	b := binary.BigEndian.AppendUint32(nil, p.segment)
+	b = binary.BigEndian.AppendUint32(b, p.offset)
+	b = binary.BigEndian.AppendUint32(b, p.length)
+	return append(b, byte(p.class))
+}
+
+func parsePlace(b []byte) (p place, err error) {
+	r := wire.NewReader(b)
+	p = place{r.Uint32(), r.Uint32(), r.Uint32(), Class(r.Uint8())}
+	if p.length > MaxBody || p.class >= classes {
+		r.Fail(fmt.Errorf("entry %x", b))
+	}
+	if err := r.End(); err != nil {
+		return place{}, fmt.Errorf("segment: index: %w", err)
+	}
+	return p, nil
+}
+
+func refKey(ref store.Ref) []byte {
+	return append([]byte{store.PrefixSegment, 'r'}, ref[:]...)
+}
+
+func orderKey(segment, offset uint32) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{store.PrefixSegment, 'o'}, segment)
+	return binary.BigEndian.AppendUint32(b, offset)
+}
+
+func segmentKey(n uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{store.PrefixSegment, 'g'}, n)
+}
+
+// file is a segment as the store knows it. size counts bytes given out to records,
+// whether written yet or not; live counts records that are somebody's, saved those
+// of them that the index holds. What is in size and not in live is dead.
+type file struct {
+	number uint32
+	class  Class
+	size   int64
+	live   [classes]int64
+	saved  [classes]int64
+
+	writers int  // records that are being written
+	bad     bool // a record could not be read, so it is not compacted
+}
+
+func (f *file) alive() int64 { return f.live[Replica] + f.live[Cache] }
+func (f *file) dead() int64  { return f.size - f.alive() }
+
+// value is the file as the index keeps it.
+func (f *file) value() []byte {
+	b := binary.BigEndian.AppendUint64([]byte{byte(f.class)}, uint64(f.size))
+	for _, n := range f.saved {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return b
+}
+
+func parseFile(key, value []byte) (*file, error) {
+	r := wire.NewReader(key)
+	r.Skip(2)
+	f := &file{number: r.Uint32()}
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("segment: index: %w", err)
+	}
+	r = wire.NewReader(value)
+	f.class, f.size = Class(r.Uint8()), int64(r.Uint64())
+	for i := range f.saved {
+		f.saved[i] = int64(r.Uint64())
+	}
+	if f.class >= classes || f.size < 0 {
+		r.Fail(fmt.Errorf("segment %d: entry %x", f.number, value))
+	}
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("segment: index: %w", err)
+	}
+	f.live = f.saved
+	return f, nil
 }

@@ -1,328 +1,552 @@
-package segment
+package segment_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"go.uber.org/goleak"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/segment"
 )
 
-func refOf(n int) (r store.Ref) { binary.BigEndian.PutUint64(r[:], uint64(n)); return r }
+// refOf makes a Ref from a number; the body of a Ref follows from it too.
+func refOf(n int) store.Ref { return store.Ref{0: byte(n >> 16), 1: byte(n >> 8), 2: byte(n), 31: 1} }
 
-// bodyOf is the body of the chunk n: its size and bytes follow from n.
 func bodyOf(n int) []byte {
-	b := make([]byte, 1+n*37%5000)
-	for i := range b {
-		b[i] = byte(n + i*7)
-	}
+	b := make([]byte, 1+n*7919%6000)
+	rand.NewChaCha8([32]byte(refOf(n))).Read(b)
 	return b
 }
 
-func openStore(t testing.TB, fs vfs.FS, kv store.KV, cfg Config) *Store {
+const head = 48
+
+func sizeOf(n int) int64 { return int64(head + len(bodyOf(n))) }
+
+type fixture struct {
+	*segment.Store
+	kv *index.Pebble
+	t  testing.TB
+}
+
+// open opens index and segments on one file system, as a machine does.
+func open(t testing.TB, fs vfs.FS, cfg segment.Config) fixture {
 	t.Helper()
-	s, err := Open(fs, "segments", kv, cfg)
+	kv, err := index.Open(fs, "/kv", index.Config{CacheBytes: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	s, err := segment.Open(fs, "/chunks", kv, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fixture{s, kv, t}
 }
 
-func mustPut(t testing.TB, s *Store, class Class, ns ...int) {
+func (f fixture) close() {
+	f.t.Helper()
+	if err := errors.Join(f.Store.Close(), f.kv.Close()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f fixture) put(n int, class segment.Class) {
+	f.t.Helper()
+	if err := f.Put(refOf(n), bodyOf(n), class); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f fixture) sync() {
+	f.t.Helper()
+	if err := f.Sync(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// holds reports whether body n is there, and fails on a wrong one.
+func (f fixture) holds(n int) bool {
+	f.t.Helper()
+	b, err := f.Get(refOf(n))
+	if errors.Is(err, store.ErrNotFound) {
+		return false
+	}
+	if err != nil || !bytes.Equal(b, bodyOf(n)) {
+		f.t.Fatalf("Get(%d) = %d bytes, %v", n, len(b), err)
+	}
+	return true
+}
+
+// fileBytes is the size of all segment files.
+func fileBytes(t testing.TB, fs vfs.FS) (sum int64) {
 	t.Helper()
-	for _, n := range ns {
-		if err := s.Put(refOf(n), bodyOf(n), class); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestStore_PutGetDelete(t *testing.T) {
-	fs, kv := vfs.NewMem(), index.NewMemory()
-	s := openStore(t, fs, kv, Config{})
-	mustPut(t, s, Replica, 1, 2, 3, 2)
-	for _, synced := range []bool{false, true} {
-		for n := 1; n <= 3; n++ {
-			if b, err := s.Get(refOf(n)); err != nil || !bytes.Equal(b, bodyOf(n)) {
-				t.Fatalf("synced %v: Get(%d) = %d bytes, %v", synced, n, len(b), err)
-			}
-		}
-		if err := s.Sync(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Get(refOf(9)); !errors.Is(err, store.ErrNotFound) || s.Has(refOf(9)) {
-		t.Errorf("Get of nothing: %v", err)
-	}
-	if err := errors.Join(s.Delete(refOf(2)), s.Delete(refOf(2))); err != nil || s.Has(refOf(2)) {
-		t.Errorf("Delete: %v", err)
-	}
-	want := int64(2*headerSize + len(bodyOf(1)) + len(bodyOf(3)))
-	dead := int64(headerSize + len(bodyOf(2)))
-	if u := s.Usage(); u.Replicas != want || u.Dead != dead || u.Free != DefaultSpace-want-dead {
-		t.Errorf("usage %+v, want %d alive and %d dead", u, want, dead)
-	}
-	before := s.Usage()
-	if err := s.Close(); err != nil {
+	names, err := fs.List("/chunks")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if s = openStore(t, fs, kv, Config{}); s.Usage() != before {
-		t.Errorf("usage after reopening %+v, was %+v", s.Usage(), before)
-	}
-	if b, err := s.Get(refOf(3)); err != nil || !bytes.Equal(b, bodyOf(3)) {
-		t.Errorf("after reopening: %v", err)
-	}
-}
-
-func TestStore_ReplicasPushOutCache(t *testing.T) {
-	s := openStore(t, vfs.NewMem(), index.NewMemory(), Config{Space: 100_000, SegmentSize: 10_000})
-	n := 0
-	for {
-		n++
-		if err := s.Put(refOf(n), bodyOf(n), Cache); err != nil {
-			if !errors.Is(err, ErrFull) {
-				t.Fatal(err)
-			}
-			break
-		}
-		if n%5 == 0 {
-			if err := s.Sync(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for i := 10_000; ; i++ {
-		if err := s.Put(refOf(i), bodyOf(i), Replica); err != nil {
-			if !errors.Is(err, ErrFull) {
-				t.Fatal(err)
-			}
-			break
-		}
-		if b, err := s.Get(refOf(i)); err != nil || !bytes.Equal(b, bodyOf(i)) {
-			t.Fatalf("Get(%d): %v", i, err)
-		}
-	}
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	if u := s.Usage(); u.Cache != 0 || u.Replicas+u.Dead < 90_000 || u.Free < 0 {
-		t.Errorf("usage %+v: cache was not evicted for replicas", u)
-	}
-	if s.Has(refOf(1)) {
-		t.Error("an evicted chunk is still listed")
-	}
-}
-
-func TestStore_CacheBecomesReplica(t *testing.T) {
-	s := openStore(t, vfs.NewMem(), index.NewMemory(), Config{})
-	mustPut(t, s, Cache, 1, 2)
-	mustPut(t, s, Replica, 1)
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	mustPut(t, s, Replica, 2)
-	mustPut(t, s, Cache, 1)
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	if u, want := s.Usage(), int64(2*headerSize+len(bodyOf(1))+len(bodyOf(2))); u.Replicas != want || u.Cache != 0 {
-		t.Errorf("usage %+v, want %d of replicas", u, want)
-	}
-}
-
-// Random work with crashes: what was synced is there and right, nothing wrong is
-// ever returned, and the accounts agree with the disk.
-func TestStore_Crash(t *testing.T) {
-	for range 20 {
-		seed := rand.Uint64()
-		r := rand.New(rand.NewPCG(seed, 0))
-		fs := vfs.NewCrashableMem()
-		kv, err := index.Open(fs, "index", index.Config{})
+	for _, name := range names {
+		st, err := fs.Stat(fs.PathJoin("/chunks", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := Config{Space: 1 << 20, SegmentSize: 20_000}
-		s := openStore(t, fs, kv, cfg)
-		synced := map[int]bool{}
-		var waiting []int
-		for step := range 150 {
-			switch r.IntN(12) {
-			case 0:
-				if err := errors.Join(s.Sync(), kv.Sync()); err != nil {
-					t.Fatalf("seed %d step %d: %v", seed, step, err)
-				}
-				for _, n := range waiting {
-					synced[n] = true
-				}
-				waiting = nil
-			case 1:
-				crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 60, RNG: rand.New(rand.NewPCG(seed, uint64(step)))})
-				kv2, err := index.Open(crashed, "index", index.Config{})
-				if err != nil {
-					t.Fatalf("seed %d step %d: %v", seed, step, err)
-				}
-				s2 := openStore(t, crashed, kv2, cfg)
-				checkAfterCrash(t, seed, s2, synced)
-				s2.Close()
-				kv2.Close()
-			default:
-				n := r.IntN(60)
-				mustPut(t, s, Replica, n)
-				waiting = append(waiting, n)
+		sum += st.Size()
+	}
+	return sum
+}
+
+func TestStore_PutGetReopen(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	fs := vfs.NewMem()
+	f := open(t, fs, segment.Config{Space: 1 << 20, SegmentSize: 20 << 10})
+	var want segment.Usage
+	want.Space = 1 << 20
+	for n := range 40 {
+		class := segment.Class(n % 2)
+		f.put(n, class)
+		f.put(n, class)
+		if class == segment.Cache {
+			want.Cache += sizeOf(n)
+		} else {
+			want.Replicas += sizeOf(n)
+		}
+	}
+	want.Free = want.Space - want.Cache - want.Replicas
+	check := func(f fixture) {
+		t.Helper()
+		for n := range 40 {
+			if !f.holds(n) {
+				t.Errorf("%d is gone", n)
 			}
 		}
-		s.Close()
-		kv.Close()
+		if got := f.Usage(); got != want {
+			t.Errorf("usage %+v, want %+v", got, want)
+		}
+		if f.holds(41) {
+			t.Error("41 was never put")
+		}
+	}
+	check(f)
+	f.sync()
+	check(f)
+	f.close()
+	if _, err := f.Get(refOf(1)); !errors.Is(err, segment.ErrClosed) {
+		t.Errorf("Get after Close = %v", err)
+	}
+	if err := f.Put(refOf(99), nil, segment.Cache); !errors.Is(err, segment.ErrClosed) {
+		t.Errorf("Put after Close = %v", err)
+	}
+	f = open(t, fs, segment.Config{Space: 1 << 20, SegmentSize: 20 << 10})
+	defer f.close()
+	check(f)
+	f.put(41, segment.Replica)
+	if err := f.Put(refOf(42), make([]byte, segment.MaxBody+1), 0); !errors.Is(err, segment.ErrTooLarge) {
+		t.Errorf("a huge body: %v", err)
 	}
 }
 
-func checkAfterCrash(t *testing.T, seed uint64, s *Store, synced map[int]bool) {
-	t.Helper()
-	var alive int64
-	for n := range 60 {
-		b, err := s.Get(refOf(n))
-		switch {
-		case err == nil && !bytes.Equal(b, bodyOf(n)):
-			t.Fatalf("seed %d: chunk %d is wrong", seed, n)
-		case err == nil:
-			alive += int64(headerSize + len(b))
-		case synced[n] || !errors.Is(err, store.ErrNotFound):
-			t.Fatalf("seed %d: chunk %d, synced %v: %v", seed, n, synced[n], err)
+func TestStore_ClassAndDelete(t *testing.T) {
+	for _, synced := range []bool{false, true} {
+		fs := vfs.NewMem()
+		f := open(t, fs, segment.Config{})
+		f.put(1, segment.Cache)
+		f.put(2, segment.Cache)
+		f.put(3, segment.Replica)
+		if synced {
+			f.sync()
 		}
-	}
-	u := s.Usage()
-	if u.Replicas != alive || u.Replicas+u.Cache+u.Dead+u.Free != u.Space || u.Dead < 0 {
-		t.Fatalf("seed %d: usage %+v, alive %d", seed, u, alive)
-	}
-}
-
-func TestStore_DiskErrors(t *testing.T) {
-	for _, op := range []errorfs.OpKind{errorfs.OpFileWrite, errorfs.OpFileSync} {
-		on := false
-		inj := errorfs.InjectorFunc(func(o errorfs.Op) error {
-			if on && o.Kind == op {
-				return syscall.ENOSPC
-			}
-			return nil
-		})
-		s := openStore(t, errorfs.Wrap(vfs.NewMem(), inj), index.NewMemory(), Config{})
-		mustPut(t, s, Replica, 1)
-		if err := s.Sync(); err != nil {
+		f.put(1, segment.Replica) // raised by putting
+		f.put(3, segment.Cache)   // not lowered by putting
+		if err := f.SetClass(refOf(2), segment.Replica); err != nil {
 			t.Fatal(err)
 		}
-		on = true
-		err := errors.Join(s.Put(refOf(2), bodyOf(2), Replica), s.Sync())
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("%v fails: %v", op, err)
+		if err := errors.Join(f.Delete(refOf(3)), f.Delete(refOf(3)), f.Delete(refOf(9))); err != nil {
+			t.Fatal(err)
 		}
-		if op == errorfs.OpFileWrite && (!errors.Is(err, ErrFull) || s.Has(refOf(2))) {
-			t.Errorf("a full disk: %v, half visible: %v", err, s.Has(refOf(2)))
+		if err := f.SetClass(refOf(3), segment.Cache); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("SetClass of what is gone = %v", err)
 		}
-		on = false
-		if err := s.Put(refOf(3), bodyOf(3), Replica); (err == nil) != (op == errorfs.OpFileWrite) {
-			t.Errorf("after %v failed: Put = %v", op, err)
-		}
-		if b, err := s.Get(refOf(1)); err != nil || !bytes.Equal(b, bodyOf(1)) {
-			t.Errorf("after %v failed: %v", op, err)
-		}
-	}
-}
-
-// Many who sync at once share few fsyncs.
-func TestSync_IsShared(t *testing.T) {
-	var mu sync.Mutex
-	syncs := 0
-	inj := errorfs.InjectorFunc(func(o errorfs.Op) error {
-		if o.Kind == errorfs.OpFileSync || o.Kind == errorfs.OpFileSyncData {
-			mu.Lock()
-			syncs++
-			mu.Unlock()
-		}
-		return nil
-	})
-	s := openStore(t, errorfs.Wrap(vfs.NewMem(), inj), index.NewMemory(), Config{})
-	s.syncing.Lock() // everybody waits for this one
-	var wg sync.WaitGroup
-	var started sync.WaitGroup
-	for n := range 100 {
-		started.Add(1)
-		wg.Go(func() {
-			mustPut(t, s, Replica, n)
-			started.Done()
-			if err := s.Sync(); err != nil {
-				t.Error(err)
+		for range 2 {
+			u := f.Usage()
+			if u.Replicas != sizeOf(1)+sizeOf(2) || u.Cache != 0 || u.Dead != 0 && u.Dead != sizeOf(3) {
+				t.Errorf("synced %v: usage %+v", synced, u)
 			}
-		})
-	}
-	started.Wait()
-	s.syncing.Unlock()
-	wg.Wait()
-	if syncs > 3 {
-		t.Errorf("%d fsyncs (one of them for the new file) for 100 writers who came together", syncs)
+			if !f.holds(1) || !f.holds(2) || f.holds(3) {
+				t.Errorf("synced %v: the wrong bodies are there", synced)
+			}
+			f.close()
+			f = open(t, fs, segment.Config{})
+		}
+		f.close()
 	}
 }
 
-func TestGet_NoticesEveryBit(t *testing.T) {
-	fs, kv := vfs.NewMem(), index.NewMemory()
-	s := openStore(t, fs, kv, Config{})
-	mustPut(t, s, Replica, 3)
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	f := s.files[1]
-	raw := make([]byte, f.size)
-	if _, err := f.f.ReadAt(raw, 0); err != nil {
-		t.Fatal(err)
-	}
-	for i := range len(raw) * 8 {
-		raw[i/8] ^= 1 << (i % 8)
-		if h, _, err := parseRecord(raw); err == nil && h.ref == refOf(3) {
-			t.Fatalf("bit %d flipped and not noticed", i)
+func TestStore_CacheMakesRoomForReplicas(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := segment.Config{Space: 200 << 10, SegmentSize: 16 << 10}
+	f := open(t, fs, cfg)
+	defer func() { f.close() }()
+	replicas := map[int]bool{}
+	for n := range 1000 { // cache never fails, it pushes out older cache
+		f.put(n, segment.Cache)
+		if u := f.Usage(); u.Cache+u.Free+u.Dead+u.Replicas != u.Space || u.Free < 0 {
+			t.Fatalf("usage %+v", u)
 		}
-		raw[i/8] ^= 1 << (i % 8)
 	}
-	w, err := fs.OpenReadWrite(s.name(f), vfs.WriteCategoryUnspecified)
+	if !f.holds(999) || f.holds(0) {
+		t.Error("the oldest cache should have gone, the newest not")
+	}
+	if err := f.SetClass(refOf(999), segment.Replica); err != nil {
+		t.Fatal(err)
+	}
+	replicas[999] = true
+	var err error
+	for n := 1000; err == nil; n++ {
+		if err = f.Put(refOf(n), bodyOf(n), segment.Replica); err == nil {
+			replicas[n] = true
+		} else if f.holds(n) {
+			t.Error("half put")
+		}
+	}
+	if !errors.Is(err, segment.ErrFull) {
+		t.Fatalf("Put = %v, want ErrFull", err)
+	}
+	u := f.Usage()
+	if u.Cache != 0 || u.Replicas < u.Space*9/10 {
+		t.Errorf("full at %+v", u)
+	}
+	if err := f.Put(refOf(1), make([]byte, 8000), segment.Cache); !errors.Is(err, segment.ErrFull) {
+		t.Errorf("cache pushed replicas out: %v", err)
+	}
+	// Every third replica goes, and what that frees can be used again.
+	i := 0
+	for n := range maps.Clone(replicas) {
+		if i++; i%3 == 0 {
+			delete(replicas, n)
+			if err := f.Delete(refOf(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	freed := f.Usage().Dead
+	for n := 5000; freed > 8000; n++ {
+		f.put(n, segment.Replica)
+		replicas[n] = true
+		freed -= sizeOf(n)
+	}
+	for range 2 {
+		for n := range replicas {
+			if !f.holds(n) {
+				t.Fatalf("replica %d is gone", n)
+			}
+		}
+		if u := f.Usage(); u.Space-u.Free != fileBytes(t, fs) {
+			t.Errorf("usage %+v, files have %d bytes", u, fileBytes(t, fs))
+		}
+		f.close()
+		f = open(t, fs, cfg)
+	}
+}
+
+// TestStore_CrashKeepsWhatWasSynced runs random puts, deletes and syncs, crashes
+// with any part of the unsynced blocks on the disk, and looks.
+func TestStore_CrashKeepsWhatWasSynced(t *testing.T) {
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		m := model{t: t, rng: rng, must: map[int]bool{}, mustNot: map[int]bool{}}
+		var fs vfs.FS = vfs.NewCrashableMem()
+		for range 4 {
+			f := open(t, fs, segment.Config{Space: 300 << 10, SegmentSize: 24 << 10})
+			m.check(seed, f)
+			checkUsage(t, seed, f, fs)
+			m.adopt(f)
+			for range rng.IntN(80) {
+				m.step(f)
+			}
+			m.check(seed, f)
+			crashed := fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+			f.close()
+			fs = crashed
+		}
+	}
+}
+
+// model knows of the bodies 0 to 399 which must be there, being replicas put before
+// a sync, and which must not, being deleted before one. The others may be.
+type model struct {
+	t             *testing.T
+	rng           *rand.Rand
+	must, mustNot map[int]bool
+	put, deleted  []int // since the last sync
+}
+
+func (m *model) check(seed uint64, f fixture) {
+	m.t.Helper()
+	for n := range 400 {
+		if there := f.holds(n); m.must[n] && !there || m.mustNot[n] && there {
+			m.t.Fatalf("seed %d: %d is there: %v", seed, n, there)
+		}
+	}
+}
+
+// adopt begins anew with what survived, all of it replicas.
+func (m *model) adopt(f fixture) {
+	clear(m.must)
+	clear(m.mustNot)
+	m.put, m.deleted = nil, nil
+	for n := range 400 {
+		if f.holds(n) {
+			if err := f.SetClass(refOf(n), segment.Replica); err != nil {
+				m.t.Fatal(err)
+			}
+			m.put = append(m.put, n)
+		}
+	}
+}
+
+func (m *model) step(f fixture) {
+	n := m.rng.IntN(400)
+	switch k := m.rng.IntN(10); {
+	case k < 6:
+		class := segment.Class(m.rng.IntN(2))
+		err := f.Put(refOf(n), bodyOf(n), class)
+		if errors.Is(err, segment.ErrFull) {
+			return
+		}
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		delete(m.mustNot, n)
+		m.deleted = without(m.deleted, n)
+		if class == segment.Replica {
+			m.put = append(m.put, n)
+		}
+	case k < 8:
+		if err := f.Delete(refOf(n)); err != nil {
+			m.t.Fatal(err)
+		}
+		delete(m.must, n)
+		m.put = without(m.put, n)
+		m.deleted = append(m.deleted, n)
+	default:
+		f.sync()
+		for _, n := range m.put {
+			m.must[n] = true
+		}
+		for _, n := range m.deleted {
+			m.mustNot[n] = true
+		}
+		m.put, m.deleted = nil, nil
+	}
+}
+
+func without(s []int, n int) (out []int) {
+	for _, v := range s {
+		if v != n {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// checkUsage compares the usage with the bodies and files that are there.
+func checkUsage(t *testing.T, seed uint64, f fixture, fs vfs.FS) {
+	t.Helper()
+	var live int64
+	for n := range 400 {
+		there := f.holds(n)
+		if there {
+			live += sizeOf(n)
+		}
+		if f.Has(refOf(n)) != there {
+			t.Fatalf("seed %d: Has(%d) and Get differ", seed, n)
+		}
+	}
+	u := f.Usage()
+	if u.Replicas+u.Cache != live || u.Space-u.Free != fileBytes(t, fs) || u.Dead < 0 {
+		t.Fatalf("seed %d: usage %+v, live %d, files %d", seed, u, live, fileBytes(t, fs))
+	}
+}
+
+func TestStore_CorruptionIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	kv := index.NewMemory()
+	s, err := segment.Open(vfs.Default, dir, kv, segment.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.WriteAt([]byte{raw[60] ^ 4}, 60); err != nil {
+	for n := range 3 {
+		s.Put(refOf(n), bodyOf(n), segment.Replica)
+	}
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get(refOf(3)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("Get of a rotten record: %v", err)
+	name := filepath.Join(dir, "00000001.seg")
+	st, err := os.Stat(name)
+	if err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v: want mode 0600", st, err)
 	}
-	var told []string
-	err = s.Scrub(context.Background(), func(name string, err error) error {
-		told = append(told, fmt.Sprint(name, err))
-		return nil
-	})
-	if err != nil || len(told) != 1 {
-		t.Errorf("Scrub told %q, %v", told, err)
+	b, _ := os.ReadFile(name)
+	b[sizeOf(0)+head] ^= 1
+	os.WriteFile(name, b, 0o600)
+	s, err = segment.Open(vfs.Default, dir, kv, segment.Config{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, err = s.Get(refOf(1))
+	want := fmt.Sprintf("segment 1 offset %d", sizeOf(0))
+	if !errors.Is(err, segment.ErrCorrupt) || !bytes.Contains([]byte(err.Error()), []byte(want)) {
+		t.Errorf("Get = %v, want ErrCorrupt naming %q", err, want)
+	}
+	for _, n := range []int{0, 2} {
+		if _, err := s.Get(refOf(n)); err != nil {
+			t.Error(err)
+		}
+	}
+	s.Close()
+
+	// Cut short and then removed altogether: what is lost is forgotten.
+	os.Truncate(name, sizeOf(0)+5)
+	s, err = segment.Open(vfs.Default, dir, kv, segment.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Has(refOf(0)) || s.Has(refOf(1)) || s.Has(refOf(2)) {
+		t.Error("after the cut the wrong bodies are there")
+	}
+	s.Close()
+	os.Remove(name)
+	if s, err = segment.Open(vfs.Default, dir, kv, segment.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if u := s.Usage(); s.Has(refOf(0)) || u.Free != u.Space {
+		t.Errorf("after the loss of the file: %+v", u)
+	}
+	s.Close()
 }
 
-func FuzzScan(f *testing.F) {
-	rec := append(appendHeader(nil, refOf(1), Replica, []byte("body")), "body"...)
-	f.Add(append(rec, rec...))
-	f.Add(rec[:50])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var again []byte
-		err := scan(bytes.NewReader(b), int64(len(b)), func(_ int64, h header, body []byte) error {
-			again = append(appendHeader(again, h.ref, h.class, body), body...)
-			return nil
-		})
-		if !bytes.HasPrefix(b, again) || err == nil && len(again) != len(b) {
-			t.Fatalf("read %d of %d bytes otherwise than they are: %v", len(again), len(b), err)
+// narrow is a disk that takes so many bytes, and a sync that can be made to fail.
+type narrow struct {
+	vfs.FS
+	mu     sync.Mutex
+	left   int
+	broken bool
+}
+
+type narrowFile struct {
+	vfs.File
+	fs *narrow
+}
+
+func (n *narrow) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := n.FS.OpenReadWrite(name, c, o...)
+	return narrowFile{f, n}, err
+}
+
+func (f narrowFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if len(p) > f.fs.left {
+		n, _ := f.File.WriteAt(p[:f.fs.left], off)
+		return n, &os.PathError{Op: "write", Path: "segment", Err: syscall.ENOSPC}
+	}
+	f.fs.left -= len(p)
+	return f.File.WriteAt(p, off)
+}
+
+func (f narrowFile) SyncData() error {
+	if f.fs.broken {
+		return syscall.EIO
+	}
+	return f.File.SyncData()
+}
+
+func TestStore_FullDiskLeavesNothingHalfVisible(t *testing.T) {
+	fs := &narrow{FS: vfs.NewMem(), left: 10000}
+	kv := index.NewMemory()
+	s, err := segment.Open(fs, "/chunks", kv, segment.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for err == nil {
+		if err = s.Put(refOf(kept), bodyOf(kept), segment.Replica); err == nil {
+			kept++
 		}
-	})
+	}
+	if !errors.Is(err, segment.ErrFull) || s.Has(refOf(kept)) {
+		t.Errorf("Put = %v, want ErrFull; visible: %v", err, s.Has(refOf(kept)))
+	}
+	fs.left = 1 << 20
+	if err := errors.Join(s.Put(refOf(99), bodyOf(99), segment.Replica), s.Close()); err != nil {
+		t.Errorf("after room was made: %v", err)
+	}
+	s, err = segment.Open(fs, "/chunks", kv, segment.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range kept {
+		if _, err := s.Get(refOf(n)); err != nil {
+			t.Error(err)
+		}
+	}
+	s.Put(refOf(100), bodyOf(100), segment.Replica)
+	fs.broken = true
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Sync = %v, want EIO", err)
+	}
+	fs.broken = false
+	if err := s.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a Sync after a failed one = %v: it cannot know what was lost", err)
+	}
+	if _, err := s.Get(refOf(0)); err != nil {
+		t.Errorf("reading goes on: %v", err)
+	}
+	s.Close()
+}
+
+func TestStore_ConcurrentPutsSyncsAndCompactions(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	fs := vfs.NewMem()
+	f := open(t, fs, segment.Config{Space: 600 << 10, SegmentSize: 16 << 10})
+	var wg sync.WaitGroup
+	for w := range 6 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(3, uint64(w)))
+			for i := range 300 {
+				n := rng.IntN(150)
+				class := segment.Cache
+				if n < 60 {
+					class = segment.Replica
+				}
+				switch {
+				case i%50 == 49:
+					f.sync()
+				case rng.IntN(4) == 0 && n >= 30:
+					if err := f.Delete(refOf(n)); err != nil {
+						t.Error(err)
+					}
+				default:
+					f.put(n, class)
+				}
+				f.holds(rng.IntN(150))
+			}
+		})
+	}
+	wg.Wait()
+	f.sync()
+	checkUsage(t, 0, f, fs)
+	f.close()
+	f = open(t, fs, segment.Config{Space: 600 << 10, SegmentSize: 16 << 10})
+	checkUsage(t, 0, f, fs)
+	f.close()
 }

@@ -1,12 +1,11 @@
 package segment
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"path"
-	"strconv"
-	"strings"
+	"io/fs"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,269 +13,395 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// ErrFull reports that the space set aside, or the disk, has no room.
-var ErrFull = errors.New("no room")
+// ErrFull reports that the space set aside, or the disk, has no room for a body.
+// Nothing of the body was kept.
+var ErrFull = errors.New("segment: no space left")
 
-// The defaults of Config.
-const (
-	// DefaultSpace is 10 GiB.
-	DefaultSpace = 10 << 30
-	// DefaultSegmentSize is 128 MiB.
-	DefaultSegmentSize = 128 << 20
-)
+// ErrClosed reports the use of a Store after Close.
+var ErrClosed = errors.New("segment: closed")
 
-// Config says how much room a Store has. Its zero value works.
+// ErrTooLarge reports a body over [MaxBody].
+var ErrTooLarge = errors.New("segment: body too large")
+
+// Config sets the sizes of a [Store]. Its zero value works.
 type Config struct {
-	// Space is the bytes set aside for segment files. Zero means DefaultSpace.
+	// Space is the bytes set aside: segment files together stay within it, but
+	// for one segment while compacting. 0 means 10 GiB.
 	Space int64
-	// SegmentSize is the size at which a file is full, in bytes. Zero means
-	// DefaultSegmentSize.
+	// SegmentSize is the length in bytes at which a segment is complete; 0 means
+	// 128 MiB, or an eighth of Space if that is less. At most 1 GiB.
 	SegmentSize int64
 }
 
-// Usage is what the space set aside holds, in bytes, headers of records included.
-type Usage struct {
-	// Space is what is set aside.
-	Space int64
-	// Replicas and Cache are the records of either class that are alive.
-	Replicas, Cache int64
-	// Dead are records that nothing points to and that still take room.
-	Dead int64
-	// Free is what is left for replicas: Space less all of the above; cache is
-	// evicted when they need more. It is negative when Space was made smaller.
-	Free int64
-}
-
-// place is where a record lies.
-type place struct {
-	segment uint64
-	offset  int64
-	length  uint32 // of the whole record
-	class   Class
-}
-
-// file is a segment file.
-type file struct {
-	number uint64
-	class  Class
-	f      vfs.File // nil while it is closed
-	size   int64
-	live   int64 // bytes of records that are alive
-	dirty  bool  // written since the last fsync
-	users  int   // readers and syncers under way; they keep f open
-	gone   bool  // deleted; the last user closes f
-}
-
-// waiting is a record that is not in the index yet.
-type waiting struct {
-	place
-	put uint64 // which Put made it
-}
-
-// Store is the chunks of one machine. It is safe for concurrent use.
+// Store keeps bodies. It is safe for concurrent use. Its memory grows with what
+// has not been synced and with the number of segments, not with that of bodies.
 type Store struct {
-	fs  vfs.FS
-	dir string
-	kv  store.KV
-	cfg Config
+	cfg   Config
+	kv    store.KV
+	files *handles
+
+	// commit is held while the index is changed, so that the index entries, the
+	// files' counts and pending move together. It is taken before mu.
+	commit sync.Mutex
+	synced uint64 // value of changes up to which all is durable
 
 	mu      sync.Mutex
-	files   map[uint64]*file
-	open    map[Class]*file // where the next record of a class goes; nil: a new file
-	next    uint64          // the number of the next file
-	pending map[store.Ref]waiting
-	order   []store.Ref // of pending, as they were put
-	bytes   map[Class]int64
-	total   int64  // of all files
-	put     uint64 // counts Puts; a Sync covers those up to a number
-	synced  uint64
-	failed  error // of the disk: nothing more is promised
-
-	syncing sync.Mutex // held by the caller who syncs for all
+	pending map[store.Ref]place // put, not yet in the index
+	dirty   map[uint32]bool     // segments written since they were synced
+	space   space
+	changes uint64 // puts and deletes so far
+	commits uint64 // times that pending went to the index
+	broken  error  // why the Store cannot go on
+	flush   flusher
 }
 
-// suffixes are the names of files by class.
-var suffixes = map[Class]string{Replica: ".replica", Cache: ".cache"}
-
-func (s *Store) name(f *file) string {
-	return s.fs.PathJoin(s.dir, fmt.Sprintf("%010d%s", f.number, suffixes[f.class]))
-}
-
-func refKey(r store.Ref) []byte { return append([]byte{store.PrefixSegment, 'r'}, r[:]...) }
-
-func (p place) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(b, p.segment)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.offset))
-	b = binary.BigEndian.AppendUint32(b, p.length)
-	return append(b, byte(p.class))
-}
-
-const placeSize = 21
-
-func parsePlace(b []byte) (p place, err error) {
-	if len(b) != placeSize {
-		return p, fmt.Errorf("segment: index entry of %d bytes", len(b))
-	}
-	return place{binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:])), binary.BigEndian.Uint32(b[16:]), Class(b[20])}, nil
-}
-
-// Open opens the chunks in dir of fs, whose index lies in kv under
-// store.PrefixSegment. It reads the index once, about a second for ten million
-// chunks, drops entries whose records a crash has taken, and deletes files in which
-// nothing is alive.
-func Open(fs vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
+// Open opens the store of segment files in dir, which it creates where it is
+// missing, with its index in kv. After a crash it takes in what was written and not
+// yet synced as far as it is whole. Errors wrap those of the file system.
+func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 	if cfg.Space == 0 {
-		cfg.Space = DefaultSpace
+		cfg.Space = 10 << 30
 	}
 	if cfg.SegmentSize == 0 {
-		cfg.SegmentSize = DefaultSegmentSize
+		cfg.SegmentSize = min(128<<20, cfg.Space/8)
 	}
-	s := &Store{fs: fs, dir: dir, kv: kv, cfg: cfg, next: 1,
-		files: map[uint64]*file{}, open: map[Class]*file{}, pending: map[store.Ref]waiting{}, bytes: map[Class]int64{}}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("segment: open: %w", err)
+	cfg.SegmentSize = min(cfg.SegmentSize, 1<<30)
+	s := &Store{
+		cfg: cfg, kv: kv,
+		files:   &handles{fs: fsys, dir: dir, open: map[uint32]*handle{}},
+		pending: map[store.Ref]place{},
+		dirty:   map[uint32]bool{},
+		space:   space{files: map[uint32]*file{}},
 	}
-	if err := s.syncDir(fs.PathDir(dir)); err != nil {
-		return nil, fmt.Errorf("segment: open: %w", err)
+	err := mkdir(fsys, dir)
+	if err == nil {
+		err = s.load()
 	}
-	if err := s.listFiles(); err != nil {
-		return nil, err
-	}
-	if err := s.readIndex(); err != nil {
-		return nil, err
-	}
-	for _, f := range s.files {
-		if f.live == 0 {
-			if err := s.remove(f); err != nil {
-				return nil, err
-			}
-		}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("segment: open %s: %w", dir, err), s.files.close())
 	}
 	return s, nil
-}
-
-// syncDir makes the names in a directory durable.
-func (s *Store) syncDir(dir string) error {
-	if dir == "" {
-		dir = "."
-	}
-	d, err := s.fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// listFiles finds the segment files.
-func (s *Store) listFiles() error {
-	names, err := s.fs.List(s.dir)
-	if err != nil {
-		return fmt.Errorf("segment: open: %w", err)
-	}
-	for _, name := range names {
-		for class, suffix := range suffixes {
-			n, err := strconv.ParseUint(strings.TrimSuffix(path.Base(name), suffix), 10, 64)
-			if !strings.HasSuffix(name, suffix) || err != nil {
-				continue
-			}
-			f := &file{number: n, class: class}
-			info, err := s.fs.Stat(s.name(f))
-			if err != nil {
-				return fmt.Errorf("segment: open: %w", err)
-			}
-			f.size = info.Size()
-			s.files[n] = f
-			s.total += f.size
-			s.next = max(s.next, n+1)
-		}
-	}
-	return nil
-}
-
-// readIndex counts what is alive and drops entries that point to nothing.
-func (s *Store) readIndex() error {
-	var lost [][]byte
-	var bad error
-	err := s.kv.Scan([]byte{store.PrefixSegment, 'r'}, []byte{store.PrefixSegment, 'r' + 1}, func(k, v []byte) bool {
-		var p place
-		if p, bad = parsePlace(v); bad != nil {
-			return false
-		}
-		f := s.files[p.segment]
-		if f == nil || p.offset+int64(p.length) > f.size {
-			lost = append(lost, append([]byte{}, k...))
-			return true
-		}
-		f.live += int64(p.length)
-		s.bytes[p.class] += int64(p.length)
-		return true
-	})
-	if err := errors.Join(err, bad); err != nil {
-		return fmt.Errorf("segment: read the index: %w", err)
-	}
-	if len(lost) == 0 {
-		return nil
-	}
-	tx := s.kv.Begin()
-	defer tx.Discard()
-	for _, k := range lost {
-		if err := tx.Delete(k); err != nil {
-			return fmt.Errorf("segment: open: %w", err)
-		}
-	}
-	return tx.Commit(false)
-}
-
-// remove deletes a file in which nothing is alive.
-func (s *Store) remove(f *file) error {
-	if err := s.fs.Remove(s.name(f)); err != nil {
-		return fmt.Errorf("segment: %w", err)
-	}
-	f.gone = true
-	f.users++
-	s.releaseLocked(f)
-	delete(s.files, f.number)
-	if s.open[f.class] == f {
-		delete(s.open, f.class)
-	}
-	s.total -= f.size
-	return nil
-}
-
-// releaseLocked ends one use of f.
-func (s *Store) releaseLocked(f *file) {
-	if f.users--; f.users == 0 && f.gone && f.f != nil {
-		_ = f.f.Close() // its bytes are wanted no more
-		f.f = nil
-	}
-}
-
-func (s *Store) release(f *file) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.releaseLocked(f)
-}
-
-// Usage returns what the space holds.
-func (s *Store) Usage() Usage {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u := Usage{Space: s.cfg.Space, Replicas: s.bytes[Replica], Cache: s.bytes[Cache]}
-	u.Dead = s.total - u.Replicas - u.Cache
-	u.Free = u.Space - s.total
-	return u
 }
 
 // Close syncs and closes the files. The KV stays open.
 func (s *Store) Close() error {
 	err := s.Sync()
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	s.commit.Lock()
+	defer s.commit.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.files {
-		if f.f != nil {
-			err = errors.Join(err, f.f.Close())
-			f.f = nil
+	s.broken = ErrClosed
+	s.mu.Unlock()
+	s.flush.wait()
+	return errors.Join(err, s.files.close())
+}
+
+// lookup finds a body among those put and in the index.
+func (s *Store) lookup(ref store.Ref) (place, error) {
+	s.mu.Lock()
+	p, ok := s.pending[ref]
+	broken := s.broken
+	s.mu.Unlock()
+	if errors.Is(broken, ErrClosed) {
+		return place{}, ErrClosed
+	}
+	if ok {
+		return p, nil
+	}
+	return indexed(s.kv, ref)
+}
+
+func indexed(r store.Reader, ref store.Ref) (place, error) {
+	v, err := r.Get(refKey(ref))
+	if err != nil {
+		return place{}, err
+	}
+	return parsePlace(v)
+}
+
+// Has reports whether the store holds the body of ref. An index that cannot be
+// read counts as no.
+func (s *Store) Has(ref store.Ref) bool {
+	_, err := s.lookup(ref)
+	return err == nil
+}
+
+// Get returns the body of ref, put by this process or synced by an earlier one. It
+// fails with [store.ErrNotFound], or with [ErrCorrupt] naming segment and offset.
+// The caller may change what it gets.
+func (s *Store) Get(ref store.Ref) ([]byte, error) {
+	for {
+		p, err := s.lookup(ref)
+		if err != nil {
+			return nil, fmt.Errorf("segment: get %s: %w", ref, err)
+		}
+		body, err := s.read(ref, p)
+		if err == nil {
+			return body, nil
+		}
+		// Compaction or eviction may have moved it meanwhile.
+		if now, e := s.lookup(ref); e == nil && now == p {
+			return nil, fmt.Errorf("segment: get %s: %w", ref, err)
 		}
 	}
+}
+
+func (s *Store) read(ref store.Ref, p place) ([]byte, error) {
+	f, err := s.files.get(p.segment, false)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: segment %d is missing: %w", ErrCorrupt, p.segment, err)
+		}
+		return nil, err
+	}
+	defer s.files.put(f)
+	b := make([]byte, p.size())
+	if _, err := f.ReadAt(b, int64(p.offset)); err != nil {
+		return nil, fmt.Errorf("%w: segment %d offset %d: %w", ErrCorrupt, p.segment, p.offset, err)
+	}
+	got, _, body, err := parseRecord(b)
+	if err == nil && got != ref {
+		err = fmt.Errorf("it is of %s", got)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment %d offset %d: %w", ErrCorrupt, p.segment, p.offset, err)
+	}
+	return body, nil
+}
+
+// Put keeps a body under ref. It is readable at once and durable after the next
+// Sync. A body that is there is not written again; putting cache as a replica makes
+// it one. Room is made by evicting cache and by compacting; when that is not
+// enough Put fails with [ErrFull] and nothing of the body is kept.
+func (s *Store) Put(ref store.Ref, body []byte, class Class) error {
+	if len(body) > MaxBody {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(body))
+	}
+	if class >= classes {
+		return fmt.Errorf("segment: put %s: unknown %s", ref, class)
+	}
+	err := errTwice
+	for errors.Is(err, errTwice) {
+		err = s.put(ref, body, class)
+	}
+	if vfs.IsNoSpaceError(err) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if err != nil {
+		return fmt.Errorf("segment: put %s: %w", ref, err)
+	}
+	return nil
+}
+
+// errTwice reports a body that was put by somebody else at the same time.
+var errTwice = errors.New("put twice")
+
+func (s *Store) put(ref store.Ref, body []byte, class Class) error {
+	s.mu.Lock()
+	commits := s.commits
+	s.mu.Unlock()
+	switch p, err := s.lookup(ref); {
+	case err == nil && (p.class == class || class == Cache):
+		return nil
+	case err == nil:
+		// It may be evicted before its class is changed: then it is put anew.
+		if err := s.SetClass(ref, class); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return errTwice
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return s.write(ref, body, class, commits)
+}
+
+// write writes a record to the end of the current segment of its class and notes it
+// as pending. commits is the count from before the caller looked for ref.
+func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) error {
+	size := int64(headSize + len(body))
+	if err := s.makeRoom(size); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.space.reserved -= size
+	f, p, err := s.next(class, len(body))
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = s.writeAt(p, ref, body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.writers--
+	s.dirty[f.number] = true
+	if err != nil {
+		s.space.finish(f) // the gap stays dead, and nothing is put behind it
+		return err
+	}
+	_, twice := s.pending[ref]
+	if !twice && s.commits != commits {
+		_, err := indexed(s.kv, ref)
+		twice = err == nil
+	}
+	if twice {
+		return errTwice // this copy is dead
+	}
+	s.pending[ref] = p
+	f.live[class] += p.size()
+	s.changes++
+	return nil
+}
+
+// next gives out the place of the next record of class; the caller holds mu, writes
+// there, and counts f.writers down.
+func (s *Store) next(class Class, length int) (*file, place, error) {
+	f, err := s.current(class)
+	if err != nil {
+		return nil, place{}, err
+	}
+	p := place{segment: f.number, offset: uint32(f.size), length: uint32(length), class: class}
+	f.size += p.size()
+	s.space.used += p.size()
+	f.writers++
+	return f, p, nil
+}
+
+// records keeps buffers for whole records.
+var records = sync.Pool{New: func() any { return new([]byte) }}
+
+func (s *Store) writeAt(p place, ref store.Ref, body []byte) error {
+	h, err := s.files.get(p.segment, false)
+	if err != nil {
+		return err
+	}
+	defer s.files.put(h)
+	buf := records.Get().(*[]byte)
+	defer records.Put(buf)
+	*buf = appendRecord((*buf)[:0], ref, p.class, body)
+	if _, err = h.WriteAt(*buf, int64(p.offset)); err != nil {
+		return err
+	}
+	s.flush.wrote(s.files, p)
+	return nil
+}
+
+// current returns the segment to which bodies of class go; the caller holds mu.
+func (s *Store) current(class Class) (*file, error) {
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	if f := s.space.active[class]; f != nil && f.size < s.cfg.SegmentSize {
+		return f, nil
+	}
+	f := &file{number: s.space.last + 1, class: class}
+	h, err := s.files.get(f.number, true)
+	if err != nil {
+		return nil, err
+	}
+	s.space.last = f.number
+	s.space.files[f.number] = f
+	s.space.active[class] = f
+	return f, s.files.put(h)
+}
+
+// Sync makes everything durable that was put or deleted before. Concurrent callers
+// share the work: whoever waited for another finds most of it done.
+func (s *Store) Sync() error {
+	s.mu.Lock()
+	upTo := s.changes
+	s.mu.Unlock()
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	if s.synced >= upTo {
+		return nil
+	}
+	if err := s.sync(); err != nil {
+		return fmt.Errorf("segment: sync: %w", err)
+	}
+	return nil
+}
+
+// sync makes bodies durable and then commits their index entries. The caller holds
+// commit.
+func (s *Store) sync() error {
+	s.mu.Lock()
+	if s.broken != nil {
+		s.mu.Unlock()
+		return s.broken
+	}
+	upTo := s.changes
+	batch := maps.Clone(s.pending)
+	s.mu.Unlock()
+	numbers, err := s.syncFiles()
+	if err != nil {
+		return err
+	}
+	txn := s.kv.Begin()
+	defer txn.Discard()
+	s.mu.Lock()
+	for ref, p := range batch {
+		txn.Set(refKey(ref), p.value())
+		txn.Set(orderKey(p.segment, p.offset), ref[:])
+		s.space.files[p.segment].saved[p.class] += p.size()
+		numbers = append(numbers, p.segment) // its file may have been synced before
+	}
+	// A file of which all was deleted again is saved too, lest Open takes it in.
+	slices.Sort(numbers)
+	s.save(txn, slices.Compact(numbers)...)
+	s.mu.Unlock()
+	err = txn.Commit(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ref, p := range batch {
+		if err != nil {
+			s.space.files[p.segment].saved[p.class] -= p.size()
+		} else {
+			delete(s.pending, ref)
+		}
+	}
+	if err == nil {
+		s.synced = upTo
+		s.commits++
+	}
 	return err
+}
+
+// syncFiles makes all that has been written durable and returns the segments that
+// had been. A file that fails to sync may have lost pages that it will never report
+// again, so the Store stops there.
+func (s *Store) syncFiles() ([]uint32, error) {
+	s.mu.Lock()
+	numbers := slices.Collect(maps.Keys(s.dirty))
+	clear(s.dirty)
+	s.mu.Unlock()
+	for _, n := range numbers {
+		h, err := s.files.get(n, false)
+		if err == nil {
+			err = errors.Join(h.SyncData(), s.files.put(h))
+		}
+		if err != nil {
+			s.mu.Lock()
+			s.broken = fmt.Errorf("segment: %d could not be synced, reopen the store: %w", n, err)
+			s.mu.Unlock()
+			return nil, err
+		}
+	}
+	return numbers, nil
+}
+
+// save writes the counts of segments into txn; the caller holds commit and mu.
+func (s *Store) save(txn store.Txn, numbers ...uint32) {
+	for _, n := range numbers {
+		if f := s.space.files[n]; f != nil {
+			txn.Set(segmentKey(n), f.value())
+		}
+	}
 }

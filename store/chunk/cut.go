@@ -1,0 +1,88 @@
+package chunk
+
+import (
+	"encoding/binary"
+
+	"github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc"
+	"github.com/zeebo/blake3"
+)
+
+// sizes bounds the chunks of one part of a file, in bytes. The algorithm is
+// "fastcdc-v1.0.0" of go-cdc-chunkers, which a test compares it with; it is written
+// out here because that package pulls from a reader, and a Writer is pushed to.
+type sizes struct {
+	from             int64 // where in the file this part begins
+	min, normal, max int
+	early, late      uint64 // masks below and above normal
+}
+
+// The parts of a file. Early masks have two bits more and late ones two bits fewer
+// than log2(normal), which keeps sizes near normal (FastCDC, USENIX ATC 2016,
+// section 3.4: normalized chunking, level 2). The bits are spread over the word.
+var parts = []sizes{
+	{from: 0, min: 16 << 10, normal: 64 << 10, max: 256 << 10, early: spread(18), late: spread(14)},
+	{from: 512 << 20, min: 64 << 10, normal: 256 << 10, max: 1 << 20, early: spread(20), late: spread(16)},
+	{from: 8 << 30, min: 256 << 10, normal: 1 << 20, max: MaxSize, early: spread(22), late: spread(18)},
+}
+
+// MaxSize is the greatest number of plain bytes in a chunk.
+const MaxSize = 4 << 20
+
+func spread(bits int) uint64 {
+	var mask uint64
+	for i := range bits {
+		mask |= 1 << (63 - i*(64/bits))
+	}
+	return mask
+}
+
+// sizesAt returns the bounds of a chunk that begins at offset.
+func sizesAt(offset int64) *sizes {
+	i := len(parts) - 1
+	for parts[i].from > offset {
+		i--
+	}
+	return &parts[i]
+}
+
+type gear [256]uint64
+
+// newGear derives the table of the rolling hash from a key of 32 bytes.
+func newGear(key []byte) (*gear, error) {
+	h, err := blake3.NewKeyed(key)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range fastcdc.G {
+		h.Write(binary.LittleEndian.AppendUint64(nil, v))
+	}
+	b := make([]byte, 8*256)
+	h.Digest().Read(b)
+	g := new(gear)
+	for i := range g {
+		g[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	return g, nil
+}
+
+// cut returns the length of the first chunk of b, which holds at least s.max bytes
+// or all that is left of the file.
+func (g *gear) cut(b []byte, s *sizes) int {
+	if len(b) <= s.min {
+		return len(b)
+	}
+	b = b[:min(len(b), s.max)]
+	normal := min(s.normal, len(b))
+	var fp uint64
+	for i, c := range b[s.min:normal] {
+		if fp = fp<<1 + g[c]; fp&s.early == 0 {
+			return s.min + i
+		}
+	}
+	for i, c := range b[normal:] {
+		if fp = fp<<1 + g[c]; fp&s.late == 0 {
+			return normal + i
+		}
+	}
+	return len(b)
+}
