@@ -65,7 +65,7 @@ func TestFormat_Golden(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
 		"ref of hello":  {hello.Ref.String(), "fef5cf0568abcd709a0f9bd83d9ae672d48a4bee321eba39b8e86d9cfb9e2cad"},
 		"body of hello": {hex.EncodeToString(hello.Body), "010000000100000000000000000000000064f0cabbf47b0b50cda39d64022e176546d20a5a07de2633f1529c666d5eab0766f966c052d47d49a8ec4bb166ae322dc90d5a7e8ce665f323a5179664ede00fb4923edb4c26d4bb3fc3b561ac7d4a1c"},
-		"root of 3 MiB": {file.Root.String(), "4627787f377ae9e3c4802b11ea86fbce01609a238e47f01bac984c442c5195f9"},
+		"root of 3 MiB": {file.Root.String(), "f20e6a64adb4766b794e5ca5a34d482e6966903a9f19a80828c98f52c55cb517"},
 		"list": {hex.EncodeToString(appendList(nil, 2, []entry{{store.Ref{1}, 300}})),
 			"01020101" + "00000000000000000000000000000000000000000000000000000000000000" + "ac02"},
 	} {

@@ -1,9 +1,11 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -12,202 +14,370 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// Config bounds the memory of a [Pebble]. Its zero value suits a machine that does
-// other things too.
+// ErrFull reports that the disk has no room for a commit. Nothing of the commit
+// was made; the KV stays usable.
+var ErrFull = errors.New("index: disk is full")
+
+// ErrLocked reports that another process, or this one, has the directory open.
+var ErrLocked = errors.New("index: directory is in use")
+
+// Config sets the sizes of a [Pebble]. Its zero value is right for one KV a
+// machine.
 type Config struct {
-	// CacheBytes is the memory for blocks read. Zero means 32 MiB.
-	CacheBytes int64
-	// MemTableBytes is the memory for what is not yet in a table. Zero means 16 MiB.
-	MemTableBytes uint64
-	// Error hears of errors that no caller sees, of compactions for example. Nil
-	// means that nobody does.
-	Error func(error)
+	// Cache is the bytes of memory for blocks read from disk; 0 means 16 MiB.
+	Cache int64
+	// Reserve is the bytes of disk that commits leave free, because the tree
+	// needs room to reorganize itself: below it they fail with [ErrFull]. 0 means
+	// 64 MiB, a negative number none.
+	Reserve int64
 }
 
-// Pebble is a store.KV on disk. It is safe for concurrent use.
-type Pebble struct{ db *pebble.DB }
+// Pebble is a [store.KV] in a directory. It is safe for concurrent use.
+//
+// A failed write to its log ends the process, since what reached the disk is then
+// unknown and going on could break the order of commits.
+type Pebble struct {
+	db      *pebble.DB
+	fs      vfs.FS
+	dir     string
+	lock    *pebble.Lock
+	reserve int64
 
-// Open opens the database in dir of fs and makes it where there is none.
-func Open(fs vfs.FS, dir string, cfg Config) (*Pebble, error) {
-	if cfg.CacheBytes == 0 {
-		cfg.CacheBytes = 32 << 20
+	mu     sync.Mutex
+	idle   sync.Cond // signalled when busy falls to 0
+	busy   int       // calls in progress
+	closed bool
+}
+
+var _ store.KV = (*Pebble)(nil)
+
+// Open opens the KV in dir, which it creates, readable by its owner alone, where
+// it is missing. Errors wrap [ErrLocked], [ErrFull], fs.ErrPermission or what
+// the disk said.
+func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
+	if cfg.Cache == 0 {
+		cfg.Cache = 16 << 20
 	}
-	if cfg.MemTableBytes == 0 {
-		cfg.MemTableBytes = 16 << 20
+	if cfg.Reserve == 0 {
+		cfg.Reserve = 64 << 20
 	}
+	if err := mkdir(fsys, dir); err != nil {
+		return nil, openError(dir, err)
+	}
+	lock, err := pebble.LockDirectory(dir, fsys)
+	if err != nil {
+		if !errors.Is(err, fs.ErrPermission) && !isReadOnly(err) && !vfs.IsNoSpaceError(err) {
+			err = fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+		return nil, openError(dir, err)
+	}
+	cache := pebble.NewCache(cfg.Cache)
+	defer cache.Unref() // the DB holds its own reference
 	opts := &pebble.Options{
-		FS:                 fs,
-		CacheSize:          cfg.CacheBytes,
-		MemTableSize:       cfg.MemTableBytes,
-		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             quiet{},
-		EventListener: &pebble.EventListener{BackgroundError: func(err error) {
-			if cfg.Error != nil {
-				cfg.Error(fmt.Errorf("index: %w", err))
-			}
-		}},
+		FS: fsys, Lock: lock, Cache: cache, Logger: quiet{},
+		MemTableSize: 4 << 20,
+		MaxOpenFiles: 256,
+		// Pinned, so that a newer library does not make the directory
+		// unreadable for an older program by itself.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, opts)
+	db, err := openDB(dir, opts)
 	if err != nil {
-		return nil, fmt.Errorf("index: open %s: %w", dir, err)
+		return nil, openError(dir, errors.Join(err, lock.Close()))
 	}
-	return &Pebble{db: db}, nil
+	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
+	p.idle.L = &p.mu
+	return p, nil
 }
 
-// quiet is a Pebble logger that says nothing: what matters comes back as errors.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-
-// Fatalf is called for broken invariants only, after which nothing may be written.
-func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("index: "+format, args...))
+// mkdir makes dir and what is missing above it, and the entries durable: a crash
+// must not take back a directory whose contents have been synced.
+func mkdir(fsys vfs.FS, dir string) error {
+	var missing []string
+	for d := dir; ; d = fsys.PathDir(d) {
+		if _, err := fsys.Stat(d); err == nil || fsys.PathDir(d) == d {
+			break
+		}
+		missing = append(missing, d)
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		parent, err := fsys.OpenDir(fsys.PathDir(d))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// Close closes the database. Everything committed is durable when it returns nil.
+// openDB turns the panic of [quiet] into an error: during Open the caller is
+// there to hear it.
+func openDB(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			db, err = nil, fmt.Errorf("%v", r)
+		}
+	}()
+	return pebble.Open(dir, opts)
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission) || isReadOnly(err):
+		return fmt.Errorf("index: open %s: the directory must be writable: %w", dir, err)
+	case vfs.IsNoSpaceError(err):
+		return fmt.Errorf("index: open %s: %w: %w", dir, ErrFull, err)
+	default:
+		return fmt.Errorf("index: open %s: %w", dir, err)
+	}
+}
+
+// Close waits for calls in progress and closes the directory. Transactions that
+// are still open are dropped; their later calls fail with [ErrClosed]. It must
+// not be called from within the callback of a Scan.
 func (p *Pebble) Close() error {
-	if err := errors.Join(p.Sync(), p.db.Close()); err != nil {
-		return fmt.Errorf("index: close: %w", err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	p.closed = true
+	for p.busy > 0 {
+		p.idle.Wait()
+	}
+	if err := errors.Join(p.db.Close(), p.lock.Close()); err != nil {
+		return fmt.Errorf("index: close %s: %w", p.dir, err)
 	}
 	return nil
 }
 
-// Sync returns once everything committed before is on the disk. Callers that wait
-// at the same time share one fsync.
-func (p *Pebble) Sync() error {
-	if err := p.db.LogData(nil, pebble.Sync); err != nil {
-		return fmt.Errorf("index: sync: %w", err)
+// enter begins a call that Close has to wait for. A call from within the callback
+// of a Scan fails once Close has begun, so that Close cannot wait for itself.
+func (p *Pebble) enter() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
 	}
+	p.busy++
 	return nil
 }
 
-// source is what Pebble's database and batches have in common.
-type source interface {
-	Get(key []byte) ([]byte, io.Closer, error)
-	NewIter(o *pebble.IterOptions) (*pebble.Iterator, error)
+func (p *Pebble) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy--; p.busy == 0 {
+		p.idle.Broadcast()
+	}
 }
 
-func get(s source, key []byte) ([]byte, error) {
-	v, c, err := s.Get(key)
+// Get implements [store.Reader].
+func (p *Pebble) Get(key []byte) ([]byte, error) { return p.get(p.db, key) }
+
+// Scan implements [store.Reader].
+func (p *Pebble) Scan(from, to []byte, f func(key, value []byte) bool) error {
+	return p.scan(p.db, from, to, f)
+}
+
+// Last implements [store.Reader].
+func (p *Pebble) Last(from, to []byte) (key, value []byte, err error) {
+	return p.last(p.db, from, to)
+}
+
+// Begin implements [store.KV].
+func (p *Pebble) Begin() store.Txn {
+	t := &pebbleTxn{p: p}
+	if err := p.enter(); err != nil {
+		t.err = err
+		return t
+	}
+	defer p.leave()
+	t.batch = p.db.NewIndexedBatch()
+	return t
+}
+
+func (p *Pebble) get(r pebble.Reader, key []byte) ([]byte, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.leave()
+	v, closer, err := r.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("index: get: %w", err)
 	}
-	out := append([]byte{}, v...)
-	return out, c.Close()
+	v = append([]byte{}, v...)
+	return v, closer.Close()
 }
 
-func scan(s source, from, to []byte, f func(key, value []byte) bool) error {
-	it, err := s.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+func (p *Pebble) scan(r pebble.Reader, from, to []byte, f func(key, value []byte) bool) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.leave()
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return nil // to Pebble an empty bound is none and a reversed one a bug
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return fmt.Errorf("index: scan: %w", err)
 	}
-	for ok := it.First(); ok && f(it.Key(), it.Value()); ok = it.Next() {
+	defer it.Close() // also when f panics
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("index: scan: %w", err)
+		}
+		if !f(it.Key(), v) {
+			break
+		}
 	}
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
+	if err := it.Error(); err != nil {
 		return fmt.Errorf("index: scan: %w", err)
 	}
 	return nil
 }
 
-func last(s source, from, to []byte) (key, value []byte, err error) {
-	it, err := s.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+func (p *Pebble) last(r pebble.Reader, from, to []byte) (key, value []byte, err error) {
+	if err := p.enter(); err != nil {
+		return nil, nil, err
+	}
+	defer p.leave()
+	if to != nil && bytes.Compare(from, to) >= 0 {
+		return nil, nil, store.ErrNotFound
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
 		return nil, nil, fmt.Errorf("index: last: %w", err)
 	}
-	found := it.Last()
-	if found {
-		key, value = append([]byte{}, it.Key()...), append([]byte{}, it.Value()...)
-	}
-	if err := errors.Join(it.Error(), it.Close()); err != nil {
-		return nil, nil, fmt.Errorf("index: last: %w", err)
-	}
-	if !found {
+	defer it.Close()
+	if !it.Last() {
+		if err := it.Error(); err != nil {
+			return nil, nil, fmt.Errorf("index: last: %w", err)
+		}
 		return nil, nil, store.ErrNotFound
 	}
-	return key, value, nil
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return nil, nil, fmt.Errorf("index: last: %w", err)
+	}
+	return append([]byte{}, it.Key()...), append([]byte{}, v...), nil
 }
 
-// Get implements store.Reader.
-func (p *Pebble) Get(key []byte) ([]byte, error) { return get(p.db, key) }
-
-// Scan implements store.Reader; f sees the state at the beginning.
-func (p *Pebble) Scan(from, to []byte, f func(key, value []byte) bool) error {
-	return scan(p.db, from, to, f)
+// hasRoom asks the file system before a commit, because a commit that runs out of
+// room half-way cannot be undone.
+func (p *Pebble) hasRoom(size int) error {
+	if p.reserve < 0 {
+		return nil
+	}
+	u, err := p.fs.GetDiskUsage(p.dir)
+	if err != nil {
+		return nil // this file system cannot tell
+	}
+	if u.AvailBytes < uint64(p.reserve)+uint64(size) {
+		return fmt.Errorf("%w: %s has %d bytes left, of which %d stay free",
+			ErrFull, p.dir, u.AvailBytes, p.reserve)
+	}
+	return nil
 }
 
-// Last implements store.Reader.
-func (p *Pebble) Last(from, to []byte) (key, value []byte, err error) { return last(p.db, from, to) }
-
-// Begin implements store.KV.
-func (p *Pebble) Begin() store.Txn { return &pebbleTxn{b: p.db.NewIndexedBatch()} }
-
-// pebbleTxn is an indexed batch: reads go through it to the database.
-type pebbleTxn struct{ b *pebble.Batch }
-
-// errUsed reports a Txn that was committed or discarded.
-var errUsed = errors.New("index: the transaction has ended")
+// pebbleTxn is an indexed batch: Pebble reads through it by itself.
+type pebbleTxn struct {
+	p     *Pebble
+	batch *pebble.Batch
+	err   error // why the Txn cannot be used
+}
 
 func (t *pebbleTxn) Get(key []byte) ([]byte, error) {
-	if t.b == nil {
-		return nil, errUsed
+	if t.err != nil {
+		return nil, t.err
 	}
-	return get(t.b, key)
+	return t.p.get(t.batch, key)
 }
 
 func (t *pebbleTxn) Scan(from, to []byte, f func(key, value []byte) bool) error {
-	if t.b == nil {
-		return errUsed
+	if t.err != nil {
+		return t.err
 	}
-	return scan(t.b, from, to, f)
+	return t.p.scan(t.batch, from, to, f)
 }
 
 func (t *pebbleTxn) Last(from, to []byte) (key, value []byte, err error) {
-	if t.b == nil {
-		return nil, nil, errUsed
+	if t.err != nil {
+		return nil, nil, t.err
 	}
-	return last(t.b, from, to)
+	return t.p.last(t.batch, from, to)
 }
 
 func (t *pebbleTxn) Set(key, value []byte) error {
-	if t.b == nil {
-		return errUsed
+	if t.err != nil {
+		return t.err
 	}
-	return t.b.Set(key, value, nil)
+	return t.batch.Set(key, value, nil)
 }
 
 func (t *pebbleTxn) Delete(key []byte) error {
-	if t.b == nil {
-		return errUsed
+	if t.err != nil {
+		return t.err
 	}
-	return t.b.Delete(key, nil)
+	return t.batch.Delete(key, nil)
 }
 
 func (t *pebbleTxn) Commit(sync bool) error {
-	if t.b == nil {
-		return errUsed
+	if t.err != nil {
+		return t.err
 	}
-	b := t.b
-	t.b = nil
-	how := pebble.NoSync
+	defer t.Discard()
+	if err := t.p.enter(); err != nil {
+		return err
+	}
+	defer t.p.leave()
+	if err := t.p.hasRoom(t.batch.Len()); err != nil {
+		return err
+	}
+	if t.batch.Empty() {
+		if !sync {
+			return nil
+		}
+		// Pebble makes nothing of an empty batch; a note in the log makes it
+		// carry the commits before this one to the disk.
+		if err := t.batch.LogData(nil, nil); err != nil {
+			return fmt.Errorf("index: commit: %w", err)
+		}
+	}
+	opts := pebble.NoSync
 	if sync {
-		how = pebble.Sync
+		opts = pebble.Sync
 	}
-	if err := errors.Join(b.Commit(how), b.Close()); err != nil {
+	if err := t.p.db.Apply(t.batch, opts); err != nil {
 		return fmt.Errorf("index: commit: %w", err)
 	}
 	return nil
 }
 
 func (t *pebbleTxn) Discard() {
-	if t.b != nil {
-		_ = t.b.Close() // an error of giving up concerns nobody
-		t.b = nil
+	if t.err == nil {
+		t.err = ErrDone
+		t.batch.Close() // only gives memory back
 	}
+}
+
+// quiet drops what Pebble has to say, and stops the process where Pebble must not
+// go on. It implements pebble.Logger.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic("index: " + fmt.Sprintf(format, args...))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -81,6 +82,7 @@ var codes = []struct {
 	{tree.ErrNotEmpty, "not_empty", http.StatusConflict},
 	{drive.ErrBadPath, "bad_path", http.StatusBadRequest},
 	{segment.ErrFull, "full", http.StatusInsufficientStorage},
+	{index.ErrFull, "full", http.StatusInsufficientStorage},
 	{drive.ErrUnreachable, "unreachable", http.StatusServiceUnavailable},
 	{fs.ErrPermission, "permission", http.StatusForbidden},
 }

@@ -84,8 +84,12 @@ func (c *core) stop() error {
 	}
 	c.quit()
 	<-c.ended
-	return c.m.kv.Sync()
+	return c.sync()
 }
+
+// sync returns once everything committed before is on the disk. Callers that wait
+// at the same time share one fsync.
+func (c *core) sync() error { return c.m.kv.Begin().Commit(true) }
 
 // call runs f on the loop's goroutine.
 func (c *core) call(ctx context.Context, f func()) error {
@@ -106,7 +110,7 @@ func (c *core) Do(ctx context.Context, change drive.Change) error {
 	if err = errors.Join(cerr, err); err != nil {
 		return err
 	}
-	return c.m.kv.Sync()
+	return c.sync()
 }
 
 // change makes a change in a Txn of its own and commits it.
@@ -297,7 +301,7 @@ func (c *core) NextTimeout() (time.Time, bool) {
 func (c *core) Outgoing() []gossip.Packet {
 	out := c.gossip.Outgoing()
 	if len(out) > 0 && c.unsynced {
-		if err := c.m.kv.Sync(); err != nil {
+		if err := c.sync(); err != nil {
 			c.fail(err)
 			return nil
 		}

@@ -326,6 +326,7 @@ func (s *Store) Sync() error {
 	if err := s.sync(); err != nil {
 		return fmt.Errorf("segment: sync: %w", err)
 	}
+	s.flush.synced()
 	return nil
 }
 

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package segment
+
+// dropCache does nothing: this system takes no such advice.
+func dropCache(uintptr, int64) {}
