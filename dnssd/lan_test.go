@@ -211,14 +211,6 @@ func (h *lanHost) address() mdns.Record {
 	return mdns.Record{Name: h.name, Type: dns.TypeA, Class: dns.ClassINET, Flush: true, TTL: mdns.HostTTL, Data: h.addr.AsSlice()}
 }
 
-// rename gives the host another name and tells.
-func (c *lanClaim) rename(label string) {
-	c.pub.Close()
-	c.h.name = label + ".local."
-	c.pub, _ = c.h.Publish(context.Background(), []mdns.Record{c.h.address()})
-	c.h.renames <- c.h.name
-}
-
 func (c *lanClaim) Name() string           { return c.h.name }
 func (c *lanClaim) Renamed() <-chan string { return c.h.renames }
 func (c *lanClaim) Close() error           { return c.pub.Close() }

@@ -167,11 +167,11 @@ func (t TXT) Append(b []byte) ([]byte, error) {
 		if err := a.check(); err != nil {
 			return nil, err
 		}
-		if key := fold(a.Key); seen[key] {
+		key := fold(a.Key)
+		if seen[key] {
 			return nil, fmt.Errorf("%w: key %q twice", ErrTXT, a.Key)
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		b = append(b, byte(a.size()))
 		b = append(b, a.String()...)
 	}

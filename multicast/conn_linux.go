@@ -77,7 +77,8 @@ func openBound(cfg Config, ifi *net.Interface, at netip.AddrPort) (socket, error
 }
 
 func bindSocket(cfg Config, ifi *net.Interface, at netip.AddrPort, reuse bool) (fd int, err error) {
-	family, to := unix.AF_INET6, unix.Sockaddr(nil)
+	family := unix.AF_INET6
+	var to unix.Sockaddr
 	if cfg.Group.Addr().Is4() {
 		family = unix.AF_INET
 		to = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}

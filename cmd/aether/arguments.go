@@ -42,7 +42,7 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 }
 
 // split parts what follows a leaf command into flags with their values and
-// arguments. "--" ends the flags.
+// arguments. "--" ends the flags. Who asks for help gets help and nothing else.
 func split(c *cli.Command, name string, words []string) (flags, arguments []string, err error) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
@@ -55,8 +55,7 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		}
 		key, _, hasValue := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		if key == "h" || key == "help" {
-			flags = append(flags, w)
-			continue
+			return []string{"--help"}, nil, nil
 		}
 		f := findFlag(c, key)
 		if bundle := unbundle(c, w); f == nil && bundle != nil {

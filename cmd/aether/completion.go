@@ -35,11 +35,14 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// The scripts ask the program itself: it knows what may come next.
+// The scripts ask the program itself: it knows what may come next. "--" alone would
+// end the flags for it, so they ask with "-" then and let the shell choose.
 const bashCompletion = `_aether() {
-  local cur="${COMP_WORDS[COMP_CWORD]}" words
+  local cur="${COMP_WORDS[COMP_CWORD]}" ask words
   if [[ "$cur" == -* ]]; then
-    words=$("${COMP_WORDS[@]:0:COMP_CWORD}" "$cur" --generate-bash-completion 2>/dev/null)
+    ask="$cur"
+    [[ "$ask" == -- ]] && ask=-
+    words=$("${COMP_WORDS[@]:0:COMP_CWORD}" "$ask" --generate-bash-completion 2>/dev/null)
   else
     words=$("${COMP_WORDS[@]:0:COMP_CWORD}" --generate-bash-completion 2>/dev/null)
   fi
@@ -51,9 +54,11 @@ complete -o bashdefault -o default -F _aether aether
 const zshCompletion = `#compdef aether
 _aether() {
   local -a words_
-  local cur="${words[-1]}"
+  local cur="${words[-1]}" ask
   if [[ "$cur" == -* ]]; then
-    words_=("${(@f)$(${words[1,-2]} ${cur} --generate-bash-completion 2>/dev/null)}")
+    ask="$cur"
+    [[ "$ask" == -- ]] && ask=-
+    words_=("${(@f)$(${words[1,-2]} ${ask} --generate-bash-completion 2>/dev/null)}")
   else
     words_=("${(@f)$(${words[1,-2]} --generate-bash-completion 2>/dev/null)}")
   fi

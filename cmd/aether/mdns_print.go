@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/aether-lan/aether/mdns"
 	"github.com/miekg/dns"
@@ -26,20 +23,7 @@ func (t wireText) MarshalJSON() ([]byte, error) {
 	if err := e.Encode(string(t)); err != nil {
 		return nil, err
 	}
-	raw := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	out := make([]byte, 0, len(raw))
-	for _, r := range string(raw) {
-		switch {
-		case unicode.IsPrint(r):
-			out = utf8.AppendRune(out, r)
-		case r > 0xffff:
-			hi, lo := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out, nil
+	return inert(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
 
 // plainName is a name as people write it: without the dot of the root.

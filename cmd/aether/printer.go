@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/lmittmann/tint"
 	"github.com/urfave/cli/v2"
@@ -73,7 +75,7 @@ func (p *printer) event(event, text string, kv ...any) error {
 		}
 		b.Write(k)
 		b.WriteByte(':')
-		b.Write(val)
+		b.Write(inert(val))
 		return nil
 	}
 	b.WriteByte('{')
@@ -85,6 +87,24 @@ func (p *printer) event(event, text string, kv ...any) error {
 	}
 	b.WriteString("}\n")
 	return p.write(b.Bytes())
+}
+
+// inert writes what could steer a terminal as \uXXXX, which readers of JSON undo.
+// Such characters are in strings only.
+func inert(raw []byte) []byte {
+	out := make([]byte, 0, len(raw))
+	for _, r := range string(raw) {
+		switch {
+		case unicode.IsPrint(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
 }
 
 // line prints a line of text, made printable.
@@ -143,7 +163,7 @@ func newLogger(c *cli.Context) *slog.Logger {
 	}
 	w := c.App.ErrWriter
 	if isTerminal(w) && os.Getenv("NO_COLOR") == "" {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -204,7 +203,11 @@ func (o *output) waitFor(re *regexp.Regexp, limit time.Duration) bool {
 // toolchain's own source tree put on one is read back byte for byte on the other,
 // while the switch loses 1 % of all frames. The pcap it writes is checked.
 func TestTwoMachinesShareATree(t *testing.T) {
-	src := filepath.Join(runtime.GOROOT(), "src")
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := filepath.Join(strings.TrimSpace(string(goroot)), "src")
 	if testing.Short() {
 		src = filepath.Join(src, "net")
 	}

@@ -54,7 +54,7 @@ func newConn(ctx context.Context, h *handshake) *Conn {
 	c.serving.cancels = make(map[uint32]context.CancelFunc)
 	c.life.ctx, c.life.end = context.WithCancelCause(ctx)
 	c.life.done = make(chan struct{})
-	c.raw.SetDeadline(time.Time{})
+	_ = c.raw.SetDeadline(time.Time{}) // a dead connection shows when it is used
 	c.raw.pace.Store(int64(c.cfg.DeadAfter))
 	c.life.wg.Add(1)
 	context.AfterFunc(c.life.ctx, func() {

@@ -222,7 +222,7 @@ type pacedConn struct {
 
 func (p *pacedConn) Read(b []byte) (int, error) {
 	if d := p.pace.Load(); d > 0 {
-		p.Conn.SetReadDeadline(time.Now().Add(time.Duration(d)))
+		_ = p.Conn.SetReadDeadline(time.Now().Add(time.Duration(d)))
 	}
 	n, err := p.Conn.Read(b)
 	return n, silence(err)
@@ -230,7 +230,7 @@ func (p *pacedConn) Read(b []byte) (int, error) {
 
 func (p *pacedConn) Write(b []byte) (int, error) {
 	if d := p.pace.Load(); d > 0 {
-		p.Conn.SetWriteDeadline(time.Now().Add(time.Duration(d)))
+		_ = p.Conn.SetWriteDeadline(time.Now().Add(time.Duration(d)))
 	}
 	n, err := p.Conn.Write(b)
 	return n, silence(err)

@@ -110,6 +110,6 @@ func (h *Host) killAll() {
 	}
 	h.ns.killRest()
 	for _, c := range cmds {
-		c.wait()
+		_ = c.wait() // it was killed
 	}
 }

@@ -21,14 +21,17 @@ const insideEnv = "AETHER_NETLAB_INSIDE"
 // again, with the same arguments, as root of a new user namespace
 // (user_namespaces(7)), where it may. The outside sees its output and its exit
 // status; files it makes belong to the user who called.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for a TestMain that has more to do: it returns the exit status.
+func Run(m interface{ Run() int }) (status int) {
 	if os.Getenv(insideEnv) == "" && permitted() != nil {
 		if status, err := again(); err == nil {
-			os.Exit(status)
+			return status
 		}
 		// New says why it skips.
 	}
-	os.Exit(m.Run())
+	return m.Run()
 }
 
 // permitted tries to make a namespace.

@@ -248,7 +248,7 @@ func (n *namespace) kill(pid int) {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if id, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net"); id == n.id {
 		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // gone already is fine
 	}
@@ -264,7 +264,7 @@ func (n *namespace) close() {
 	}
 	for _, fd := range []int{n.net, n.uts} {
 		if fd >= 0 {
-			unix.Close(fd)
+			_ = unix.Close(fd)
 		}
 	}
 }

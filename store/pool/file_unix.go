@@ -29,7 +29,7 @@ func writePrivate(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("pool: %w", err)
 	}
-	defer f.Cleanup()
+	defer func() { _ = f.Cleanup() }() // leaves a file that replaced the old one alone
 	if _, err := f.Write(b); err != nil {
 		return fmt.Errorf("pool: %w", err)
 	}

@@ -67,7 +67,7 @@ func (s Secret) String() string { return hidden }
 func (s Secret) GoString() string { return hidden }
 
 // Format does not write the Secret, whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { f.Write([]byte(hidden)) }
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
 // LogValue does not return the Secret.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

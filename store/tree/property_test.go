@@ -21,7 +21,6 @@ type site struct {
 	kv   *memory
 	tree *tree.Tree
 	logs map[store.MachineID][]tree.Op // what it has received, by author
-	next map[store.MachineID]int
 }
 
 func newSite(t rapid.TB, n byte) *site {
