@@ -72,7 +72,7 @@ func (c *core) start() error {
 	var err error
 	cerr := c.call(ctx, func() {
 		c.noteInventory(time.Now())
-		err = c.introduce(time.Now())
+		err = errors.Join(c.recall(time.Now()), c.introduce(time.Now()))
 	})
 	return errors.Join(err, cerr)
 }
@@ -275,12 +275,37 @@ func (c *core) HandleTimeout(now time.Time) {
 func (c *core) heard(now time.Time, ev gossip.Event) {
 	switch ev := ev.(type) {
 	case gossip.Inventory:
-		if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
-			c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
-		}
+		c.inventory(now, ev)
 	default:
 		c.m.log.Info("gossip", "event", fmt.Sprint(ev))
 	}
+}
+
+// inventory takes what a machine says it holds, and remembers it: the copies that a
+// machine keeps count while it is away.
+func (c *core) inventory(now time.Time, ev gossip.Inventory) {
+	if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
+		c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
+		return
+	}
+	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+func inventoryKey(id store.MachineID) []byte {
+	return append([]byte{store.PrefixNode, 'i'}, id[:]...)
+}
+
+// recall tells the engine of the inventories remembered.
+func (c *core) recall(now time.Time) error {
+	return c.m.kv.Scan([]byte{store.PrefixNode, 'i'}, []byte{store.PrefixNode, 'i' + 1}, func(k, v []byte) bool {
+		if len(k) == 2+len(store.MachineID{}) {
+			_ = c.copying.PeerHolds(now, store.MachineID(k[2:]), slices.Clone(v)) // else it comes again
+		}
+		return true
+	})
 }
 
 // NextTimeout returns when HandleTimeout is due.
@@ -327,9 +352,6 @@ func (c *core) peerUp(id store.MachineID) {
 		now := time.Now()
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
-		if b, ok := c.gossip.Inventory(id); ok {
-			c.heard(now, gossip.Inventory{Machine: id, Bytes: b})
-		}
 		c.wantBalance()
 	})
 }
