@@ -12,6 +12,7 @@ import (
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/gossip"
+	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -27,6 +28,7 @@ type core struct {
 	members members
 	wire    *wire
 
+	stalled      time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced     bool      // something was committed and not yet forced to the disk
 	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
 	err          error     // why the core cannot go on
@@ -40,6 +42,9 @@ type core struct {
 // inventoryDelay is how long what is newly held waits to be told, so that many
 // files are told at once.
 const inventoryDelay = 200 * time.Millisecond
+
+// stallTime is how long operations of others wait before a full disk is tried again.
+const stallTime = 5 * time.Second
 
 func newCore(m *Machine) (*core, error) {
 	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID()})
@@ -166,7 +171,7 @@ func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 
 // absorb applies the operations that have come, batch by batch.
 func (c *core) absorb(now time.Time) {
-	for c.err == nil {
+	for c.err == nil && !now.Before(c.stalled) {
 		entries := c.gossip.Received()
 		if len(entries) == 0 {
 			return
@@ -182,7 +187,11 @@ func (c *core) absorb(now time.Time) {
 			}
 			return nil
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, index.ErrFull):
+			c.stalled = now.Add(stallTime)
+			c.m.log.Error("operations of other machines wait for room on the disk", "error", err)
+		case err != nil:
 			c.fail(err)
 		}
 	}
@@ -261,6 +270,9 @@ func (c *core) HandleTimeout(now time.Time) {
 		}
 	}
 	c.gossip.HandleTimeout(now)
+	if !now.Before(c.stalled) {
+		c.stalled = time.Time{}
+	}
 	c.absorb(now)
 	c.copying.HandleTimeout(now)
 	for _, ev := range c.copying.Events() {
@@ -313,6 +325,9 @@ func (c *core) NextTimeout() (time.Time, bool) {
 	t, ok := c.gossip.NextTimeout()
 	if r, rok := c.copying.NextTimeout(); rok && (!ok || r.Before(t)) {
 		t, ok = r, true
+	}
+	if c.stalled.After(time.Time{}) && (!ok || c.stalled.Before(t)) {
+		t, ok = c.stalled, true
 	}
 	if !c.inventoryDue.IsZero() && (!ok || c.inventoryDue.Before(t)) {
 		t, ok = c.inventoryDue, true
