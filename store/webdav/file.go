@@ -82,8 +82,6 @@ func newUpload(ctx context.Context, d *drive.Drive, name string, flag int) (*upl
 		return nil, os.ErrExist
 	case err != nil && flag&os.O_CREATE == 0:
 		return nil, osError(err)
-	case err == nil && flag&os.O_TRUNC == 0:
-		return nil, fmt.Errorf("webdav: write into a file: %w", errors.ErrUnsupported)
 	}
 	if parent, err := d.Stat(path.Dir(path.Clean(name))); err != nil {
 		return nil, osError(err)

@@ -80,7 +80,9 @@ func (s fileSystem) Stat(_ context.Context, name string) (os.FileInfo, error) {
 
 func (s fileSystem) OpenFile(ctx context.Context, name string, flag int, _ os.FileMode) (webdav.File, error) {
 	name = slashed(name)
-	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+	// PROPPATCH opens for writing what it does not write: without O_TRUNC it is for
+	// reading here.
+	if flag&(os.O_CREATE|os.O_TRUNC) != 0 {
 		return newUpload(ctx, s.d, name, flag)
 	}
 	e, err := s.d.Stat(name)
