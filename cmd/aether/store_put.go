@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -54,9 +53,27 @@ func storePut(c *cli.Context, m *node.Client, p *printer, locals []string, dst s
 		return err
 	}
 	bar := newProgress(c, "put")
-	var n packed
-	var mu sync.Mutex
+	n := packed{named: map[string]string{}}
+	again := map[string]string{} // files whose bytes have to be sent after all
 	var bad []string
+	stored := func(s node.Stored) {
+		local, named := n.local(strings.TrimPrefix(strings.TrimPrefix(s.Path, dir), "/"))
+		switch {
+		case s.Code == node.CodeNotLocal && named:
+			again[s.Path] = local
+		case s.Error != "":
+			bad = append(bad, s.Path+": "+s.Error)
+			_ = p.event("failed", "", "path", s.Path, "error", s.Error)
+		case s.Kind == "file":
+			bar.file()
+			if named {
+				bar.add(s.Size)
+			}
+			if !c.Bool("quiet") {
+				_ = p.event("stored", "stored "+s.Path, "path", s.Path, "size", s.Size)
+			}
+		}
+	}
 	err = m.Put(c.Context, dir, func(tw *tar.Writer) error {
 		for _, s := range sources {
 			if err := packTree(tw, s.local, s.as, &n, bar.add); err != nil {
@@ -64,21 +81,18 @@ func storePut(c *cli.Context, m *node.Client, p *printer, locals []string, dst s
 			}
 		}
 		return nil
-	}, func(s node.Stored) {
-		if s.Error != "" {
-			mu.Lock()
-			bad = append(bad, s.Path+": "+s.Error)
-			mu.Unlock()
-			_ = p.event("failed", "", "path", s.Path, "error", s.Error)
-			return
-		}
-		if s.Kind == "file" {
-			bar.file()
-			if !c.Bool("quiet") {
-				_ = p.event("stored", "stored "+s.Path, "path", s.Path, "size", s.Size)
+	}, stored)
+	if err == nil && len(again) > 0 {
+		var sent packed
+		err = m.Put(c.Context, "/", func(tw *tar.Writer) error {
+			for name, local := range again {
+				if err := packFile(tw, local, strings.TrimPrefix(name, "/"), &sent, bar.add); err != nil {
+					return err
+				}
 			}
-		}
-	})
+			return nil
+		}, stored)
+	}
 	bar.end()
 	for _, b := range append(n.skipped, bad...) {
 		fmt.Fprintln(c.App.ErrWriter, programPrefix+"not stored: "+printable(b))

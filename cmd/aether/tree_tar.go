@@ -10,12 +10,33 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
+
+	"github.com/aether-lan/aether/store/node"
 )
 
 // packed counts what went into a tar stream.
 type packed struct {
 	files, bytes int64
 	skipped      []string // neither files nor directories, with why
+
+	mu    sync.Mutex
+	named map[string]string // local files that were named, by their name in the stream; nil: none shall be
+}
+
+// name notes that the local file is named in the stream and not sent.
+func (n *packed) name(as, local string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.named[as] = local
+}
+
+// local returns the file that was named in the stream as as.
+func (n *packed) local(as string) (local string, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	local, ok = n.named[as]
+	return local, ok
 }
 
 // packTree writes the file or directory local into tw under the name as.
@@ -71,6 +92,12 @@ func packFile(tw *tar.Writer, local, name string, n *packed, progress func(int64
 		return err
 	}
 	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: info.Size(), Mode: int64(info.Mode().Perm()), ModTime: info.ModTime(), Format: tar.FormatPAX}
+	if n.named != nil && node.NameLocal(h, local, info) {
+		n.name(name, local)
+		n.files++
+		n.bytes += info.Size()
+		return tw.WriteHeader(h)
+	}
 	if err := tw.WriteHeader(h); err != nil {
 		return err
 	}

@@ -134,7 +134,13 @@ func putFile(b *testing.B, c *Client, local, name string) {
 			return err
 		}
 		defer f.Close()
-		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: benchSize, Mode: 0o644, Format: tar.FormatPAX}); err != nil {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: benchSize, Mode: 0o644, Format: tar.FormatPAX}
+		named := NameLocal(h, local, info)
+		if err := tw.WriteHeader(h); err != nil || named {
 			return err
 		}
 		_, err = io.CopyBuffer(struct{ io.Writer }{tw}, struct{ io.Reader }{f}, make([]byte, 256<<10))

@@ -142,6 +142,8 @@ func ingest(ctx context.Context, d *drive.Drive, dst string, tr *tar.Reader, rep
 				}
 			case h.Typeflag != tar.TypeReg:
 				report(Stored{Path: name, Error: errSkipped.Error(), Code: "skipped"})
+			case h.PAXRecords[paxFile] != "":
+				err = putNamed(name, h, put, report)
 			case h.Size > smallFile:
 				err = put(name, h, tr)
 			default:
@@ -162,6 +164,17 @@ func ingest(ctx context.Context, d *drive.Drive, dst string, tr *tar.Reader, rep
 		return gerr
 	}
 	return err
+}
+
+// putNamed stores the file that h names.
+func putNamed(name string, h *tar.Header, put func(string, *tar.Header, io.Reader) error, report func(Stored)) error {
+	f, err := openNamed(h)
+	if err != nil {
+		report(Stored{Path: name, Error: err.Error(), Code: CodeNotLocal})
+		return nil
+	}
+	defer f.Close()
+	return put(name, h, f)
 }
 
 // tell reports an entry that could not be stored; it returns the error where the
