@@ -198,6 +198,39 @@ func (o *output) waitFor(re *regexp.Regexp, limit time.Duration) bool {
 	}
 }
 
+// TestTwoMachinesWithoutIPv6 is the story where the addresses that the machines give
+// themselves are the only ones there are.
+func TestTwoMachinesWithoutIPv6(t *testing.T) {
+	_, hosts := twoMachinesAndACable(t)
+	bin, dir := buildAether(t), t.TempDir()
+	for _, h := range hosts {
+		h.Sysctl("net.ipv6.conf.eth0.disable_ipv6", "1")
+	}
+	c := hosts["alice"].Command(bin, "store", "init", "--dir", "alice")
+	c.Dir = dir
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	start := time.Now()
+	for _, name := range []string{"alice", "bob"} {
+		c := hosts[name].Command(bin, "store", "serve", "--dir", name, "--name", name, "--secret-file", "alice/pool.secret", "--zeroconf", "-i", "eth0", "--webdav", "off", "--json")
+		c.Dir = dir
+		var out, errs output
+		c.Stdout, c.Stderr = &out, &errs
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		connected := regexp.MustCompile(`"event":"connected"[^\n]*"address":"169\.254\.`)
+		defer func() {
+			if !out.waitFor(connected, 30*time.Second) {
+				t.Errorf("%s found nobody: %s%s", name, out.String(), errs.String())
+			}
+			t.Logf("%s connected within %.1f s", name, time.Since(start).Seconds())
+			checkServe(t, name, start, &out)
+		}()
+	}
+}
+
 // TestTwoMachinesShareATree is the outcome in full: two machines with bare
 // interfaces give themselves addresses and names, find each other, and the Go
 // toolchain's own source tree put on one is read back byte for byte on the other,

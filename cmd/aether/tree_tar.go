@@ -49,7 +49,11 @@ func packTree(tw *tar.Writer, local, as string, n *packed, progress func(bytes i
 	}
 	return filepath.WalkDir(local, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			n.skipped = append(n.skipped, err.Error())
+			if d != nil && d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		rel, err := filepath.Rel(local, p)
 		if err != nil {
@@ -84,7 +88,8 @@ func packTree(tw *tar.Writer, local, as string, n *packed, progress func(bytes i
 func packFile(tw *tar.Writer, local, name string, n *packed, progress func(int64)) error {
 	f, err := os.Open(local)
 	if err != nil {
-		return err
+		n.skipped = append(n.skipped, err.Error())
+		return nil
 	}
 	defer f.Close()
 	info, err := f.Stat()

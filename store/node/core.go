@@ -12,6 +12,7 @@ import (
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/gossip"
+	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -27,6 +28,7 @@ type core struct {
 	members members
 	wire    *wire
 
+	stalled      time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced     bool      // something was committed and not yet forced to the disk
 	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
 	err          error     // why the core cannot go on
@@ -40,6 +42,9 @@ type core struct {
 // inventoryDelay is how long what is newly held waits to be told, so that many
 // files are told at once.
 const inventoryDelay = 200 * time.Millisecond
+
+// stallTime is how long operations of others wait before a full disk is tried again.
+const stallTime = 5 * time.Second
 
 func newCore(m *Machine) (*core, error) {
 	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID()})
@@ -72,7 +77,7 @@ func (c *core) start() error {
 	var err error
 	cerr := c.call(ctx, func() {
 		c.noteInventory(time.Now())
-		err = c.introduce(time.Now())
+		err = errors.Join(c.recall(time.Now()), c.introduce(time.Now()))
 	})
 	return errors.Join(err, cerr)
 }
@@ -166,7 +171,7 @@ func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 
 // absorb applies the operations that have come, batch by batch.
 func (c *core) absorb(now time.Time) {
-	for c.err == nil {
+	for c.err == nil && !now.Before(c.stalled) {
 		entries := c.gossip.Received()
 		if len(entries) == 0 {
 			return
@@ -182,7 +187,11 @@ func (c *core) absorb(now time.Time) {
 			}
 			return nil
 		})
-		if err != nil {
+		switch {
+		case errors.Is(err, index.ErrFull):
+			c.stalled = now.Add(stallTime)
+			c.m.log.Error("operations of other machines wait for room on the disk", "error", err)
+		case err != nil:
 			c.fail(err)
 		}
 	}
@@ -261,6 +270,9 @@ func (c *core) HandleTimeout(now time.Time) {
 		}
 	}
 	c.gossip.HandleTimeout(now)
+	if !now.Before(c.stalled) {
+		c.stalled = time.Time{}
+	}
 	c.absorb(now)
 	c.copying.HandleTimeout(now)
 	for _, ev := range c.copying.Events() {
@@ -275,12 +287,37 @@ func (c *core) HandleTimeout(now time.Time) {
 func (c *core) heard(now time.Time, ev gossip.Event) {
 	switch ev := ev.(type) {
 	case gossip.Inventory:
-		if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
-			c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
-		}
+		c.inventory(now, ev)
 	default:
 		c.m.log.Info("gossip", "event", fmt.Sprint(ev))
 	}
+}
+
+// inventory takes what a machine says it holds, and remembers it: the copies that a
+// machine keeps count while it is away.
+func (c *core) inventory(now time.Time, ev gossip.Inventory) {
+	if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
+		c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
+		return
+	}
+	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+func inventoryKey(id store.MachineID) []byte {
+	return append([]byte{store.PrefixNode, 'i'}, id[:]...)
+}
+
+// recall tells the engine of the inventories remembered.
+func (c *core) recall(now time.Time) error {
+	return c.m.kv.Scan([]byte{store.PrefixNode, 'i'}, []byte{store.PrefixNode, 'i' + 1}, func(k, v []byte) bool {
+		if len(k) == 2+len(store.MachineID{}) {
+			_ = c.copying.PeerHolds(now, store.MachineID(k[2:]), slices.Clone(v)) // else it comes again
+		}
+		return true
+	})
 }
 
 // NextTimeout returns when HandleTimeout is due.
@@ -288,6 +325,9 @@ func (c *core) NextTimeout() (time.Time, bool) {
 	t, ok := c.gossip.NextTimeout()
 	if r, rok := c.copying.NextTimeout(); rok && (!ok || r.Before(t)) {
 		t, ok = r, true
+	}
+	if c.stalled.After(time.Time{}) && (!ok || c.stalled.Before(t)) {
+		t, ok = c.stalled, true
 	}
 	if !c.inventoryDue.IsZero() && (!ok || c.inventoryDue.Before(t)) {
 		t, ok = c.inventoryDue, true
@@ -327,9 +367,6 @@ func (c *core) peerUp(id store.MachineID) {
 		now := time.Now()
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
-		if b, ok := c.gossip.Inventory(id); ok {
-			c.heard(now, gossip.Inventory{Machine: id, Bytes: b})
-		}
 		c.wantBalance()
 	})
 }

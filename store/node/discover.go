@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aether-lan/aether/dnssd"
 	"github.com/aether-lan/aether/internal/link"
@@ -34,6 +35,24 @@ type discovery struct {
 	port  uint16
 	log   *slog.Logger
 	found func(id store.MachineID, addrs []netip.AddrPort)
+}
+
+// retryDiscovery is the pause after discovery has failed.
+const retryDiscovery = 5 * time.Second
+
+// keep runs discovery until ctx ends. A network on which it cannot work is no reason
+// to serve no more: peers may be named, and commands on this machine are served.
+func (d *discovery) keep(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := d.run(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("other machines cannot be discovered now", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryDiscovery):
+		}
+	}
+	return nil
 }
 
 // run registers the machine and browses for others until ctx ends.

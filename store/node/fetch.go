@@ -9,6 +9,7 @@ import (
 	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/segment"
 )
@@ -22,17 +23,31 @@ func (c *core) carryOut(f replicate.Fetch) {
 		ctx, cancel := context.WithTimeout(c.m.background, fetchTimeout)
 		defer cancel()
 		r := c.m.fetch(ctx, f)
-		_ = c.call(context.WithoutCancel(ctx), func() {
-			now := time.Now()
-			if err := c.commit(func(tx store.Txn) error { return c.copying.Done(tx, now, r) }); err != nil {
-				c.fail(err)
+		for errors.Is(c.landed(r), index.ErrFull) {
+			select {
+			case <-c.m.background.Done():
 				return
+			case <-time.After(stallTime):
 			}
-			if len(r.Fetched) > 0 {
-				c.noteInventory(now)
-			}
-		})
+		}
 	})
+}
+
+// landed tells the engine how a fetch ended.
+func (c *core) landed(r replicate.FetchResult) (err error) {
+	cerr := c.call(c.m.background, func() {
+		now := time.Now()
+		err = c.commit(func(tx store.Txn) error { return c.copying.Done(tx, now, r) })
+		switch {
+		case errors.Is(err, index.ErrFull):
+			c.m.log.Error("copies wait for room on the disk", "error", err)
+		case err != nil:
+			c.fail(err)
+		case len(r.Fetched) > 0:
+			c.noteInventory(now)
+		}
+	})
+	return errors.Join(err, cerr)
 }
 
 // fetch brings what is missing here of the versions of f from its peer, and makes

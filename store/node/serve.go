@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/internal/netif"
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/webdav"
 )
@@ -68,6 +70,11 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &serving{}
+	for _, name := range cfg.Interfaces {
+		if _, err := netif.ByName(name); err != nil {
+			return fmt.Errorf("node: %w", err)
+		}
+	}
 	control, err := listenControl(ctx, filepath.Join(m.cfg.Dir, socketName))
 	if err != nil {
 		return err
@@ -121,7 +128,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 			mesh.AddAddress(link.PeerID(id), addrs...)
 			m.core.remember(id, addrs)
 		}}
-		g.Go(func() error { return d.run(ctx) })
+		g.Go(func() error { return d.keep(ctx) })
 	}
 	cfg.tell(Event{Kind: EventServing})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -195,6 +202,7 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		l.Close()
 		return nil, fmt.Errorf("node: %w", err)
 	}
+	refusals := rate.NewLimiter(1, 20) // a stranger must not fill the log
 	return link.NewMesh(ctx, link.MeshConfig{
 		Config: link.Config{
 			Identity: id,
@@ -212,6 +220,9 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
 		},
 		Failed: func(addr netip.AddrPort, err error) {
+			if !refusals.Allow() {
+				return
+			}
 			logPeerFailure(m.log, addr, err)
 			var pe *link.PeerError
 			if errors.As(err, &pe) {

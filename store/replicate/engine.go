@@ -41,6 +41,7 @@ type Engine struct {
 	kv  store.KV
 
 	peers   map[store.MachineID]*peer
+	told    map[store.MachineID]inventory // the latest of each machine, connected or not
 	flights map[uint64]*flight
 	busy    map[store.Dot]uint64 // versions being fetched, and by which flight
 	missing map[store.Dot]lack
@@ -52,6 +53,9 @@ type Engine struct {
 	out    []Fetch
 	events []Event
 }
+
+// maxTold bounds the machines whose inventories are kept.
+const maxTold = 4096
 
 // peer is a connected machine.
 type peer struct {
@@ -90,7 +94,7 @@ func New(kv store.KV, cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		cfg: cfg, kv: kv,
-		peers: make(map[store.MachineID]*peer), flights: make(map[uint64]*flight),
+		peers: make(map[store.MachineID]*peer), told: make(map[store.MachineID]inventory), flights: make(map[uint64]*flight),
 		busy: make(map[store.Dot]uint64), missing: make(map[store.Dot]lack),
 	}, nil
 }
@@ -142,14 +146,13 @@ func (e *Engine) Forget(tx store.Txn, d store.Dot) error {
 	return nil
 }
 
-// PeerUp says that a machine can be asked. What it holds is unknown until
-// PeerHolds.
+// PeerUp says that a machine can be asked. What it holds is what it last told.
 func (e *Engine) PeerUp(now time.Time, id store.MachineID) {
 	if id == e.cfg.Self || id.IsZero() {
 		return
 	}
 	if e.peers[id] == nil {
-		e.peers[id] = &peer{id: id}
+		e.peers[id] = &peer{id: id, holds: e.told[id]}
 	}
 	e.lookAgain(now)
 }
@@ -169,13 +172,18 @@ func (e *Engine) PeerDown(now time.Time, id store.MachineID) {
 	e.lookAgain(now)
 }
 
-// PeerHolds takes the inventory that a connected machine sent: what [Engine.Inventory]
-// returned there. The latest replaces those before. It fails with ErrBadInventory.
+// PeerHolds takes the inventory of a machine, connected or not: what
+// [Engine.Inventory] returned there. The latest replaces those before. It fails with
+// ErrBadInventory.
 func (e *Engine) PeerHolds(now time.Time, id store.MachineID, b []byte) error {
 	inv, err := parseInventory(b)
 	if err != nil {
 		return err
 	}
+	if _, ok := e.told[id]; !ok && len(e.told) >= maxTold {
+		return nil
+	}
+	e.told[id] = inv
 	p := e.peers[id]
 	if p == nil {
 		return nil
@@ -304,8 +312,8 @@ func (e *Engine) Inventory() []byte {
 	return inv.append(nil)
 }
 
-// Copies returns how many of a's holders are known to hold it, this machine and
-// connected machines by their latest inventories.
+// Copies returns how many of a's holders are known to hold it, by what they last
+// told; a machine that is away still holds it.
 func (e *Engine) Copies(a Assignment) int {
 	n := 0
 	for i, m := range a.Holders {
@@ -315,7 +323,7 @@ func (e *Engine) Copies(a Assignment) int {
 			if e.holds(a.Dot) {
 				n++
 			}
-		case e.peers[m] != nil && e.peers[m].holds.covers(a.Dot):
+		case e.told[m].covers(a.Dot):
 			n++
 		}
 	}
