@@ -22,7 +22,8 @@ type Reader interface {
 // one range of keys: the rooms own their ranges.
 type Txn interface {
 	Reader
-	// Set gives key a value. It keeps neither slice.
+	// Set gives key a value. It keeps neither slice. After a Set or Delete that
+	// failed, Commit fails too, so that asking once is enough.
 	Set(key, value []byte) error
 	// Delete removes key; removing what is not there is no error.
 	Delete(key []byte) error

@@ -130,6 +130,9 @@ func (r *Reader) read(p []byte, off int64) (int, error) {
 // at returns the bytes from off to the end of the chunk that holds it. They are
 // shared and must not be changed.
 func (r *Reader) at(off int64) ([]byte, error) {
+	if r.ctx.Err() != nil { // also where the chunk is at hand
+		return nil, context.Cause(r.ctx)
+	}
 	p, err := r.find(off)
 	if err != nil {
 		return nil, err

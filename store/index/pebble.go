@@ -282,7 +282,7 @@ func (p *Pebble) hasRoom(size int) error {
 	}
 	u, err := p.fs.GetDiskUsage(p.dir)
 	if err != nil {
-		return nil // this file system cannot tell
+		return nil //nolint:nilerr // this file system cannot tell
 	}
 	if u.AvailBytes < uint64(p.reserve)+uint64(size) {
 		return fmt.Errorf("%w: %s has %d bytes left, of which %d stay free",
@@ -323,14 +323,23 @@ func (t *pebbleTxn) Set(key, value []byte) error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.batch.Set(key, value, nil)
+	return t.note(t.batch.Set(key, value, nil))
 }
 
 func (t *pebbleTxn) Delete(key []byte) error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.batch.Delete(key, nil)
+	return t.note(t.batch.Delete(key, nil))
+}
+
+// note ends the Txn at a change that failed: what follows, Commit too, fails alike.
+func (t *pebbleTxn) note(err error) error {
+	if err != nil {
+		t.Discard()
+		t.err = fmt.Errorf("index: change: %w", err)
+	}
+	return t.err
 }
 
 func (t *pebbleTxn) Commit(sync bool) error {

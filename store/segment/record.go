@@ -108,7 +108,7 @@ func scan(r io.ReaderAt, offset, size int64, f func(ref store.Ref, class Class, 
 		}
 		_, _, n, err := parseHead(head[:])
 		if err != nil || int64(headSize+n) > size-offset {
-			return offset, nil
+			return offset, nil //nolint:nilerr // the whole records end here
 		}
 		if cap(buf) < headSize+n {
 			buf = make([]byte, headSize+n)
@@ -119,7 +119,7 @@ func scan(r io.ReaderAt, offset, size int64, f func(ref store.Ref, class Class, 
 		}
 		ref, class, _, err := parseRecord(b)
 		if err != nil {
-			return offset, nil
+			return offset, nil //nolint:nilerr // the whole records end here
 		}
 		f(ref, class, offset, n)
 		offset += int64(headSize + n)

@@ -377,7 +377,7 @@ func (f *flusher) wrote(files *handles, p place) {
 			// Only a hint: whether it worked is asked by the sync. It waits for
 			// what the flush before began.
 			upTo := int64(p.offset) + p.size()
-			h.SyncTo(upTo)
+			_, _ = h.SyncTo(upTo)
 			f.mu.Lock()
 			if f.segment == p.segment {
 				dropCache(h.Fd(), f.begun)
