@@ -167,6 +167,7 @@ func (c *core) commit(f func(tx store.Txn) error) error {
 func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 	c.gossip.HandlePacket(now, p)
 	c.absorb(now)
+	c.listen(now)
 }
 
 // absorb applies the operations that have come, batch by batch.
@@ -278,6 +279,11 @@ func (c *core) HandleTimeout(now time.Time) {
 	for _, ev := range c.copying.Events() {
 		c.m.log.Debug("copies", "event", ev.String())
 	}
+	c.listen(now)
+}
+
+// listen takes what the gossip has heard.
+func (c *core) listen(now time.Time) {
 	for _, ev := range c.gossip.Events() {
 		c.heard(now, ev)
 	}

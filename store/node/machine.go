@@ -191,8 +191,8 @@ func replaceFile(file string, b []byte) error {
 
 // Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
 // has it, and with pool.ErrNoPool where there is none.
-func Open(cfg Config) (m *Machine, err error) {
-	m = &Machine{cfg: cfg, log: cfg.Logger}
+func Open(cfg Config) (_ *Machine, err error) {
+	m := &Machine{cfg: cfg, log: cfg.Logger}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
