@@ -32,13 +32,12 @@ type Client struct {
 // directory that has no machine is an error that wraps fs.ErrNotExist.
 func Connect(ctx context.Context, dir string) (*Client, error) {
 	sock := filepath.Join(dir, socketName)
-	var dialer net.Dialer
-	c, err := dialer.DialContext(ctx, "unix", sock)
+	c, err := dialSocket(ctx, sock)
 	if err == nil {
 		c.Close()
-		return newClient(func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, "unix", sock) }, nil), nil
+		return newClient(func(ctx context.Context) (net.Conn, error) { return dialSocket(ctx, sock) }, nil), nil
 	}
-	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+	if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, errLongPath) {
 		return nil, fmt.Errorf("node: connect to the running node: %w", err)
 	}
 	m, err := Open(Config{Dir: dir})

@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/gofrs/flock"
@@ -56,6 +59,17 @@ type Settings struct {
 	Copies int `json:"copies"`
 }
 
+// check refuses what the machine could not be opened with again.
+func (s Settings) check() error {
+	switch {
+	case len(s.Name) > maxName || !utf8.ValidString(s.Name) || strings.ContainsFunc(s.Name, unicode.IsControl):
+		return fmt.Errorf("node: a name is at most %d bytes of text", maxName)
+	case s.Space < 0 || s.Copies < 0:
+		return errors.New("node: space and copies cannot be negative")
+	}
+	return nil
+}
+
 // Config says which machine to open, and what to change of its settings.
 type Config struct {
 	// Dir is the machine's directory.
@@ -97,6 +111,9 @@ type Machine struct {
 // member of the pool that it opens. It fails with pool.ErrExists where the
 // directory has a machine of another pool, or has one and no secret was given.
 func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
+	if err := cfg.Set.check(); err != nil {
+		return nil, err
+	}
 	unlock, err := lockDir(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -156,8 +173,8 @@ func updateSettings(dir string, set Settings) (Settings, error) {
 	if set.Copies != 0 {
 		s.Copies = set.Copies
 	}
-	if s.Space < 0 || s.Copies < 0 {
-		return s, errors.New("node: space and copies cannot be negative")
+	if cerr := s.check(); cerr != nil {
+		return s, cerr
 	}
 	if s == old && err == nil {
 		return s, nil

@@ -150,8 +150,7 @@ func listenControl(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("node: control socket: %w", err)
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "unix", path)
+	l, err := listenSocket(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("node: control socket: %w", err)
 	}
