@@ -205,6 +205,9 @@ func (c *Client) Put(ctx context.Context, dst string, fill func(*tar.Writer) err
 		if err == nil {
 			err = errors.Join(tw.Close(), bw.Flush())
 		}
+		if err != nil {
+			err = fmt.Errorf("%w", err) // net/http compares errors; those of archive/tar panic at that
+		}
 		pw.CloseWithError(err)
 		filled <- err
 	}()
