@@ -2,6 +2,7 @@ package drive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -117,7 +118,13 @@ func (d *Drive) MkdirAll(ctx context.Context, p string) error {
 			return err
 		}
 	}
-	return d.Mkdir(ctx, p)
+	err = d.Mkdir(ctx, p)
+	if errors.Is(err, tree.ErrExist) { // somebody else has made it meanwhile
+		if e, serr := d.Stat(p); serr == nil && e.Dir {
+			return nil
+		}
+	}
+	return err
 }
 
 // Remove removes p. A directory that is not empty needs recursive.

@@ -14,12 +14,16 @@ import (
 	"github.com/aether-lan/aether/store/tree"
 )
 
-// readFile is an open file of the drive.
-type readFile struct{ *drive.File }
+// readFile is an open file of the drive. It hides WriteTo, which io.Copy would
+// prefer to the ReadFrom of an upload: that is where a broken COPY shows.
+type readFile struct{ f *drive.File }
 
-func (f readFile) Readdir(int) ([]fs.FileInfo, error) { return nil, fs.ErrInvalid }
-func (f readFile) Stat() (fs.FileInfo, error)         { return fileInfo{f.Entry()}, nil }
-func (f readFile) Write([]byte) (int, error)          { return 0, fs.ErrPermission }
+func (f readFile) Close() error                                 { return f.f.Close() }
+func (f readFile) Read(b []byte) (int, error)                   { return f.f.Read(b) }
+func (f readFile) Seek(offset int64, whence int) (int64, error) { return f.f.Seek(offset, whence) }
+func (f readFile) Readdir(int) ([]fs.FileInfo, error)           { return nil, fs.ErrInvalid }
+func (f readFile) Stat() (fs.FileInfo, error)                   { return fileInfo{f.f.Entry()}, nil }
+func (f readFile) Write([]byte) (int, error)                    { return 0, fs.ErrPermission }
 
 // directory is an open directory.
 type directory struct {

@@ -33,7 +33,7 @@ func Handler(d *drive.Drive, log *slog.Logger) http.Handler {
 			}
 		},
 	}
-	return ownHost(http.NewCrossOriginProtection().Handler(dav))
+	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(dav)))
 }
 
 // fileSystem is the drive as x/net/webdav sees it.

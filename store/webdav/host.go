@@ -24,3 +24,18 @@ func ownHost(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// ownPages refuses what a page of another site embeds or fetches, which
+// [http.CrossOriginProtection] lets through for methods that change nothing. A
+// link that a user follows is let through.
+func ownPages(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		site := r.Header.Get("Sec-Fetch-Site")
+		link := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if site != "" && site != "same-origin" && site != "none" && !link {
+			http.Error(w, "a page of another site may not ask for this", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
