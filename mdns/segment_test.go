@@ -41,13 +41,18 @@ func prefixes(addrs []string) (out []netip.Prefix) {
 	return out
 }
 
-func (m *machine) list() ([]netif.Interface, error) { return []netif.Interface{m.ifi}, nil }
+func (m *machine) list() ([]netif.Interface, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return []netif.Interface{m.ifi}, nil
+}
 
 func (m *machine) watch(ctx context.Context, heard func(netif.Event)) error {
 	m.mu.Lock()
 	m.tell = heard
+	ifi := m.ifi
 	m.mu.Unlock()
-	heard(netif.Event{Kind: netif.Added, Interface: m.ifi})
+	heard(netif.Event{Kind: netif.Added, Interface: ifi})
 	<-ctx.Done()
 	return context.Cause(ctx)
 }
@@ -55,9 +60,10 @@ func (m *machine) watch(ctx context.Context, heard func(netif.Event)) error {
 // change gives the interface other addresses.
 func (m *machine) change(addrs ...string) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.ifi.Addresses = prefixes(addrs)
-	m.tell(netif.Event{Kind: netif.Changed, Interface: m.ifi})
+	tell, ifi := m.tell, m.ifi
+	m.mu.Unlock()
+	tell(netif.Event{Kind: netif.Changed, Interface: ifi})
 }
 
 func (m *machine) join(_ context.Context, ifi netif.Interface, group netip.AddrPort) (wire, error) {

@@ -50,10 +50,11 @@ func storeStatus(c *cli.Context, m *node.Client, p *printer) error {
 	}
 }
 
-// connected counts the machines that can be talked to, this one included.
+// connected counts the machines that can be talked to, this one included. One that
+// has not yet introduced itself has no name and does not count.
 func connected(s node.Status) (n int) {
 	for _, m := range s.Machines {
-		if m.Connected || m.Self {
+		if (m.Connected || m.Self) && m.Name != "" {
 			n++
 		}
 	}

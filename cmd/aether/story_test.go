@@ -267,6 +267,7 @@ func TestTwoMachinesShareATree(t *testing.T) {
 	}
 	must(aether("alice", "store", "init", "--dir", "alice", "--name", "alice"))
 	start := time.Now()
+	var outs []*output
 	for _, name := range []string{"alice", "bob"} {
 		c := aether(name, "store", "serve", "--dir", name, "--name", name, "--secret-file", "alice/pool.secret", "--zeroconf", "-i", "eth0", "--webdav", "off", "--json")
 		var out, errs output
@@ -279,6 +280,7 @@ func TestTwoMachinesShareATree(t *testing.T) {
 				t.Logf("%s: %s\n%s", name, out.String(), errs.String())
 			}
 		})
+		outs = append(outs, &out)
 		defer checkServe(t, name, start, &out)
 		if !out.waitFor(regexp.MustCompile(`"event":"serving"`), 30*time.Second) {
 			t.Fatalf("%s does not serve: %s%s", name, out.String(), errs.String())
@@ -297,6 +299,9 @@ func TestTwoMachinesShareATree(t *testing.T) {
 	must(aether("bob", "store", "get", "--dir", "bob", top, "back"))
 	n, size := compareTrees(t, src, filepath.Join(dir, "back"))
 	t.Logf("%d files, %d bytes: put %.1f s, on the other machine %.1f s after that", n, size, put.Seconds(), copied.Seconds())
+	for _, out := range outs {
+		out.waitFor(regexp.MustCompile(`"event":"address"`), 20*time.Second)
+	}
 	if err := capture.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -305,6 +310,8 @@ func TestTwoMachinesShareATree(t *testing.T) {
 
 // checkServe reads the JSON events of a serving node.
 func checkServe(t *testing.T, name string, start time.Time, out *output) {
+	// The machines meet over IPv6 before they have tested their IPv4 addresses.
+	out.waitFor(regexp.MustCompile(`"event":"address"`), 20*time.Second)
 	seen := map[string]map[string]any{}
 	for line := range strings.Lines(out.String()) {
 		var ev map[string]any

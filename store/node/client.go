@@ -181,7 +181,7 @@ func (c *Client) Cat(ctx context.Context, p string) (io.ReadCloser, error) {
 }
 
 // Get returns p, and what is below it, as a tar stream whose names begin with
-// the last element of p. The caller closes body.
+// the last element of p, or "." for the root. The caller closes body.
 func (c *Client) Get(ctx context.Context, p string) (tr *tar.Reader, body io.Closer, err error) {
 	b, err := c.do(ctx, http.MethodGet, "tar", nil, "path", p)
 	if err != nil {

@@ -194,7 +194,7 @@ func tell(report func(Stored), name string, err error) error {
 }
 
 // serveTar writes the path of the request, and what is below it, as a tar stream
-// whose names begin with the last element of the path.
+// whose names begin with the last element of the path, or "." for the root.
 func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	p, err := drive.Clean(r.FormValue("path"))
 	if err != nil {
@@ -206,13 +206,15 @@ func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
 	tw := tar.NewWriter(w)
-	parent := path.Dir(p)
-	add := func(name string, e tree.Entry) error {
-		return m.addTar(r.Context(), tw, strings.TrimPrefix(strings.TrimPrefix(name, parent), "/"), name, e)
-	}
+	as := path.Base(p) // what the names begin with
 	if p == "/" {
-		parent = "/"
-	} else if err := add(p, top); err != nil {
+		as = "."
+	}
+	add := func(name string, e tree.Entry) error {
+		below := strings.TrimPrefix(strings.TrimPrefix(name, p), "/")
+		return m.addTar(r.Context(), tw, strings.TrimSuffix(as+"/"+below, "/"), name, e)
+	}
+	if err := add(p, top); err != nil {
 		return abortOn(err)
 	}
 	if top.Dir {
