@@ -102,7 +102,7 @@ func (c *Client) do(ctx context.Context, method, endpoint string, body io.Reader
 		defer resp.Body.Close()
 		return nil, readProblem(resp)
 	}
-	return resp.Body, nil
+	return answer{resp}, nil
 }
 
 func (c *Client) order(ctx context.Context, endpoint string, kv ...string) error {

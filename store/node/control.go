@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
-
 	"strconv"
 	"time"
 
@@ -32,7 +32,7 @@ import (
 //	POST /v1/flush?path=P                   answered when P has all its copies
 //
 // Errors are a status and a [problem] in JSON. Streams that fail after their
-// first byte end with a line or trailer that says so; a reader that sees neither
+// first byte end with a line, or a trailer [trailerProblem], that says why; a reader that sees neither
 // the end nor an error treats the stream as cut.
 
 // Listing is one line of a listing.
@@ -177,7 +177,7 @@ func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	if !top.Dir {
 		return enc.Encode(m.listing(p, top))
 	}
-	return abortOn(m.walk(r.Context(), p, flag(r, "recursive"), func(name string, e tree.Entry) error {
+	return endStream(w, m.walk(r.Context(), p, flag(r, "recursive"), func(name string, e tree.Entry) error {
 		return enc.Encode(m.listing(name, e))
 	}))
 }
@@ -216,15 +216,16 @@ func serveFile(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	defer f.Close()
 	e := f.Entry()
 	w.Header().Set("Content-Type", "application/octet-stream")
+	if r.Header.Get("Range") == "" {
+		n, err := io.Copy(w, f)
+		if n == 0 {
+			return err
+		}
+		return endStream(w, err)
+	}
 	http.ServeContent(w, r, "", e.Version.ModTime, f)
-	return abortOn(f.Err())
-}
-
-// abortOn ends a stream that has begun so that the reader sees it cut: nothing
-// else tells an HTTP client that what it got is not all.
-func abortOn(err error) error {
-	if err != nil {
-		panic(http.ErrAbortHandler)
+	if f.Err() != nil {
+		panic(http.ErrAbortHandler) // the reader sees that it is less than was announced
 	}
 	return nil
 }

@@ -45,14 +45,19 @@ func NameLocal(h *tar.Header, local string, info fs.FileInfo) bool {
 
 // openNamed opens the file that h names.
 func openNamed(h *tar.Header) (*os.File, error) {
-	f, err := os.Open(h.PAXRecords[paxFile])
+	name := h.PAXRecords[paxFile]
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		// Not even opened: that waits for ever at a pipe.
+		return nil, fmt.Errorf("%w: %s is no file here", errNotLocal, name)
+	}
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotLocal, err)
 	}
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || identity(info) != h.PAXRecords[paxIdentity] {
 		f.Close()
-		return nil, fmt.Errorf("%w: %s is another file here", errNotLocal, h.PAXRecords[paxFile])
+		return nil, fmt.Errorf("%w: %s is another file here", errNotLocal, name)
 	}
 	return f, nil
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"path"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
@@ -45,6 +45,7 @@ func storeTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("node: put: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Connection", "close") // what is not read of the stream must not meet the next request
 	w.WriteHeader(http.StatusOK)
 	out := newLines(w)
 	defer out.stop()
@@ -109,6 +110,7 @@ func (l *lines) stop() {
 func ingest(ctx context.Context, d *drive.Drive, dst string, tr *tar.Reader, report func(Stored)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(ingestWorkers)
+	var names underway
 	put := func(name string, h *tar.Header, r io.Reader) error {
 		e, err := d.Put(ctx, name, r, drive.Attributes{Mode: uint32(h.FileInfo().Mode().Perm()), ModTime: h.ModTime})
 		if err != nil {
@@ -126,10 +128,14 @@ func ingest(ctx context.Context, d *drive.Drive, dst string, tr *tar.Reader, rep
 			if err != nil {
 				return fmt.Errorf("node: put: the stream was cut: %w", err)
 			}
-			name, err := drive.Clean(path.Join(dst, strings.TrimSuffix("/"+h.Name, "/")))
+			name, err := drive.Clean("/" + h.Name) // alone: below dst it must stay
 			if err != nil {
-				return err
+				if err = tell(report, path.Join(dst, h.Name), err); err != nil {
+					return err
+				}
+				continue
 			}
+			name = path.Join(dst, name)
 			switch {
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
@@ -143,15 +149,20 @@ func ingest(ctx context.Context, d *drive.Drive, dst string, tr *tar.Reader, rep
 			case h.Typeflag != tar.TypeReg:
 				report(Stored{Path: name, Error: errSkipped.Error(), Code: "skipped"})
 			case h.PAXRecords[paxFile] != "":
+				end := names.begin(name)
 				err = putNamed(name, h, put, report)
+				end()
 			case h.Size > smallFile:
+				end := names.begin(name)
 				err = put(name, h, tr)
+				end()
 			default:
 				body := make([]byte, h.Size)
 				if _, err = io.ReadFull(tr, body); err != nil {
 					return fmt.Errorf("node: put: the stream was cut: %w", err)
 				}
-				g.Go(func() error { return put(name, h, bytes.NewReader(body)) })
+				end := names.begin(name)
+				g.Go(func() error { defer end(); return put(name, h, bytes.NewReader(body)) })
 			}
 			if err != nil {
 				return err
@@ -215,14 +226,14 @@ func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 		return m.addTar(r.Context(), tw, strings.TrimSuffix(as+"/"+below, "/"), name, e)
 	}
 	if err := add(p, top); err != nil {
-		return abortOn(err)
+		return endStream(w, err)
 	}
 	if top.Dir {
 		if err := m.walk(r.Context(), p, true, add); err != nil {
-			return abortOn(err)
+			return endStream(w, err)
 		}
 	}
-	return abortOn(tw.Close())
+	return endStream(w, tw.Close())
 }
 
 func (m *Machine) addTar(ctx context.Context, tw *tar.Writer, as, name string, e tree.Entry) error {
@@ -233,7 +244,7 @@ func (m *Machine) addTar(ctx context.Context, tw *tar.Writer, as, name string, e
 	}
 	h.Typeflag, h.Size = tar.TypeReg, e.Version.Content.Size
 	f, err := m.drive.Open(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil // removed since it was listed
 	}
 	if err != nil {
