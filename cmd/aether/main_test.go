@@ -23,7 +23,10 @@ func (l lab) Run() int { return netlab.Run(l.m) }
 func TestMain(m *testing.M) { testscript.Main(lab{m}, map[string]func(){"aether": main}) }
 
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Condition: scriptCondition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serving": scriptServing},
+	})
 }
 
 // leaves returns every command that does something, by its whole name.

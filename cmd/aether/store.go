@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/aether-lan/aether/store/node"
+	"github.com/aether-lan/aether/store/pool"
 )
 
 func storeCommand() *cli.Command {
@@ -63,7 +65,7 @@ func withMachine(c *cli.Context, f func(c *cli.Context, m *node.Client, p *print
 	dir := storeDir(c)
 	m, err := node.Connect(c.Context, dir)
 	if err != nil {
-		if _, serr := os.Stat(dir); os.IsNotExist(serr) {
+		if _, serr := os.Stat(dir); os.IsNotExist(serr) || errors.Is(err, pool.ErrNoPool) {
 			return noMachine(dir)
 		}
 		return err

@@ -16,6 +16,9 @@ func contextWithTimeout(ctx context.Context, d time.Duration) (context.Context, 
 
 // withCause replaces an error that only says that ctx has ended by why it has.
 func withCause(ctx context.Context, err error) error {
+	if errors.Is(err, errTimeout) {
+		return context.Cause(ctx)
+	}
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		if cause := context.Cause(ctx); errors.Is(cause, errTimeout) {
 			return cause

@@ -276,17 +276,17 @@ func (p *Pebble) last(r pebble.Reader, from, to []byte) (key, value []byte, err 
 
 // hasRoom asks the file system before a commit, because a commit that runs out of
 // room half-way cannot be undone.
-func (p *Pebble) hasRoom(size int) error {
-	if p.reserve < 0 {
+func (p *Pebble) hasRoom(reserve int64, size int) error {
+	if reserve < 0 {
 		return nil
 	}
 	u, err := p.fs.GetDiskUsage(p.dir)
 	if err != nil {
 		return nil //nolint:nilerr // this file system cannot tell
 	}
-	if u.AvailBytes < uint64(p.reserve)+uint64(size) {
+	if u.AvailBytes < uint64(reserve)+uint64(size) {
 		return fmt.Errorf("%w: %s has %d bytes left, of which %d stay free",
-			ErrFull, p.dir, u.AvailBytes, p.reserve)
+			ErrFull, p.dir, u.AvailBytes, reserve)
 	}
 	return nil
 }
@@ -351,7 +351,11 @@ func (t *pebbleTxn) Commit(sync bool) error {
 		return err
 	}
 	defer t.p.leave()
-	if err := t.p.hasRoom(t.batch.Len()); err != nil {
+	reserve := t.p.reserve
+	if t.batch.Empty() {
+		reserve /= 64 // what only syncs what was let in before is let far into it
+	}
+	if err := t.p.hasRoom(reserve, t.batch.Len()); err != nil {
 		return err
 	}
 	if t.batch.Empty() {

@@ -29,7 +29,8 @@ type Client struct {
 
 // Connect returns a Client of the machine in dir. Where no node holds dir it
 // opens the machine itself, without a network, and Close closes it again. A
-// directory that has no machine is an error that wraps fs.ErrNotExist.
+// directory that is not there is an error that wraps fs.ErrNotExist, one that has
+// no machine wraps pool.ErrNoPool.
 func Connect(ctx context.Context, dir string) (*Client, error) {
 	sock := filepath.Join(dir, socketName)
 	c, err := dialSocket(ctx, sock)

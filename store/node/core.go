@@ -348,6 +348,10 @@ func (c *core) Outgoing() []gossip.Packet {
 	out := c.gossip.Outgoing()
 	if len(out) > 0 && c.unsynced {
 		if err := c.sync(); err != nil {
+			if errors.Is(err, index.ErrFull) {
+				c.m.log.Error("nothing is told to other machines until there is room on the disk", "error", err)
+				return nil // gossip asks again
+			}
 			c.fail(err)
 			return nil
 		}

@@ -38,7 +38,16 @@ func (s *Store) load() error {
 	if s.changes == 0 {
 		return nil
 	}
-	return s.sync()
+	if err := s.sync(); err != nil {
+		if s.broken != nil {
+			return err
+		}
+		// The index takes nothing now, as on a full disk: what can be read shall be
+		// read all the same. What was taken in stays pending and goes into the index
+		// with the next change.
+		s.synced = s.changes
+	}
+	return nil
 }
 
 // loadFiles reads the segments that the index knows.

@@ -550,3 +550,80 @@ func TestStore_ConcurrentPutsSyncsAndCompactions(t *testing.T) {
 	checkUsage(t, 0, f, fs)
 	f.close()
 }
+
+// fullKV is a KV whose commits fail while full is set.
+type fullKV struct {
+	store.KV
+	full bool
+}
+
+type fullTxn struct {
+	store.Txn
+	kv *fullKV
+}
+
+var errIndexFull = errors.New("index full")
+
+func (k *fullKV) Begin() store.Txn { return fullTxn{k.KV.Begin(), k} }
+
+func (t fullTxn) Commit(sync bool) error {
+	if t.kv.full {
+		t.Discard()
+		return errIndexFull
+	}
+	return t.Txn.Commit(sync)
+}
+
+// A store whose index takes nothing can be opened and read, also what was put and
+// not synced before, which the next Sync that can makes durable.
+func TestOpen_IndexFull(t *testing.T) {
+	fsys, kv := vfs.NewMem(), &fullKV{KV: index.NewMemory()}
+	s, err := segment.Open(fsys, "s", kv, segment.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Put(store.Ref{1}, []byte("one"), segment.Replica), s.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	kv.full = true
+	if err := s.Put(store.Ref{2}, []byte("two"), segment.Replica); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sync(); !errors.Is(err, errIndexFull) {
+		t.Errorf("Sync = %v", err)
+	}
+	_ = s.Close() // it cannot sync
+	if s, err = segment.Open(fsys, "s", kv, segment.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"one", "two"} {
+		if b, err := s.Get(store.Ref{byte(i + 1)}); err != nil || string(b) != want {
+			t.Errorf("%d: %q, %v", i+1, b, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("Close after reading: %v", err)
+	}
+	if s, err = segment.Open(fsys, "s", kv, segment.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	kv.full = false
+	if err := errors.Join(s.Put(store.Ref{3}, []byte("three"), segment.Replica), s.Sync(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(refsOf(t, kv)); n != 3 {
+		t.Errorf("%d bodies in the index", n)
+	}
+}
+
+func refsOf(t *testing.T, kv store.Reader) (refs []store.Ref) {
+	t.Helper()
+	err := kv.Scan([]byte{store.PrefixSegment, 'r'}, []byte{store.PrefixSegment, 'r' + 1}, func(k, _ []byte) bool {
+		refs = append(refs, store.Ref(k[2:]))
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return refs
+}
