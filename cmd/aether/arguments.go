@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -9,20 +10,27 @@ import (
 
 // reorder brings the flags of a command line in front of its arguments, because
 // urfave/cli v2 stops reading flags at the first argument and would pass the rest
-// through as arguments. It finds unknown commands and flags on the way.
+// through as arguments. It finds unknown commands and flags on the way. The flags
+// that every command has may also stand before the command.
 func reorder(app *cli.App, args []string) ([]string, error) {
 	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
 		return args, nil
 	}
 	done, rest := args[:1:1], args[1:]
 	cmds, name := app.Commands, app.Name
+	var early []string
 	for len(rest) > 0 {
 		word := rest[0]
+		if word == "-h" || word == "--help" || word == "-help" {
+			return append(done, "--help"), nil
+		}
 		if strings.HasPrefix(word, "-") {
-			if word == "-h" || word == "--help" || word == "-help" {
-				return append(done, "--help"), nil
+			n := earlyFlag(rest)
+			if n == 0 {
+				return nil, usage("unknown flag %s; see %s --help", word, name)
 			}
-			return nil, usage("unknown flag %s; see %s --help", word, name)
+			early, rest = append(early, rest[:n]...), rest[n:]
+			continue
 		}
 		i := slices.IndexFunc(cmds, func(c *cli.Command) bool { return c.HasName(word) })
 		if i < 0 {
@@ -30,7 +38,7 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 		}
 		done, rest, name = append(done, word), rest[1:], name+" "+word
 		if len(cmds[i].Subcommands) == 0 {
-			flags, arguments, err := split(cmds[i], name, rest)
+			flags, arguments, err := split(cmds[i], name, slices.Concat(early, rest))
 			if err != nil {
 				return nil, err
 			}
@@ -38,7 +46,24 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 		}
 		cmds = cmds[i].Subcommands
 	}
+	if len(early) > 0 {
+		return nil, usage("flag %s needs a command; see %s --help", early[0], name)
+	}
 	return done, nil
+}
+
+// earlyFlag returns how many of words are a flag that every command has, with its
+// value: 0 when the first is none.
+func earlyFlag(words []string) int {
+	key, _, hasValue := strings.Cut(strings.TrimLeft(words[0], "-"), "=")
+	b, ok := findFlag(&cli.Command{Flags: common()}, key).(cli.DocGenerationFlag)
+	switch {
+	case !ok:
+		return 0
+	case hasValue || !b.TakesValue():
+		return 1
+	}
+	return min(2, len(words))
 }
 
 // split parts what follows a leaf command into flags with their values and
@@ -62,6 +87,10 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 			flags = append(flags, bundle...)
 			continue
 		}
+		if f == nil && isNumber(w) {
+			arguments = append(arguments, w)
+			continue
+		}
 		if f == nil {
 			return nil, nil, usage("unknown flag %s; see %s --help", w, name)
 		}
@@ -75,6 +104,16 @@ func split(c *cli.Command, name string, words []string) (flags, arguments []stri
 		flags = append(flags, words[i])
 	}
 	return flags, arguments, nil
+}
+
+// isNumber reports whether w is a negative number, which is an argument. -4 and -6
+// are not: they mean address families, also where a command does not know them.
+func isNumber(w string) bool {
+	if w == "-4" || w == "-6" || strings.HasPrefix(w, "--") || w[1] != '.' && (w[1] < '0' || w[1] > '9') {
+		return false
+	}
+	_, err := strconv.ParseFloat(w, 64)
+	return err == nil
 }
 
 // unbundle turns -lr into -l -r where every letter is a flag without a value.

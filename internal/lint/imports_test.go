@@ -15,7 +15,7 @@ var mayImport = map[string][]string{
 	"internal/netif":  {},
 	"internal/link":   {"internal/wire"},
 	"internal/netsim": {"internal/loop"},
-	"internal/netlab": {"internal/netif"},
+	"internal/netlab": {"internal/netif", "igmp"},
 	"internal/script": {},
 	"internal/lint":   {},
 
@@ -23,6 +23,21 @@ var mayImport = map[string][]string{
 	"multicast": {"internal/wire", "internal/loop", "internal/netif"},
 	"mdns":      {"multicast", "internal/wire", "internal/loop", "internal/netif"},
 	"dnssd":     {"mdns"},
+	"igmp":      {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+
+	"multicast/chat":  {"multicast"},
+	"multicast/probe": {"multicast"},
+	"multicast/bulk":  {"multicast"},
+	"multicast/seal":  {"multicast"},
+
+	"paxos":       {},
+	"paxos/log":   {"paxos", "internal/link", "internal/wire"},
+	"paxos/peer":  {"paxos", "internal/link", "internal/wire"},
+	"paxos/kv":    {"paxos", "internal/link", "internal/wire"},
+	"dht":         {},
+	"dht/records": {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/topics":  {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/peer":    {"dht", "paxos", "internal/link", "internal/wire"},
 
 	"store":           {},
 	"store/index":     {"store"},
@@ -35,11 +50,21 @@ var mayImport = map[string][]string{
 	"store/segment":   {"store", "internal/wire"},
 	"store/drive":     {"store", "store/tree", "store/chunk", "store/segment"},
 	"store/webdav":    {"store", "store/drive", "store/tree"},
+	"store/mount":     {"store", "store/drive", "store/tree"},
+	"store/web":       {"store", "store/drive", "store/tree"},
 	"store/node": {
 		"store", "store/index", "store/pool", "store/place", "store/tree", "store/gossip", "store/replicate",
-		"store/chunk", "store/segment", "store/drive", "store/webdav",
-		"dnssd", "mdns", "linklocal", "multicast", "internal/link", "internal/wire", "internal/loop", "internal/netif",
+		"store/chunk", "store/segment", "store/drive", "store/webdav", "store/mount", "store/web",
+		"dnssd", "mdns", "linklocal", "multicast", "paxos", "dht", "internal/link", "internal/wire", "internal/loop", "internal/netif",
 	},
+}
+
+// designed are the packages of the map that the design names and the tree does not
+// have. One that is built leaves this list.
+var designed = []string{
+	"igmp", "multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
+	"paxos", "paxos/log", "paxos/peer", "paxos/kv", "dht", "dht/records", "dht/topics", "dht/peer",
+	"store/mount", "store/web",
 }
 
 // testsMayImport is what the tests of a package import beyond that. All tests may
@@ -85,6 +110,9 @@ func TestImports(t *testing.T) {
 		"dnssd may not import internal/script":     {"dnssd/x.go", `package dnssd; import _ "` + module + `/internal/script"`},
 		"store/tree may not import mdns":           {"store/tree/x_test.go", `package tree; import _ "` + module + `/mdns"`},
 		"cmd/aether may not import internal/netl":  {"cmd/aether/x.go", `package main; import _ "` + module + `/internal/netlab"`},
+		"paxos may not import internal/link":       {"paxos/x.go", `package paxos; import _ "` + module + `/internal/link"`},
+		"dht/records may not import mdns":          {"dht/records/x.go", `package records; import _ "` + module + `/mdns"`},
+		"igmp may not import dnssd":                {"igmp/x.go", `package igmp; import _ "` + module + `/dnssd"`},
 		"package novel is not in the table":        {"novel/x.go", `package novel`},
 		"multicast may not import linklocal":       {"multicast/x_linux.go", `package multicast; import _ "` + module + `/linklocal"`},
 		"internal/wire may not import internal/lo": {"internal/wire/x.go", `package wire; import _ "` + module + `/internal/loop"`},
@@ -95,8 +123,16 @@ func TestImports(t *testing.T) {
 func TestImports_TableIsCurrent(t *testing.T) {
 	have := project(t).packages()
 	for p := range mayImport {
-		if have[p] == nil {
+		if have[p] == nil && !slices.Contains(designed, p) {
 			t.Errorf("the table of imports has %s, which is not there", p)
+		}
+	}
+	for _, p := range designed {
+		if have[p] != nil {
+			t.Errorf("%s is there; take it off the list of what is designed", p)
+		}
+		if mayImport[p] == nil {
+			t.Errorf("%s is designed, but the table of imports does not have it", p)
 		}
 	}
 	for p := range testsMayImport {
@@ -118,7 +154,7 @@ func TestImports_NetworkAndStoreMeetInNodeAlone(t *testing.T) {
 			}
 		}
 	}
-	network := []string{"linklocal", "multicast", "mdns", "dnssd", "internal/link", "internal/netif"}
+	network := []string{"linklocal", "multicast", "igmp", "mdns", "dnssd", "paxos", "dht", "internal/link", "internal/netif"}
 	for p := range mayImport {
 		seen := map[string]bool{}
 		reach(p, seen)

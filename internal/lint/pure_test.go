@@ -11,7 +11,8 @@ import (
 // engines are the packages whose protocols are values: they eat packets and
 // instants and give back packets and events.
 var engines = []string{
-	"linklocal", "mdns", "dnssd", "multicast",
+	"linklocal", "mdns", "dnssd", "multicast", "igmp",
+	"paxos", "dht", "dht/records", "dht/topics",
 	"store", "store/tree", "store/gossip", "store/place", "store/replicate", "store/chunk",
 }
 
@@ -88,6 +89,8 @@ func TestEngines_ArePure(t *testing.T) {
 		"not use the global rand.In": {"store/replicate/x.go", `package replicate; import "math/rand/v2"; func f() int { return rand.IntN(2) }`},
 		"not start a goroutine":      {"store/place/x.go", `package place; func f() { go f() }`},
 		"not start goroutines":       {"store/place/x.go", `package place; import "sync"; var wg sync.WaitGroup`},
+		"not call time.Since":        {"paxos/x.go", `package paxos; import "time"; var _ = time.Since`},
+		"not import syscall":         {"igmp/x.go", `package igmp; import _ "syscall"`},
 		"not print":                  {"store/x.go", `package store; import "fmt"; func f() { fmt.Println() }`},
 	})
 	// What the shell may do.
