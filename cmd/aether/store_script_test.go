@@ -16,16 +16,20 @@ func scriptServing(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: serving DIR")
 	}
 	sock := filepath.Join(ts.MkAbs(args[0]), "node.sock")
-	for end := time.Now().Add(20 * time.Second); ; {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	end := time.After(20 * time.Second)
+	for {
 		c, err := net.Dial("unix", sock)
 		if err == nil {
 			c.Close()
 			return
 		}
-		if time.Now().After(end) {
+		select {
+		case <-look.C:
+		case <-end:
 			ts.Fatalf("no node serves %s: %v", args[0], err)
 		}
-		time.Sleep(5 * time.Millisecond) // between two looks, up to the deadline
 	}
 }
 
