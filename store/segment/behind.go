@@ -378,12 +378,16 @@ func (w *behind) readAt(h *handle, p []byte, offset int64) (err error) {
 	return err
 }
 
-// close waits for the disk and lets go of all memory.
+// close waits for those who fill and for the disk, and lets go of all memory. Nobody
+// may reserve any more.
 func (w *behind) close() {
-	w.wg.Wait()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, b := range w.blocks {
-		w.drop(b)
+		for b.filling > 0 {
+			w.moved.Wait()
+		}
 	}
+	w.mu.Unlock()
+	w.wg.Wait()
+	clear(w.blocks)
 }

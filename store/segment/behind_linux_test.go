@@ -63,6 +63,27 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 	}
 }
 
+// TestBehind_CloseWaitsForWhoFills closes while places that were given out are filled.
+func TestBehind_CloseWaitsForWhoFills(t *testing.T) {
+	files := &handles{fs: vfs.NewMem(), dir: "/", open: map[uint32]*handle{}}
+	h, err := files.get(1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.put(h)
+	for range 200 {
+		w := newBehind(files, 1<<20, func(n uint32, err error) { t.Errorf("segment %d: %v", n, err) })
+		p := place{segment: 1, length: 3 << 19}
+		w.reserve(p)
+		filled := make(chan error, 1)
+		go func() { filled <- w.fill(p, [32]byte{1}, make([]byte, 3<<19)) }()
+		w.close()
+		if err := <-filled; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func onDisk(t *testing.T, seed uint64, name string, want []byte) {
 	t.Helper()
 	got, err := os.ReadFile(name)
