@@ -16,8 +16,9 @@ import (
 // found on two interfaces comes twice. Each Add has host, port, addresses and
 // attributes, unless they could not be had within a second; an Update brings them
 // later. A slow loop body delays nobody: what happens meanwhile to one instance is
-// told as one event. The loop ends with an error when service is none ([ErrService])
-// or multicast DNS fails.
+// told as one event. The loop ends with an error when service is none ([ErrService]),
+// Config.Domain is none ([ErrName]), multicast DNS fails, or, in another domain than
+// local, no server is known ([ErrNoServer]) or none answers the first time ([ErrServer]).
 func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s, err := ParseService(service)
@@ -25,13 +26,20 @@ func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, er
 			yield(Event{}, err)
 			return
 		}
-		n, done, err := cfg.open(ctx)
+		domain, err := cfg.domain()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		n, done, err := cfg.watch(ctx, domain)
 		if err != nil {
 			yield(Event{}, fmt.Errorf("dnssd: browse %s: %w", s, err))
 			return
 		}
 		defer done()
-		b := NewBrowser(BrowserConfig{Service: s, NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6})
+		b := NewBrowser(BrowserConfig{
+			Service: s, Domain: domain, Unicast: !mdns.IsLocal(domain), NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6,
+		})
 		if err := browse(ctx, n, b, yield); err != nil {
 			yield(Event{}, fmt.Errorf("dnssd: browse %s: %w", s, err))
 		}
@@ -43,7 +51,7 @@ func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, er
 
 // browse turns b and yields its events. It returns nil when ctx or the reader ended
 // it.
-func browse(ctx context.Context, n node, b *Browser, yield func(Event, error) bool) error {
+func browse(ctx context.Context, n watcher, b *Browser, yield func(Event, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	box := newMailbox()
 	var wg sync.WaitGroup
@@ -122,7 +130,7 @@ func (m *mailbox) take() (events []Event, ended bool, err error) {
 
 // turn drives b on n until ctx ends (nil) or a question cannot be asked. All its
 // goroutines have ended when it returns.
-func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
+func turn(ctx context.Context, n watcher, b *Browser, tell func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	p := pumps{n: n, running: make(map[mdns.Question]context.CancelFunc), changes: make(chan pumped), failed: make(chan error, 1)}
 	defer p.wg.Wait()
@@ -162,7 +170,7 @@ func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
 
 // pumps are the running Watches, whose changes meet in one channel.
 type pumps struct {
-	n       node
+	n       watcher
 	running map[mdns.Question]context.CancelFunc
 	changes chan pumped
 	failed  chan error

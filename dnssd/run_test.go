@@ -235,7 +235,7 @@ func TestResolve(t *testing.T) {
 		r := offer(t, t.Context(), box, Instance{Name: "Café", Service: "_ipp._tcp", Port: 631})
 		defer r.Close()
 		look := func(name string) (Instance, time.Duration, error) {
-			pinned, err := spellings(name, "_ipp._tcp")
+			pinned, err := spellings(name, "_ipp._tcp", Local)
 			if err != nil {
 				t.Fatal(err)
 			}
