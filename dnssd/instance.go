@@ -17,6 +17,11 @@ type Instance struct {
 	// Subtypes are further labels under which to be found (RFC 6763 section 7.1).
 	// Only [Register] looks at them.
 	Subtypes []string
+	// Flagship is the service that devices of this kind use to keep their names apart,
+	// "_printer._tcp" of printers, if this one does not offer it. [Register] then takes
+	// the name there too, with a placeholder that nobody finds (section 8). "" is none.
+	// Only [Register] looks at it.
+	Flagship string
 	// Host is the name of the machine that offers it, "box.local", or "" while that
 	// is not known. To [Register], "" means this machine.
 	Host string
@@ -42,6 +47,11 @@ func (i Instance) FullName() FullName {
 	return FullName{i.Name, i.Service, i.domain()}
 }
 
+// placeholder returns the name that is taken at the flagship, if there is one.
+func (i Instance) placeholder() (FullName, bool) {
+	return FullName{i.Name, i.Flagship, i.domain()}, i.Flagship != ""
+}
+
 func (i Instance) domain() string {
 	if d := trimDot(i.Domain); d != "" {
 		return d
@@ -51,7 +61,7 @@ func (i Instance) domain() string {
 
 // Equal reports whether all fields of i and j are the same.
 func (i Instance) Equal(j Instance) bool {
-	return i.FullName() == j.FullName() && slices.Equal(i.Subtypes, j.Subtypes) &&
+	return i.FullName() == j.FullName() && slices.Equal(i.Subtypes, j.Subtypes) && i.Flagship == j.Flagship &&
 		i.Host == j.Host && i.Port == j.Port && i.Priority == j.Priority && i.Weight == j.Weight &&
 		slices.Equal(i.Addresses, j.Addresses) && i.TXT.Equal(j.TXT) && i.Interface == j.Interface
 }

@@ -21,11 +21,12 @@ import (
 // local, no server is known ([ErrNoServer]) or none answers the first time ([ErrServer]).
 func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		s, err := ParseService(service)
+		services, err := parseFleet(service, cfg.Fleet)
 		if err != nil {
 			yield(Event{}, err)
 			return
 		}
+		s := services[0]
 		domain, err := cfg.domain()
 		if err != nil {
 			yield(Event{}, err)
@@ -37,27 +38,34 @@ func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, er
 			return
 		}
 		defer done()
-		b := NewBrowser(BrowserConfig{
-			Service: s, Domain: domain, Unicast: !mdns.IsLocal(domain), NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6,
-		})
-		if err := browse(ctx, n, b, yield); err != nil {
+		var browsers []*Browser
+		for _, s := range services {
+			browsers = append(browsers, NewBrowser(BrowserConfig{
+				Service: s, Domain: domain, Unicast: !mdns.IsLocal(domain), NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6,
+			}))
+		}
+		if err := browse(ctx, n, browsers, yield); err != nil {
 			yield(Event{}, fmt.Errorf("dnssd: browse %s: %w", s, err))
 		}
-		if stats := b.Stats(); stats != (BrowserStats{}) {
-			cfg.logger().Warn("dnssd: browse left records aside", "service", s.String(), "dropped", stats.Dropped, "malformed", stats.Malformed)
+		for i, b := range browsers {
+			if stats := b.Stats(); stats != (BrowserStats{}) {
+				cfg.logger().Warn("dnssd: browse left records aside", "service", services[i].String(), "dropped", stats.Dropped, "malformed", stats.Malformed)
+			}
 		}
 	}
 }
 
-// browse turns b and yields its events. It returns nil when ctx or the reader ended
-// it.
-func browse(ctx context.Context, n watcher, b *Browser, yield func(Event, error) bool) error {
+// browse turns the browsers of one fleet and yields its events. It returns nil when ctx
+// or the reader ended it.
+func browse(ctx context.Context, n watcher, browsers []*Browser, yield func(Event, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	box := newMailbox()
+	box := newMailbox(len(browsers))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { box.end(turn(ctx, n, b, box.push)) })
+	for rank, b := range browsers {
+		wg.Go(func() { box.end(turn(ctx, n, b, func(ev Event) { box.push(rank, ev) })) })
+	}
 	for {
 		events, ended, err := box.take()
 		for _, ev := range events {
@@ -81,36 +89,34 @@ func browse(ctx context.Context, n watcher, b *Browser, yield func(Event, error)
 // mailbox is an outbox between two goroutines.
 type mailbox struct {
 	mu    sync.Mutex
+	fleet *fleet
 	box   *outbox[instanceKey, Event]
 	ended bool
 	err   error
 	wake  chan struct{}
 }
 
-type instanceKey struct {
-	ifi  string
-	name FullName
-}
-
-func newMailbox() *mailbox {
+func newMailbox(services int) *mailbox {
+	f := newFleet(services)
 	return &mailbox{
-		box: newOutbox(
-			func(ev Event) instanceKey { return instanceKey{ev.Instance.Interface, ev.Instance.FullName()} },
-			func(ev *Event) *Op { return &ev.Op }),
-		wake: make(chan struct{}, 1),
+		fleet: f, box: newOutbox(f.key, func(ev *Event) *Op { return &ev.Op }), wake: make(chan struct{}, 1),
 	}
 }
 
-func (m *mailbox) push(ev Event) {
+func (m *mailbox) push(rank int, ev Event) {
 	m.mu.Lock()
-	m.box.push(ev)
+	if ev, tell := m.fleet.handle(rank, ev); tell {
+		m.box.push(ev)
+	}
 	m.mu.Unlock()
 	m.ring()
 }
 
 func (m *mailbox) end(err error) {
 	m.mu.Lock()
-	m.ended, m.err = true, err
+	if m.ended = true; m.err == nil {
+		m.err = err
+	}
 	m.mu.Unlock()
 	m.ring()
 }

@@ -27,6 +27,12 @@ type Config struct {
 	// IPv4 and IPv6 select the families, of packets and of the addresses that are
 	// asked for. Both false means both.
 	IPv4, IPv6 bool
+	// Fleet are further services that do the same job as the one that [Browse] is given,
+	// such as "_printer._tcp" beside "_ipp._tcp": a device that offers several of them
+	// under one name is told once, under the first that it offers (RFC 6763 section 8).
+	// Should that change, an Update tells of another Service. Up to fifteen; none is one
+	// service alone.
+	Fleet []string
 	// NamesOnly lets [Browse] list names alone, without the questions for host, port,
 	// addresses and attributes. False asks them.
 	NamesOnly bool
