@@ -26,7 +26,7 @@ func offerAll(t *testing.T, ctx context.Context, h *lanHost, list ...Instance) (
 	return registerAll(ctx, cancel, h, func() {}, list, slog.New(slog.DiscardHandler))
 }
 
-func TestRegister_RFC6763_8_FlagshipPlaceholder(t *testing.T) {
+func TestRegister_RFC6763_8_StakesAClaimAtTheFlagship(t *testing.T) {
 	records, err := Instance{Name: "P", Service: "_ipp._tcp", Port: 631, Flagship: "_printer._tcp"}.Records("box.local")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestRegister_RFC6763_8_FlagshipPlaceholder(t *testing.T) {
 		if strings.Contains(r.Name, "_printer._tcp") {
 			at = append(at, strings.Join(strings.Fields(rr.String())[3:], " "))
 			if !r.Flush {
-				t.Error("the placeholder is not unique")
+				t.Error("the stake is not unique")
 			}
 		}
 	}
@@ -81,7 +81,7 @@ func TestRegister_RFC6763_8_NamesAreUniqueOverTheFleet(t *testing.T) {
 		}
 		l.takeOver("Sales._printer._tcp.local.", l.attach())
 		if n := <-first.Renamed(); n != "Sales (4)" {
-			t.Errorf("after the placeholder was lost: %q", n)
+			t.Errorf("after the stake was lost: %q", n)
 		}
 		for _, r := range []*Registration{first, second, third} {
 			r.Close()
@@ -219,7 +219,7 @@ func TestRegisterAll_AllOrNone(t *testing.T) {
 		{Name: "P", Service: "_ipp._tcp", Flagship: "_printer._tcp"}, {Name: "p", Service: "_printer._tcp"},
 	})
 	if err != nil || list[0].Flagship != "" {
-		t.Errorf("a placeholder beside the flagship: %+v, %v", list, err)
+		t.Errorf("a stake beside the flagship: %+v, %v", list, err)
 	}
 }
 

@@ -19,7 +19,7 @@ type Instance struct {
 	Subtypes []string
 	// Flagship is the service that devices of this kind use to keep their names apart,
 	// "_printer._tcp" of printers, if this one does not offer it. [Register] then takes
-	// the name there too, with a placeholder that nobody finds (section 8). "" is none.
+	// the name there too, with an SRV record that nobody finds (section 8). "" is none.
 	// Only [Register] looks at it.
 	Flagship string
 	// Host is the name of the machine that offers it, "box.local", or "" while that
@@ -47,8 +47,8 @@ func (i Instance) FullName() FullName {
 	return FullName{i.Name, i.Service, i.domain()}
 }
 
-// placeholder returns the name that is taken at the flagship, if there is one.
-func (i Instance) placeholder() (FullName, bool) {
+// stake returns the name that is taken at the flagship, if there is one.
+func (i Instance) stake() (FullName, bool) {
 	return FullName{i.Name, i.Flagship, i.domain()}, i.Flagship != ""
 }
 

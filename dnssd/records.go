@@ -78,7 +78,7 @@ func (i Instance) Records(host string) ([]mdns.Record, error) {
 	}
 	b := recordBuilder{}
 	b.service(full, i, dns.Fqdn(host))
-	if name, ok := i.placeholder(); ok {
+	if name, ok := i.stake(); ok {
 		// Without PTR record, since there is nothing to be found; with a host, since
 		// two without would seem to agree (RFC 6763 section 8).
 		b.service(name.Presentation(), Instance{}, dns.Fqdn(host))
@@ -100,7 +100,7 @@ func (i Instance) owns(name string) bool {
 	if fold(name) == fold(i.FullName().Presentation()) {
 		return true
 	}
-	p, ok := i.placeholder()
+	p, ok := i.stake()
 	return ok && fold(name) == fold(p.Presentation())
 }
 

@@ -58,8 +58,8 @@ func normalizeAll(instances []Instance) ([]Instance, error) {
 		names[name] = true
 		list = append(list, i)
 	}
-	for n := range list { // who offers the flagship itself needs no placeholder
-		if p, ok := list[n].placeholder(); ok && names[fold(p.Presentation())] {
+	for n := range list { // who offers the flagship itself needs no stake
+		if p, ok := list[n].stake(); ok && names[fold(p.Presentation())] {
 			list[n].Flagship = ""
 		}
 	}

@@ -319,11 +319,11 @@ func TestUnicast_AsksAgainAtTheTTL(t *testing.T) {
 			}
 		}
 		expect(t, got, "0s add 1", "0s add 2", "1m0s add 3", "1m0s remove 1", "2m15s remove 2", "3m15s remove 3")
-		if want := []time.Duration{0, 60, 120, 125, 135, 195}; len(asked) != len(want) {
+		if want := []float64{0, 60, 120, 125, 135, 195}; len(asked) != len(want) {
 			t.Errorf("asked at %v", asked)
 		} else {
 			for i := range want {
-				if asked[i] != want[i]*time.Second {
+				if asked[i].Seconds() != want[i] {
 					t.Errorf("asked at %v, want seconds %v", asked, want)
 				}
 			}

@@ -169,7 +169,7 @@ func zoneStrings(t TXT) string {
 // lists, with subtypes, host, port, attributes and the addresses of the host. Names
 // that are not complete are in domain; "" means local. Of several SRV records of one
 // instance the one of lowest priority and highest weight counts; records that belong
-// to no instance are ignored, placeholders of section 8 among them. $INCLUDE is not
+// to no instance are ignored, the stakes of section 8 among them. $INCLUDE is not
 // followed. It fails with [ErrFile] for what is no zone file (with the line), is over 1
 // MiB, has more than 16384 records, or lists an instance without an SRV record.
 func ParseZone(r io.Reader, file, domain string) ([]Instance, error) {
