@@ -32,6 +32,9 @@ type Instance struct {
 	// several (section 5, RFC 2782): the lowest priority first, then by chance in
 	// proportion to weight. Both are 0 as a rule.
 	Priority, Weight uint16
+	// Targets are all hosts and ports that were found, in order of priority and weight,
+	// the one above among them; see [OrderTargets]. Nil when there is only that one.
+	Targets []Target
 	// Addresses are the host's, IPv6 link-local ones with the zone of the interface.
 	// To [Register], they are published for a Host that is another machine.
 	Addresses []netip.Addr
@@ -62,7 +65,7 @@ func (i Instance) domain() string {
 // Equal reports whether all fields of i and j are the same.
 func (i Instance) Equal(j Instance) bool {
 	return i.FullName() == j.FullName() && slices.Equal(i.Subtypes, j.Subtypes) && i.Flagship == j.Flagship &&
-		i.Host == j.Host && i.Port == j.Port && i.Priority == j.Priority && i.Weight == j.Weight &&
+		i.Host == j.Host && i.Port == j.Port && i.Priority == j.Priority && i.Weight == j.Weight && slices.Equal(i.Targets, j.Targets) &&
 		slices.Equal(i.Addresses, j.Addresses) && i.TXT.Equal(j.TXT) && i.Interface == j.Interface
 }
 
@@ -84,6 +87,7 @@ func (i Instance) String() string {
 // clone returns a copy that shares no memory that anybody writes.
 func (i Instance) clone() Instance {
 	i.Subtypes = slices.Clone(i.Subtypes)
+	i.Targets = slices.Clone(i.Targets)
 	i.Addresses = slices.Clone(i.Addresses)
 	i.TXT = slices.Clone(i.TXT)
 	return i
