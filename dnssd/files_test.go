@@ -208,12 +208,12 @@ box                                             A       192.0.2.1
 func TestParseZone_Refuses(t *testing.T) {
 	for _, c := range []struct{ zone, want string }{
 		{"a A 1.2.3.4\nb A nonsense\n", "z: dns: bad A A: \"nonsense\" at line: 2"},
-		{"_a._tcp PTR x._a._tcp\n", "x._a._tcp.local is listed and has no SRV"},
+		{"; one\n\n_a._tcp PTR (\n x._a._tcp )\n\nb._a._tcp SRV 0 0 1 h\n", "z:4: x._a._tcp.local is listed and has no SRV"},
 		{"_a._tcp PTR x._a._tcp\nx._a._tcp SRV 0 0 1 .\n", "no SRV record with a host"},
 		{"$INCLUDE /etc/passwd\n", "line: 1"},
 		{"$GENERATE 1-60000 a$ A 1.2.3.4\n", "more than 16384 records"},
 		{strings.Repeat("; x\n", zoneFileMax/4+1), "more than 1048576 bytes"},
-		{strings.Repeat("a A 1.2.3.4\n", setMax+1), "more than 64 records"},
+		{strings.Repeat("a A 1.2.3.4\n", setMax+1), "z:65: a.local. has more than 64 records"},
 	} {
 		_, err := ParseZone(strings.NewReader(c.zone), "z", "")
 		if !errors.Is(err, ErrFile) || !strings.Contains(fmt.Sprint(err), c.want) {

@@ -56,7 +56,8 @@ func (c Config) sources() ([]string, error) {
 		list[i] = fold(list[i])
 	}
 	slices.Sort(list[1:])
-	list = slices.Compact(list)
+	rest := slices.DeleteFunc(slices.Compact(list[1:]), func(s string) bool { return s == Local })
+	list = list[:1+len(rest)]
 	return list[:min(len(list), sourceMax)], nil
 }
 

@@ -202,6 +202,71 @@ func TestTypesAndDomains_RFC6763_9_11_InADomainOfDNS(t *testing.T) {
 	t.Error("nothing for the subnet")
 }
 
+func TestDomains_OneSourceThatFailsDoesNotEndTheOthers(t *testing.T) {
+	s, at := serveZone(t, exampleZone)
+	s.twist = func(_ dns.ResponseWriter, q, r *dns.Msg) bool {
+		if strings.HasSuffix(q.Question[0].Name, ".bad.example.") {
+			r.Rcode = dns.RcodeRefused
+		}
+		return false
+	}
+	cfg := Config{Server: at}
+	heard := 0
+	err := domains(t.Context(), BrowseDomains, cfg, []string{"bad.example", "example.com"}, func(ev DomainEvent, err error) bool {
+		if err != nil || ev.Source != "example.com" {
+			t.Errorf("%+v, %v", ev, err)
+		}
+		heard++
+		return heard < 2
+	})
+	if err != nil || heard != 2 {
+		t.Errorf("heard %d, %v", heard, err)
+	}
+	err = domains(t.Context(), BrowseDomains, cfg, []string{"bad.example", "very.bad.example"}, func(DomainEvent, error) bool { return true })
+	if !errors.Is(err, ErrServer) {
+		t.Errorf("when all fail: %v", err)
+	}
+}
+
+func TestConfig_WhereToAsk(t *testing.T) {
+	list, err := Config{}.sources()
+	if err != nil || len(list) == 0 || list[0] != Local || len(list) > sourceMax {
+		t.Errorf("everywhere: %q, %v", list, err)
+	}
+	for _, s := range list[1:] {
+		if s == Local || strings.HasSuffix(s, ".arpa") && mdns.IsLocal(s) {
+			t.Errorf("%s is of the link", s)
+		}
+	}
+	if list, err := (Config{Domain: "Example.com."}).sources(); err != nil || !slices.Equal(list, []string{"Example.com"}) {
+		t.Errorf("one: %q, %v", list, err)
+	}
+	bad := Config{Domain: "a..b"}
+	var errs []error
+	for _, err := range Browse(t.Context(), "_a._tcp", bad) {
+		errs = append(errs, err)
+	}
+	for _, err := range Types(t.Context(), bad) {
+		errs = append(errs, err)
+	}
+	for _, err := range Domains(t.Context(), BrowseDomains, bad) {
+		errs = append(errs, err)
+	}
+	_, err = Resolve(t.Context(), "x", "_a._tcp", bad)
+	for _, err := range append(errs, err) {
+		if !errors.Is(err, ErrName) {
+			t.Errorf("domain a..b: %v", err)
+		}
+	}
+	if len(errs) != 3 {
+		t.Errorf("%d errors", len(errs))
+	}
+	servers, err := Config{Server: netip.MustParseAddrPort("192.0.2.1:0")}.unicastServers()
+	if err != nil || fmt.Sprint(servers) != "[192.0.2.1:53]" {
+		t.Errorf("%v, %v", servers, err)
+	}
+}
+
 func TestExchange_UsesTCPWhenTruncated(t *testing.T) {
 	var zone strings.Builder
 	for i := range 200 {

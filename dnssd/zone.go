@@ -170,8 +170,8 @@ func zoneStrings(t TXT) string {
 // that are not complete are in domain; "" means local. Of several SRV records of one
 // instance the one of lowest priority and highest weight counts; records that belong
 // to no instance are ignored, the stakes of section 8 among them. $INCLUDE is not
-// followed. It fails with [ErrFile] for what is no zone file (with the line), is over 1
-// MiB, has more than 16384 records, or lists an instance without an SRV record.
+// followed. It fails with [ErrFile], with file and line, for what is no zone file, is
+// over 1 MiB, has more than 16384 records, or lists an instance without an SRV record.
 func ParseZone(r io.Reader, file, domain string) ([]Instance, error) {
 	text, err := readBounded(r, file, zoneFileMax)
 	if err != nil {
@@ -180,16 +180,18 @@ func ParseZone(r io.Reader, file, domain string) ([]Instance, error) {
 	if domain = trimDot(domain); domain == "" {
 		domain = Local
 	}
-	z := zoneReader{sets: make(map[recordKey][]mdns.Record), found: make(map[string]*Instance)}
-	zp := dns.NewZoneParser(strings.NewReader(text), domain+".", file)
+	z := zoneReader{sets: make(map[recordKey][]mdns.Record), found: make(map[string]*Instance), lines: make(map[string]int)}
+	lines := &lineReader{r: strings.NewReader(text)}
+	zp := dns.NewZoneParser(lines, domain+".", file)
 	zp.SetDefaultTTL(mdns.OtherTTL)
 	n := 0
 	for rr, ok := zp.Next(); ok; rr, ok = zp.Next() {
 		if n++; n > zoneRecordsMax {
-			return nil, fmt.Errorf("%w: %s: more than %d records", ErrFile, file, zoneRecordsMax)
+			return nil, fmt.Errorf("%w: %s:%d: more than %d records", ErrFile, file, lines.line(), zoneRecordsMax)
 		}
+		z.line = lines.line()
 		if err := z.take(rr); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrFile, file, err)
+			return nil, fmt.Errorf("%w: %s:%d: %w", ErrFile, file, z.line, err)
 		}
 	}
 	if err := zp.Err(); err != nil { // names file and line
@@ -197,7 +199,7 @@ func ParseZone(r io.Reader, file, domain string) ([]Instance, error) {
 	}
 	for _, key := range z.order {
 		if err := z.complete(z.found[key]); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrFile, file, err)
+			return nil, fmt.Errorf("%w: %s:%d: %w", ErrFile, file, z.lines[key], err)
 		}
 	}
 	list := make([]Instance, len(z.order))
@@ -212,7 +214,43 @@ type zoneReader struct {
 	sets  map[recordKey][]mdns.Record // of SRV, TXT, A and AAAA
 	order []string                    // folded names, as they were listed
 	found map[string]*Instance
+	lines map[string]int // where each was listed first
+	line  int            // of the record at hand
 }
+
+// lineReader counts the lines that the zone parser, which reads byte by byte, has taken.
+type lineReader struct {
+	r *strings.Reader
+	n int
+	// inLine is false right behind the end of a line.
+	inLine bool
+}
+
+// ReadByte returns the next byte.
+func (l *lineReader) ReadByte() (byte, error) {
+	c, err := l.r.ReadByte()
+	if err == nil && !l.inLine {
+		l.n++
+	}
+	l.inLine = err == nil && c != '\n' || err != nil && l.inLine
+	return c, err
+}
+
+// Read is there for the io.Reader that the parser takes; it uses ReadByte.
+func (l *lineReader) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	c, err := l.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	b[0] = c
+	return 1, nil
+}
+
+// line returns the line of the byte that was read last, from 1.
+func (l *lineReader) line() int { return l.n }
 
 func (z *zoneReader) take(rr dns.RR) error {
 	h := rr.Header()
@@ -258,7 +296,7 @@ func (z *zoneReader) pointer(rec mdns.Record) error {
 			return fmt.Errorf("more than %d instances", InstanceMax)
 		}
 		i = &Instance{Name: name.Instance, Service: name.Service, Domain: name.Domain}
-		z.found[key], z.order = i, append(z.order, key)
+		z.found[key], z.order, z.lines[key] = i, append(z.order, key), z.line
 	}
 	if subtype == "" || slices.Contains(i.Subtypes, subtype) {
 		return nil
