@@ -57,6 +57,13 @@ func serveZone(t *testing.T, zone string) (*zoneServer, netip.AddrPort) {
 	return s, netip.MustParseAddrPort(tcp.Addr().String())
 }
 
+// setTwist lets f change answers; true from it means that it has answered itself.
+func (s *zoneServer) setTwist(f func(w dns.ResponseWriter, q, r *dns.Msg) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.twist = f
+}
+
 func (s *zoneServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,12 +211,12 @@ func TestTypesAndDomains_RFC6763_9_11_InADomainOfDNS(t *testing.T) {
 
 func TestDomains_OneSourceThatFailsDoesNotEndTheOthers(t *testing.T) {
 	s, at := serveZone(t, exampleZone)
-	s.twist = func(_ dns.ResponseWriter, q, r *dns.Msg) bool {
+	s.setTwist(func(_ dns.ResponseWriter, q, r *dns.Msg) bool {
 		if strings.HasSuffix(q.Question[0].Name, ".bad.example.") {
 			r.Rcode = dns.RcodeRefused
 		}
 		return false
-	}
+	})
 	cfg := Config{Server: at}
 	heard := 0
 	err := domains(t.Context(), BrowseDomains, cfg, []string{"bad.example", "example.com"}, func(ev DomainEvent, err error) bool {
@@ -277,6 +284,8 @@ func TestExchange_UsesTCPWhenTruncated(t *testing.T) {
 	if err != nil || len(a.records) != 200 || a.good != time.Minute {
 		t.Errorf("%d records good for %v, %v", len(a.records), a.good, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.asked) != 2 || !strings.HasPrefix(s.asked[0], "udp") || !strings.HasPrefix(s.asked[1], "tcp") {
 		t.Errorf("asked %q", s.asked)
 	}
@@ -284,7 +293,7 @@ func TestExchange_UsesTCPWhenTruncated(t *testing.T) {
 
 func TestExchange_IgnoresWhatIsNotTheAnswer(t *testing.T) {
 	s, at := serveZone(t, exampleZone)
-	s.twist = func(w dns.ResponseWriter, q, r *dns.Msg) bool {
+	s.setTwist(func(w dns.ResponseWriter, q, r *dns.Msg) bool {
 		forged := r.Copy()
 		forged.Answer[0].(*dns.A).A = net.IPv4(203, 0, 113, 66)
 		for _, f := range []func(m *dns.Msg){
@@ -300,7 +309,7 @@ func TestExchange_IgnoresWhatIsNotTheAnswer(t *testing.T) {
 		}
 		_, _ = w.Write([]byte("rubbish"))
 		return false
-	}
+	})
 	a, err := newExchanger([]netip.AddrPort{at}).ask(t.Context(), mdns.Question{Name: "office.example.com.", Type: dns.TypeA})
 	if err != nil || len(a.records) != 1 || a.records[0].String() != "office.example.com. 60 IN A 192.0.2.1" {
 		t.Errorf("%v, %v", a.records, err)
@@ -309,10 +318,10 @@ func TestExchange_IgnoresWhatIsNotTheAnswer(t *testing.T) {
 
 func TestExchange_TriesTheNextServer(t *testing.T) {
 	bad, first := serveZone(t, exampleZone)
-	bad.twist = func(_ dns.ResponseWriter, _, r *dns.Msg) bool {
+	bad.setTwist(func(_ dns.ResponseWriter, _, r *dns.Msg) bool {
 		r.Rcode, r.Answer = dns.RcodeServerFailure, nil
 		return false
-	}
+	})
 	_, second := serveZone(t, exampleZone)
 	q := mdns.Question{Name: "office.example.com.", Type: dns.TypeA}
 	if a, err := newExchanger([]netip.AddrPort{first, second}).ask(t.Context(), q); err != nil || len(a.records) != 1 {
