@@ -38,6 +38,9 @@ type Config struct {
 	NamesOnly bool
 	// Logger hears what goes wrong on the way. Nil means silence.
 	Logger *slog.Logger
+	// Explain, when not nil, hears the reason of every decision of multicast DNS;
+	// see mdns.Config.
+	Explain func(mdns.Note)
 }
 
 func (c Config) logger() *slog.Logger {
@@ -52,7 +55,7 @@ func (c Config) open(ctx context.Context) (node, func(), error) {
 	if c.Node != nil {
 		return lanNode{c.Node}, func() {}, nil
 	}
-	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger})
+	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger, Explain: c.Explain})
 	if err != nil {
 		return nil, nil, err
 	}
