@@ -32,6 +32,9 @@ type BrowserConfig struct {
 	Domain  string
 	// Pinned are the instances to look up, in place of browsing. Nil means browsing.
 	Pinned []FullName
+	// Unicast says that DNS servers answer, and not multicast DNS: what records name in
+	// the domain local is then told by name only, as otherwise is what they name outside.
+	Unicast bool
 	// NamesOnly leaves host, port, addresses and attributes alone: the questions for
 	// them are not asked. False asks them.
 	NamesOnly bool
@@ -213,11 +216,11 @@ func (b *Browser) follow(at place, f *found) {
 	b.release(old)
 }
 
-// ask asks those questions that multicast DNS can answer, and returns them. A record
-// may name a host or an instance in any domain (RFC 6763 section 4.2); what it names
-// outside local is told by name only.
+// ask asks those questions that can be answered, and returns them. A record may name a
+// host or an instance in any domain (RFC 6763 section 4.2); but names in local are of
+// this link only, and what a link says must not send queries out of it.
 func (b *Browser) ask(list []mdns.Question) []mdns.Question {
-	list = slices.DeleteFunc(list, func(q mdns.Question) bool { return !mdns.IsLocal(q.Name) })
+	list = slices.DeleteFunc(list, func(q mdns.Question) bool { return mdns.IsLocal(q.Name) == b.cfg.Unicast })
 	for _, q := range list {
 		b.questions.ask(q)
 	}

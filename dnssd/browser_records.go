@@ -22,10 +22,11 @@ type recordKey struct {
 	typ uint16
 }
 
-// held is a record and when it was heard first.
+// held is a record, when it was heard last, and whether it came in place of others.
 type held struct {
 	rec mdns.Record
 	at  time.Time
+	new bool
 }
 
 // apply keeps or drops the record of a change. It reports whether the record is
@@ -47,7 +48,7 @@ func (b *Browser) apply(now time.Time, c mdns.Change) bool {
 		there = false
 	}
 	if there {
-		set = append(set, held{c.Record, now})
+		set = append(set, held{c.Record, now, c.Op == mdns.Update})
 	}
 	if b.records[key] = set; len(set) == 0 {
 		delete(b.records, key)
@@ -77,6 +78,7 @@ func (b *Browser) instance(at place, f *found) Instance {
 	if t := f.at; t.host != "" {
 		i.Host, i.Port, i.Priority, i.Weight = trimDot(t.host), t.port, t.priority, t.weight
 		i.Addresses = b.addresses(place{at.ifIndex, fold(t.host)}, f.ifi)
+		i.Targets = b.targets(at)
 	}
 	// Of several TXT records, which only LPR printing has (RFC 6763 section 6.8), the
 	// newest is shown.
@@ -106,6 +108,24 @@ func (b *Browser) addresses(host place, ifi string) []netip.Addr {
 	}
 	slices.SortFunc(list, netip.Addr.Compare)
 	return slices.Compact(list)
+}
+
+// settled returns those of a set that are not about to go: what came in place of others
+// has them removed a second later (RFC 6762 section 10.2).
+func settled(set []held) []held {
+	var newest time.Time
+	for _, h := range set {
+		if h.new && h.at.After(newest) {
+			newest = h.at
+		}
+	}
+	var list []held
+	for _, h := range set {
+		if !h.at.Before(newest.Add(-Linger)) { // one announcement may come in several packets
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 // candidates returns what the SRV records of lowest priority say, the newest first:

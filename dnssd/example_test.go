@@ -3,6 +3,9 @@ package dnssd_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/aether-lan/aether/dnssd"
@@ -54,6 +57,71 @@ func ExampleTypes() {
 			fmt.Println(ev.Service)
 		}
 	}
+}
+
+func ExampleDomains() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for ev, err := range dnssd.Domains(ctx, dnssd.BrowseDomains, dnssd.Config{}) {
+		if err == nil && ev.Op == dnssd.Add {
+			fmt.Println(ev.Domain, "is recommended by", ev.Source)
+		}
+	}
+}
+
+func ExampleRegisterAll() {
+	printer := []dnssd.Instance{
+		{Name: "Office", Service: "_ipp._tcp", Port: 631, Flagship: "_printer._tcp"},
+		{Name: "Office", Service: "_pdl-datastream._tcp", Port: 9100, Flagship: "_printer._tcp"},
+	}
+	offered, err := dnssd.RegisterAll(context.Background(), printer, dnssd.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, r := range offered {
+		defer func() { _ = r.Close() }()
+	}
+}
+
+func ExampleParseServiceFile() {
+	const file = `<service-group>
+	  <name replace-wildcards="yes">Files on %h</name>
+	  <service><type>_webdav._tcp</type><port>8080</port><txt-record>path=/</txt-record></service>
+	</service-group>`
+	list, err := dnssd.ParseServiceFile(strings.NewReader(file), "files.service", "box")
+	fmt.Println(list[0].Name, list[0].Port, list[0].TXT.Strings(), err)
+	_, err = dnssd.ParseServiceFile(strings.NewReader("<service-group>\n<nme>"), "bad.service", "box")
+	fmt.Println(err)
+	// Output:
+	// Files on box 8080 [path=/] <nil>
+	// dnssd: bad file: bad.service:2: <nme> may not be here
+}
+
+func ExampleWriteZone() {
+	found := []dnssd.Instance{{
+		Name: "My page", Service: "_http._tcp", Host: "box.local", Port: 80,
+		Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, TXT: dnssd.TXT{{Key: "path", Value: []byte("/")}},
+	}}
+	if err := dnssd.WriteZone(os.Stdout, "example.com", found); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// $ORIGIN example.com.
+	// $TTL 4500
+	//
+	// ; Where to browse.
+	// b._dns-sd._udp                           PTR   @
+	// lb._dns-sd._udp                          PTR   @
+	//
+	// ; My\ page
+	// _services._dns-sd._udp                   PTR   _http._tcp
+	// _http._tcp                               PTR   My\ page._http._tcp
+	// My\ page._http._tcp                      SRV   0 0 80 box
+	// My\ page._http._tcp                      TXT   "path=/"
+	//
+	// ; Hosts.
+	// box                                      A     192.0.2.1
 }
 
 func ExampleFullName() {

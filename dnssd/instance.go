@@ -17,6 +17,11 @@ type Instance struct {
 	// Subtypes are further labels under which to be found (RFC 6763 section 7.1).
 	// Only [Register] looks at them.
 	Subtypes []string
+	// Flagship is the service that devices of this kind use to keep their names apart,
+	// "_printer._tcp" of printers, if this one does not offer it. [Register] then takes
+	// the name there too, with an SRV record that nobody finds (section 8). "" is none.
+	// Only [Register] looks at it.
+	Flagship string
 	// Host is the name of the machine that offers it, "box.local", or "" while that
 	// is not known. To [Register], "" means this machine.
 	Host string
@@ -27,6 +32,9 @@ type Instance struct {
 	// several (section 5, RFC 2782): the lowest priority first, then by chance in
 	// proportion to weight. Both are 0 as a rule.
 	Priority, Weight uint16
+	// Targets are all hosts and ports that were found, in order of priority and weight,
+	// the one above among them; see [OrderTargets]. Nil when there is only that one.
+	Targets []Target
 	// Addresses are the host's, IPv6 link-local ones with the zone of the interface.
 	// To [Register], they are published for a Host that is another machine.
 	Addresses []netip.Addr
@@ -42,6 +50,11 @@ func (i Instance) FullName() FullName {
 	return FullName{i.Name, i.Service, i.domain()}
 }
 
+// stake returns the name that is taken at the flagship, if there is one.
+func (i Instance) stake() (FullName, bool) {
+	return FullName{i.Name, i.Flagship, i.domain()}, i.Flagship != ""
+}
+
 func (i Instance) domain() string {
 	if d := trimDot(i.Domain); d != "" {
 		return d
@@ -51,8 +64,8 @@ func (i Instance) domain() string {
 
 // Equal reports whether all fields of i and j are the same.
 func (i Instance) Equal(j Instance) bool {
-	return i.FullName() == j.FullName() && slices.Equal(i.Subtypes, j.Subtypes) &&
-		i.Host == j.Host && i.Port == j.Port && i.Priority == j.Priority && i.Weight == j.Weight &&
+	return i.FullName() == j.FullName() && slices.Equal(i.Subtypes, j.Subtypes) && i.Flagship == j.Flagship &&
+		i.Host == j.Host && i.Port == j.Port && i.Priority == j.Priority && i.Weight == j.Weight && slices.Equal(i.Targets, j.Targets) &&
 		slices.Equal(i.Addresses, j.Addresses) && i.TXT.Equal(j.TXT) && i.Interface == j.Interface
 }
 
@@ -74,6 +87,7 @@ func (i Instance) String() string {
 // clone returns a copy that shares no memory that anybody writes.
 func (i Instance) clone() Instance {
 	i.Subtypes = slices.Clone(i.Subtypes)
+	i.Targets = slices.Clone(i.Targets)
 	i.Addresses = slices.Clone(i.Addresses)
 	i.TXT = slices.Clone(i.TXT)
 	return i

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/aether-lan/aether/mdns"
 	"github.com/miekg/dns"
@@ -35,6 +36,21 @@ func (i Instance) normalize() (Instance, error) {
 	if fold(i.Domain) != Local {
 		return i, fmt.Errorf("%w: %q", ErrDomain, i.Domain)
 	}
+	if i.Flagship != "" {
+		f, err := ParseService(i.Flagship)
+		if err == nil {
+			err = f.Validate()
+		}
+		if err == nil && f.Subtype != "" {
+			err = fmt.Errorf("%w: the flagship %q has a subtype", ErrService, i.Flagship)
+		}
+		if err != nil {
+			return i, err
+		}
+		if i.Flagship = f.Type; fold(f.Type) == fold(i.Service) {
+			i.Flagship = ""
+		}
+	}
 	for _, sub := range i.Subtypes {
 		if sub == "" || len(sub) > labelMax {
 			return i, fmt.Errorf("%w: subtype %q has %d bytes, want 1 to %d", ErrService, sub, len(sub), labelMax)
@@ -46,7 +62,8 @@ func (i Instance) normalize() (Instance, error) {
 
 // Records returns the records of an instance offered by host, "box.local." say (RFC
 // 6763 sections 4 to 7 and 9): the unique SRV and TXT records, then shared PTR records
-// for the service, each subtype and the list of services. It fails with [ErrName],
+// for the service, each subtype and the list of services; and with a Flagship the SRV
+// record that holds its place (section 8). It fails with [ErrName],
 // [ErrService], [ErrTXT] or [ErrDomain].
 func (i Instance) Records(host string) ([]mdns.Record, error) {
 	i, err := i.normalize()
@@ -61,6 +78,11 @@ func (i Instance) Records(host string) ([]mdns.Record, error) {
 	}
 	b := recordBuilder{}
 	b.service(full, i, dns.Fqdn(host))
+	if name, ok := i.stake(); ok {
+		// Without PTR record, since there is nothing to be found; with a host, since
+		// two without would seem to agree (RFC 6763 section 8).
+		b.service(name.Presentation(), Instance{}, dns.Fqdn(host))
+	}
 	b.unique(full, dns.TypeTXT, mdns.OtherTTL, txt)
 	b.pointer(service, full)
 	for _, sub := range i.Subtypes {
@@ -71,6 +93,24 @@ func (i Instance) Records(host string) ([]mdns.Record, error) {
 		return nil, fmt.Errorf("dnssd: records of %s: %w", i.FullName(), b.err)
 	}
 	return b.records, nil
+}
+
+// owns reports whether name is one that the instance's records alone may have.
+func (i Instance) owns(name string) bool {
+	if fold(name) == fold(i.FullName().Presentation()) {
+		return true
+	}
+	p, ok := i.stake()
+	return ok && fold(name) == fold(p.Presentation())
+}
+
+// foreignHost returns the host that is another machine, complete, or "" for this one.
+func (i Instance) foreignHost() string {
+	h := trimDot(i.Host)
+	if h != "" && !strings.Contains(h, ".") {
+		h += "." + Local
+	}
+	return h
 }
 
 // hostRecords returns the address records of a host that is another machine.

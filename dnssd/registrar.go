@@ -119,12 +119,12 @@ func (r *Registrar) HandleAnnounced(time.Time) error {
 }
 
 // HandleConflict takes word that another host has the name, from the beginning or
-// from now on. The instance gets the next one (RFC 6762 section 9): at once, or, once
+// from now on, also at the flagship (RFC 6763 section 8). The instance gets the next one (RFC 6762 section 9): at once, or, once
 // that has happened fifteen times within ten seconds, five seconds later each time
 // until one is announced (section 8.1). A conflict about another name, the host's, is returned as the error.
 func (r *Registrar) HandleConflict(now time.Time, c mdns.ConflictError) error {
 	r.up = false
-	if fold(c.Name) != fold(r.inst.FullName().Presentation()) {
+	if !r.inst.owns(c.Name) {
 		return &c
 	}
 	r.inst.Name = Rename(r.inst.Name)

@@ -16,40 +16,56 @@ import (
 // found on two interfaces comes twice. Each Add has host, port, addresses and
 // attributes, unless they could not be had within a second; an Update brings them
 // later. A slow loop body delays nobody: what happens meanwhile to one instance is
-// told as one event. The loop ends with an error when service is none ([ErrService])
-// or multicast DNS fails.
+// told as one event. The loop ends with an error when service is none ([ErrService]),
+// Config.Domain is none ([ErrName]), multicast DNS fails, or, in another domain than
+// local, no server is known ([ErrNoServer]) or none answers the first time ([ErrServer]).
 func Browse(ctx context.Context, service string, cfg Config) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		s, err := ParseService(service)
+		services, err := parseFleet(service, cfg.Fleet)
 		if err != nil {
 			yield(Event{}, err)
 			return
 		}
-		n, done, err := cfg.open(ctx)
+		s := services[0]
+		domain, err := cfg.domain()
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		n, done, err := cfg.watch(ctx, domain)
 		if err != nil {
 			yield(Event{}, fmt.Errorf("dnssd: browse %s: %w", s, err))
 			return
 		}
 		defer done()
-		b := NewBrowser(BrowserConfig{Service: s, NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6})
-		if err := browse(ctx, n, b, yield); err != nil {
+		var browsers []*Browser
+		for _, s := range services {
+			browsers = append(browsers, NewBrowser(BrowserConfig{
+				Service: s, Domain: domain, Unicast: !mdns.IsLocal(domain), NamesOnly: cfg.NamesOnly, IPv4: cfg.IPv4, IPv6: cfg.IPv6,
+			}))
+		}
+		if err := browse(ctx, n, browsers, yield); err != nil {
 			yield(Event{}, fmt.Errorf("dnssd: browse %s: %w", s, err))
 		}
-		if stats := b.Stats(); stats != (BrowserStats{}) {
-			cfg.logger().Warn("dnssd: browse left records aside", "service", s.String(), "dropped", stats.Dropped, "malformed", stats.Malformed)
+		for i, b := range browsers {
+			if stats := b.Stats(); stats != (BrowserStats{}) {
+				cfg.logger().Warn("dnssd: browse left records aside", "service", services[i].String(), "dropped", stats.Dropped, "malformed", stats.Malformed)
+			}
 		}
 	}
 }
 
-// browse turns b and yields its events. It returns nil when ctx or the reader ended
-// it.
-func browse(ctx context.Context, n node, b *Browser, yield func(Event, error) bool) error {
+// browse turns the browsers of one fleet and yields its events. It returns nil when ctx
+// or the reader ended it.
+func browse(ctx context.Context, n watcher, browsers []*Browser, yield func(Event, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	box := newMailbox()
+	box := newMailbox(len(browsers))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { box.end(turn(ctx, n, b, box.push)) })
+	for rank, b := range browsers {
+		wg.Go(func() { box.end(turn(ctx, n, b, func(ev Event) { box.push(rank, ev) })) })
+	}
 	for {
 		events, ended, err := box.take()
 		for _, ev := range events {
@@ -73,36 +89,34 @@ func browse(ctx context.Context, n node, b *Browser, yield func(Event, error) bo
 // mailbox is an outbox between two goroutines.
 type mailbox struct {
 	mu    sync.Mutex
+	fleet *fleet
 	box   *outbox[instanceKey, Event]
 	ended bool
 	err   error
 	wake  chan struct{}
 }
 
-type instanceKey struct {
-	ifi  string
-	name FullName
-}
-
-func newMailbox() *mailbox {
+func newMailbox(services int) *mailbox {
+	f := newFleet(services)
 	return &mailbox{
-		box: newOutbox(
-			func(ev Event) instanceKey { return instanceKey{ev.Instance.Interface, ev.Instance.FullName()} },
-			func(ev *Event) *Op { return &ev.Op }),
-		wake: make(chan struct{}, 1),
+		fleet: f, box: newOutbox(f.key, func(ev *Event) *Op { return &ev.Op }), wake: make(chan struct{}, 1),
 	}
 }
 
-func (m *mailbox) push(ev Event) {
+func (m *mailbox) push(rank int, ev Event) {
 	m.mu.Lock()
-	m.box.push(ev)
+	if ev, tell := m.fleet.handle(rank, ev); tell {
+		m.box.push(ev)
+	}
 	m.mu.Unlock()
 	m.ring()
 }
 
 func (m *mailbox) end(err error) {
 	m.mu.Lock()
-	m.ended, m.err = true, err
+	if m.ended = true; m.err == nil {
+		m.err = err
+	}
 	m.mu.Unlock()
 	m.ring()
 }
@@ -122,7 +136,7 @@ func (m *mailbox) take() (events []Event, ended bool, err error) {
 
 // turn drives b on n until ctx ends (nil) or a question cannot be asked. All its
 // goroutines have ended when it returns.
-func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
+func turn(ctx context.Context, n watcher, b *Browser, tell func(Event)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	p := pumps{n: n, running: make(map[mdns.Question]context.CancelFunc), changes: make(chan pumped), failed: make(chan error, 1)}
 	defer p.wg.Wait()
@@ -162,7 +176,7 @@ func turn(ctx context.Context, n node, b *Browser, tell func(Event)) error {
 
 // pumps are the running Watches, whose changes meet in one channel.
 type pumps struct {
-	n       node
+	n       watcher
 	running map[mdns.Question]context.CancelFunc
 	changes chan pumped
 	failed  chan error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"net/netip"
 
 	"github.com/aether-lan/aether/mdns"
 )
@@ -14,16 +15,32 @@ type Config struct {
 	// Node is what to use, and stays open. Nil means one that is opened for this call
 	// with the fields below, and closed at its end.
 	Node *mdns.Node
+	// Domain is where to look: "local", which is multicast DNS, or any other, which is
+	// asked of a DNS server. "" means local, and to [Domains] everywhere. [Register]
+	// takes the domain from the Instance.
+	Domain string
+	// Server is the DNS server to ask about other domains than local; port 0 means 53.
+	// The zero value means those that the system is configured with now.
+	Server netip.AddrPort
 	// Interfaces are the names of the interfaces to use. Empty means all.
 	Interfaces []string
 	// IPv4 and IPv6 select the families, of packets and of the addresses that are
 	// asked for. Both false means both.
 	IPv4, IPv6 bool
+	// Fleet are further services that do the same job as the one that [Browse] is given,
+	// such as "_printer._tcp" beside "_ipp._tcp": a device that offers several of them
+	// under one name is told once, under the first that it offers (RFC 6763 section 8).
+	// Should that change, an Update tells of another Service. Up to fifteen; none is one
+	// service alone.
+	Fleet []string
 	// NamesOnly lets [Browse] list names alone, without the questions for host, port,
 	// addresses and attributes. False asks them.
 	NamesOnly bool
 	// Logger hears what goes wrong on the way. Nil means silence.
 	Logger *slog.Logger
+	// Explain, when not nil, hears the reason of every decision of multicast DNS;
+	// see mdns.Config.
+	Explain func(mdns.Note)
 }
 
 func (c Config) logger() *slog.Logger {
@@ -38,7 +55,7 @@ func (c Config) open(ctx context.Context) (node, func(), error) {
 	if c.Node != nil {
 		return lanNode{c.Node}, func() {}, nil
 	}
-	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger})
+	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger, Explain: c.Explain})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,8 +64,7 @@ func (c Config) open(ctx context.Context) (node, func(), error) {
 
 // node is what this package needs of multicast DNS.
 type node interface {
-	// Watch yields the records that answer q and what becomes of them.
-	Watch(ctx context.Context, q mdns.Question) iter.Seq2[mdns.Change, error]
+	watcher
 	// Publish announces records, or fails with *mdns.ConflictError.
 	Publish(ctx context.Context, records []mdns.Record) (publication, error)
 	// ClaimHost takes a host name for the addresses of this machine.

@@ -270,10 +270,7 @@ func (k *keeper) act(ctx context.Context) error {
 
 // host returns the host to point to, and arranges to hear of its new names.
 func (k *keeper) host(ctx context.Context, inst *Instance) (string, error) {
-	if h := trimDot(inst.Host); h != "" {
-		if !strings.Contains(h, ".") {
-			h += "." + Local
-		}
+	if h := inst.foreignHost(); h != "" {
 		return h, k.publishHost(ctx, *inst, h)
 	}
 	inst.Addresses = nil // the node publishes this machine's
@@ -289,7 +286,7 @@ func (k *keeper) host(ctx context.Context, inst *Instance) (string, error) {
 		})
 		return name, nil
 	}
-	claim, err := k.n.ClaimHost(ctx, hostLabel())
+	claim, err := k.n.ClaimHost(ctx, HostLabel())
 	if err != nil {
 		return "", err
 	}
@@ -301,15 +298,15 @@ func (k *keeper) host(ctx context.Context, inst *Instance) (string, error) {
 // a publication of their own, so that a conflict about the host's name is not taken
 // for one about the instance's.
 func (k *keeper) publishHost(ctx context.Context, inst Instance, host string) (err error) {
-	if len(inst.Addresses) > 0 {
+	if _, done := k.n.(proxied); len(inst.Addresses) > 0 && !done && mdns.IsLocal(host) {
 		k.proxy, err = k.n.Publish(ctx, inst.hostRecords(host))
 	}
 	return err
 }
 
-// hostLabel returns the first label of this machine's name, in the letters, digits
-// and hyphens of host names.
-func hostLabel() string {
+// HostLabel returns the first label of this machine's name, in the letters, digits and
+// hyphens of host names: what [Register] claims while the node has no host name.
+func HostLabel() string {
 	name, err := os.Hostname()
 	if err != nil {
 		name = ""

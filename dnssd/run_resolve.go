@@ -7,6 +7,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"time"
+
+	"github.com/aether-lan/aether/mdns"
 )
 
 // ErrNotFound says that nobody answered for an instance, or for its host's addresses.
@@ -21,17 +23,21 @@ const resolveTimeout = 3 * time.Second
 // [ErrNotFound]; what was found is returned when only the addresses are missing. It
 // fails with [ErrService] and [ErrName] for arguments that cannot be asked for.
 func Resolve(ctx context.Context, name, service string, cfg Config) (Instance, error) {
-	pinned, err := spellings(name, service)
+	domain, err := cfg.domain()
 	if err != nil {
 		return Instance{}, err
 	}
-	n, done, err := cfg.open(ctx)
+	pinned, err := spellings(name, service, domain)
+	if err != nil {
+		return Instance{}, err
+	}
+	n, done, err := cfg.watch(ctx, domain)
 	if err != nil {
 		return Instance{}, fmt.Errorf("dnssd: resolve %s: %w", pinned[0], err)
 	}
 	defer done()
 	inst, err := resolve(ctx, n, BrowserConfig{
-		Pinned: pinned, IPv4: cfg.IPv4, IPv6: cfg.IPv6, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Pinned: pinned, Domain: domain, Unicast: !mdns.IsLocal(domain), IPv4: cfg.IPv4, IPv6: cfg.IPv6, Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	})
 	if err != nil {
 		return inst, fmt.Errorf("dnssd: resolve %s: %w", pinned[0], err)
@@ -41,7 +47,7 @@ func Resolve(ctx context.Context, name, service string, cfg Config) (Instance, e
 
 // spellings returns the names to ask for: in Normalization Form C, as they should be
 // on the network, and also as given where that differs.
-func spellings(name, service string) ([]FullName, error) {
+func spellings(name, service, domain string) ([]FullName, error) {
 	s, err := ParseService(service)
 	if err != nil {
 		return nil, err
@@ -50,14 +56,14 @@ func spellings(name, service string) ([]FullName, error) {
 	if err != nil {
 		return nil, err
 	}
-	pinned := []FullName{{norm, s.Type, Local}}
+	pinned := []FullName{{norm, s.Type, domain}}
 	if name != norm && len(name) <= labelMax {
-		pinned = append(pinned, FullName{name, s.Type, Local})
+		pinned = append(pinned, FullName{name, s.Type, domain})
 	}
 	return pinned, nil
 }
 
-func resolve(ctx context.Context, n node, cfg BrowserConfig) (Instance, error) {
+func resolve(ctx context.Context, n watcher, cfg BrowserConfig) (Instance, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, resolveTimeout)
@@ -92,13 +98,18 @@ func resolve(ctx context.Context, n node, cfg BrowserConfig) (Instance, error) {
 // looking around: a program that wants a service browses for it.
 func Types(ctx context.Context, cfg Config) iter.Seq2[TypeEvent, error] {
 	return func(yield func(TypeEvent, error) bool) {
-		n, done, err := cfg.open(ctx)
+		domain, err := cfg.domain()
+		if err != nil {
+			yield(TypeEvent{}, err)
+			return
+		}
+		n, done, err := cfg.watch(ctx, domain)
 		if err != nil {
 			yield(TypeEvent{}, fmt.Errorf("dnssd: types: %w", err))
 			return
 		}
 		defer done()
-		e := NewEnumerator("")
+		e := NewEnumerator(domain)
 		if err := enumerate(ctx, n, e, yield); err != nil {
 			yield(TypeEvent{}, fmt.Errorf("dnssd: types: %w", err))
 		}
@@ -109,7 +120,7 @@ func Types(ctx context.Context, cfg Config) iter.Seq2[TypeEvent, error] {
 }
 
 // enumerate needs no goroutine of its own: the node's queue is the buffer.
-func enumerate(ctx context.Context, n node, e *Enumerator, yield func(TypeEvent, error) bool) error {
+func enumerate(ctx context.Context, n watcher, e *Enumerator, yield func(TypeEvent, error) bool) error {
 	for c, err := range n.Watch(ctx, e.Question()) {
 		if err != nil {
 			return err

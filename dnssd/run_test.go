@@ -47,7 +47,7 @@ func listen(ctx context.Context, h *lanHost, service string) func() []string {
 	var heard []string
 	s, _ := ParseService(service)
 	go func() {
-		_ = browse(ctx, h, NewBrowser(BrowserConfig{Service: s, IPv4: true}), func(ev Event, _ error) bool {
+		_ = browse(ctx, h, []*Browser{NewBrowser(BrowserConfig{Service: s, IPv4: true})}, func(ev Event, _ error) bool {
 			heard = append(heard, ev.String())
 			return true
 		})
@@ -205,7 +205,7 @@ func TestBrowse_ASlowReaderDelaysNobody(t *testing.T) {
 		s, _ := ParseService("_a._tcp")
 		var heard []string
 		b := NewBrowser(BrowserConfig{Service: s})
-		err := browse(t.Context(), l.attach(), b, func(ev Event, _ error) bool {
+		err := browse(t.Context(), l.attach(), []*Browser{b}, func(ev Event, _ error) bool {
 			heard = append(heard, fmt.Sprint(ev.Op, " ", ev.Instance.Name, ev.Instance.TXT.Strings()))
 			if len(heard) > 1 {
 				return false
@@ -235,7 +235,7 @@ func TestResolve(t *testing.T) {
 		r := offer(t, t.Context(), box, Instance{Name: "Café", Service: "_ipp._tcp", Port: 631})
 		defer r.Close()
 		look := func(name string) (Instance, time.Duration, error) {
-			pinned, err := spellings(name, "_ipp._tcp")
+			pinned, err := spellings(name, "_ipp._tcp", Local)
 			if err != nil {
 				t.Fatal(err)
 			}

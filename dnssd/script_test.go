@@ -76,7 +76,7 @@ func (s *browserScript) do(args []string) string {
 		}
 		s.b = NewBrowser(BrowserConfig{Service: service, NamesOnly: args[0] == "names"})
 	case "resolve":
-		pinned, err := spellings(strings.ReplaceAll(args[1], `\032`, " "), args[2])
+		pinned, err := spellings(strings.ReplaceAll(args[1], `\032`, " "), args[2], Local)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -191,6 +192,15 @@ func (t TXT) Get(key string) ([]byte, State) {
 	return nil, Absent
 }
 
+// Version returns the number of the version tag, "txtvers=2" (RFC 6763 section 6.7). ok
+// is false when there is none, or no number. Whoever does not know that version
+// should take no notice of the attributes.
+func (t TXT) Version() (n int, ok bool) {
+	value, _ := t.Get("txtvers")
+	n, err := strconv.Atoi(string(value))
+	return n, err == nil && n >= 0
+}
+
 // Equal reports whether t and u have the same attributes in the same order.
 func (t TXT) Equal(u TXT) bool {
 	return slices.EqualFunc(t, u, func(a, b Attribute) bool {
@@ -209,7 +219,8 @@ func (t TXT) Strings() []string {
 
 // Warnings returns what RFC 6763 advises against and yet allows: long keys (section
 // 6.4), a record of more than 200, 400 or 1300 bytes (section 6.2), a version tag
-// that is not first (section 6.7).
+// that is not first (section 6.7), and keys that seem to say what the SRV record says
+// (section 6.3).
 func (t TXT) Warnings() []string {
 	var w []string
 	size := 0
@@ -220,6 +231,9 @@ func (t TXT) Warnings() []string {
 		}
 		if i > 0 && strings.EqualFold(a.Key, "txtvers") {
 			w = append(w, "txtvers is not the first attribute")
+		}
+		if k := fold(a.Key); k == "port" || k == "host" || k == "hostname" {
+			w = append(w, fmt.Sprintf("key %q: host and port are in the SRV record and must not be here too", a.Key))
 		}
 	}
 	switch {

@@ -177,10 +177,17 @@ func TestClaim_TwoKernelHostsAndAnImpostor(t *testing.T) {
 	if !a.has(addrA) {
 		t.Error("the defended address is gone")
 	}
+	here, there := connect(t, b.host, a.host, addrA)
 	if err := send(c, impostor); err != nil {
 		t.Fatal(err)
 	}
 	a.wait("lost")
+	for end, conn := range map[string]net.Conn{"the host that lost its address": here, "its peer": there} {
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("RFC 3927 section 2.5: the connection of %s is not reset: %v", end, err)
+		}
+	}
 	_, second := a.wait("claimed")
 	if second == addrA || a.has(addrA) || !a.has(second) {
 		t.Errorf("after the loss of %v: claimed %v, on the interface %v", addrA, second, a.host.Interface("eth0").Addresses)
@@ -195,6 +202,32 @@ func TestClaim_TwoKernelHostsAndAnImpostor(t *testing.T) {
 	if got, err := os.ReadFile(told); err != nil || string(got) != want {
 		t.Errorf("the hook was told\n%swant\n%s%v", got, want, err)
 	}
+}
+
+// connect makes a TCP connection from one host to addr in another and returns both
+// ends, that in to first.
+func connect(t *testing.T, from, to *netlab.Host, addr netip.Addr) (server, client net.Conn) {
+	t.Helper()
+	var l net.Listener
+	if err := to.Do(func() (err error) {
+		l, err = net.Listen("tcp4", netip.AddrPortFrom(addr, 0).String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := from.Do(func() (err error) {
+		client, err = net.DialTimeout("tcp4", l.Addr().String(), 5*time.Second)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	return server, client
 }
 
 // talk sends one datagram from one host to addr in another, and returns who it

@@ -61,6 +61,9 @@ func (k *keeper) hear(e Event) {
 	case EventDeprecated:
 		err = k.put(e.Address, true)
 	case EventLost, EventReleased:
+		if e.Reason == ReasonConflict {
+			k.reset(e.Address)
+		}
 		err = k.remove(e.Address)
 	}
 	if err != nil {
@@ -93,6 +96,17 @@ func (k *keeper) put(a netip.Addr, deprecated bool) error {
 		return err
 	}
 	return k.route(!deprecated)
+}
+
+// reset ends the TCP connections of an address that another host has, which RFC 3927
+// section 2.5 asks for before it is abandoned. Not every kernel can.
+func (k *keeper) reset(a netip.Addr) {
+	if k.cfg.NoConfigure {
+		return
+	}
+	if err := netif.ResetConnections(a); err != nil {
+		k.cfg.Logger.Warn("connections not reset", "address", a, "error", err)
+	}
 }
 
 // remove undoes what put did.

@@ -20,8 +20,9 @@ const (
 
 // Announcer tells the link about records that were won or changed.
 type Announcer struct {
-	sets []*announcement
-	out  []announced
+	sets  []*announcement
+	out   []announced
+	trace *trace
 }
 
 type announcement struct {
@@ -51,6 +52,7 @@ func (a *Announcer) Start(now time.Time, set int) {
 	an.sent, an.gap, an.next = 0, AnnounceInterval, now
 	if n := len(an.starts); n >= UpdateMax {
 		an.next = an.starts[n-UpdateMax].Add(UpdateWindow)
+		a.trace.set(now, NoteDelayed, causeManyUpdates, an.next.Sub(now))
 	}
 	an.starts = append(an.starts, an.next)
 }

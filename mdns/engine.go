@@ -82,7 +82,9 @@ type EngineStats struct {
 	Unsent uint64
 	// Refused questions were too many.
 	Refused uint64
-	Cache   CacheStats
+	// Untraced notes were more than [NoteMax] at a time.
+	Untraced uint64
+	Cache    CacheStats
 }
 
 // Engine is multicast DNS on one interface. An Engine is not safe for concurrent
@@ -100,6 +102,7 @@ type Engine struct {
 	stats     EngineStats
 	out       []Packet
 	ev        []Event
+	trace     *trace
 }
 
 type publishedState int
@@ -188,7 +191,7 @@ func (e *Engine) Update(now time.Time, set int, records []Record) {
 		})
 	})
 	e.responder.Set(set, records)
-	e.goodbye(gone)
+	e.goodbye(now, gone)
 	e.announcer.Start(now, set)
 	e.settle(now)
 }
@@ -205,13 +208,13 @@ func (e *Engine) Withdraw(now time.Time, set int) {
 	e.responder.Remove(set)
 	e.sets = slices.DeleteFunc(e.sets, func(x *published) bool { return x == p })
 	if p.state == active {
-		e.goodbye(p.records)
+		e.goodbye(now, p.records)
 	}
 	e.settle(now)
 }
 
 // goodbye multicasts records with TTL 0, but for those that another set still has.
-func (e *Engine) goodbye(records []Record) {
+func (e *Engine) goodbye(now time.Time, records []Record) {
 	m := &Message{Response: true}
 	for _, r := range records {
 		if _, still := e.responder.owned.find(r.identity()); !still {
@@ -219,6 +222,7 @@ func (e *Engine) goodbye(records []Record) {
 			m.Answers = append(m.Answers, r)
 		}
 	}
+	e.trace.all(now, NoteSent, causeGoodbye, m.Answers, 0, netip.AddrPort{})
 	if len(m.Answers) > 0 {
 		e.event(Event{Kind: EventGoodbye, Name: m.Answers[0].Name})
 		e.multicast(m)
@@ -268,6 +272,7 @@ func (e *Engine) HandlePacket(now time.Time, p Packet) {
 	m, err := ParseMessage(p.Data)
 	if err != nil {
 		e.stats.Malformed++
+		e.trace.packet(now, causeMalformed, p.From)
 		return
 	}
 	e.stats.Skipped += uint64(m.Skipped)
@@ -283,6 +288,7 @@ func (e *Engine) HandlePacket(now time.Time, p Packet) {
 func (e *Engine) handleQuery(now time.Time, m *Message, by asker) {
 	if by.direct && !by.onLink {
 		e.stats.Ignored++ // section 5.5
+		e.trace.packet(now, causeOffLinkQuery, by.from)
 		return
 	}
 	e.prober.HandleQuery(now, m, by.from.Addr())
@@ -298,6 +304,7 @@ func (e *Engine) handleResponse(now time.Time, m *Message, by asker) {
 	unasked := by.direct && (!by.onLink || e.askedQU.IsZero() || now.Sub(e.askedQU) > unicastWindow)
 	if by.from.Port() != Port || unasked {
 		e.stats.Ignored++
+		e.trace.packet(now, by.ignored(), by.from)
 		return
 	}
 	from := by.from.Addr()
@@ -327,6 +334,7 @@ func (e *Engine) defend(now time.Time, m *Message, from netip.Addr) {
 		}
 		if p := e.find(set); p != nil && p.state == active {
 			e.event(Event{Kind: EventConflict, Set: set, Name: r.Name, From: from})
+			e.trace.record(now, NoteHeeded, causeContradicted, r, 0, netip.AddrPortFrom(from, Port))
 			e.probe(now, p)
 		}
 	}
@@ -346,6 +354,7 @@ func (e *Engine) HandleEcho(now time.Time, m *Message) {
 		}
 	}
 	if len(again) > 0 {
+		e.trace.all(now, NoteSent, causeBridged, again, 0, netip.AddrPort{})
 		e.responder.Multicast(now, again)
 	}
 	e.settle(now)
@@ -421,6 +430,7 @@ func (e *Engine) announce(now time.Time, a announced) {
 	if p == nil || len(p.records) == 0 {
 		return
 	}
+	e.trace.all(now, NoteSent, causeAnnounce, p.records, 0, netip.AddrPort{})
 	e.responder.Multicast(now, p.records)
 	e.event(Event{Kind: EventAnnounce, Set: p.set, Name: p.records[0].Name})
 }
@@ -485,13 +495,14 @@ func (e *Engine) multicast(m *Message) {
 func (e *Engine) Outgoing() []Packet { out := e.out; e.out = nil; return out }
 
 // Events returns what happened and forgets it.
-func (e *Engine) Events() []Event { ev := e.ev; e.ev = nil; return ev }
+func (e *Engine) Events() []Event { ev := e.ev; e.ev = nil; return e.trace.events(e.link, ev) }
 
 // Stats returns the counters.
 func (e *Engine) Stats() EngineStats {
 	s := e.stats
 	s.Unsent += e.responder.dropped
 	s.Refused = e.querier.refused
+	s.Untraced = e.trace.untraced()
 	s.Cache = e.cache.Stats()
 	return s
 }

@@ -31,9 +31,11 @@ const (
 	EventChange
 	// EventHeard: Heard is a record in a received message.
 	EventHeard
+	// EventNote: Note explains a decision; only while tracing is on.
+	EventNote
 )
 
-var eventNames = [...]string{"", "probe", "deferred", "announce", "claimed", "conflict", "renamed", "lost", "goodbye", "change", "heard"}
+var eventNames = [...]string{"", "probe", "deferred", "announce", "claimed", "conflict", "renamed", "lost", "goodbye", "change", "heard", "note"}
 
 // String returns the kind in lower case: "probe".
 func (k EventKind) String() string {
@@ -57,6 +59,8 @@ type Event struct {
 	// Change is set in an EventChange, Heard in an EventHeard.
 	Change *Change
 	Heard  *Heard
+	// Note is set in an EventNote.
+	Note *Note
 }
 
 // String returns e in a few words.
@@ -67,6 +71,8 @@ func (e Event) String() string {
 		return s + " " + e.Change.String()
 	case EventHeard:
 		return s + " " + e.Heard.Record.String()
+	case EventNote:
+		return s + " " + e.Note.String()
 	case EventRenamed:
 		s += " " + e.Previous + " to"
 	}

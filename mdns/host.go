@@ -26,6 +26,7 @@ type Host struct {
 	echoes    echoes
 	gone      []Packet // last words of removed interfaces
 	ev        []Event
+	traced    bool
 }
 
 // hosted is a set of records on all interfaces.
@@ -68,6 +69,7 @@ func (h *Host) SetLink(now time.Time, link Link) {
 		return
 	}
 	e := NewEngine(link, h.rnd, h.ours)
+	e.Trace(h.traced)
 	h.engines = append(h.engines, e)
 	slices.SortFunc(h.engines, func(a, b *Engine) int { return a.link.Index - b.link.Index })
 	for _, s := range h.sets {
@@ -354,6 +356,7 @@ func (h *Host) HandlePacket(now time.Time, p Packet) {
 		return
 	}
 	if by, echo := h.echoes.heard(now, p, h.hasAddress(p.From.Addr())); echo {
+		e.trace.packet(now, causeEcho, p.From)
 		if by != p.IfIndex {
 			if m, err := ParseMessage(p.Data); err == nil {
 				e.HandleEcho(now, m)

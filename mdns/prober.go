@@ -35,6 +35,7 @@ type Prober struct {
 	conflicts []time.Time
 	out       []*Message
 	outcomes  []outcome
+	trace     *trace
 }
 
 type probe struct {
@@ -72,11 +73,14 @@ func (p *Prober) Start(now time.Time, set int, records []Record) {
 	p.Cancel(set)
 	delay := time.Duration(p.rnd.Int64N(int64(ProbeWait) + 1))
 	p.forget(now)
+	why := causeFirstProbe
 	if len(p.conflicts) >= conflictMax {
 		delay += conflictWait
+		why = causeManyConflicts
 	}
 	pr := &probe{set: set, next: now.Add(delay)}
 	pr.propose(records)
+	p.trace.probe(now, NoteDelayed, why, pr.names, delay)
 	p.probes = append(p.probes, pr)
 }
 
@@ -129,9 +133,17 @@ func (p *Prober) HandleQuery(now time.Time, m *Message, from netip.Addr) {
 		}
 		for _, name := range pr.names {
 			theirs := namedRecords(m.Authority, name)
-			if len(theirs) == 0 || compareSets(namedRecords(pr.records, name), theirs) >= 0 {
+			if len(theirs) == 0 {
 				continue
 			}
+			order := compareSets(namedRecords(pr.records, name), theirs)
+			if order > 0 {
+				p.trace.record(now, NoteDropped, causeTieWon, theirs[0], 0, netip.AddrPortFrom(from, Port))
+			}
+			if order >= 0 {
+				continue
+			}
+			p.trace.probe(now, NoteDelayed, causeTieLost, pr.names, TieBreakWait)
 			pr.sent, pr.next = 0, now.Add(TieBreakWait)
 			p.outcomes = append(p.outcomes, outcome{deferred, pr.set, name, from})
 			break
@@ -157,13 +169,15 @@ func namedRecords(records []Record, name string) []Record {
 // section 8.1).
 func (p *Prober) HandleResponse(now time.Time, m *Message, from netip.Addr, ours func(Record) bool) {
 	for _, pr := range slices.Clone(p.probes) {
-		if pr.sent == 0 {
-			continue
-		}
 		for _, r := range m.records() {
 			if !pr.objected(r) || ours(r) {
 				continue
 			}
+			if pr.sent == 0 {
+				p.trace.record(now, NoteDropped, causeBeforeProbe, r, 0, netip.AddrPortFrom(from, Port))
+				break
+			}
+			p.trace.record(now, NoteHeeded, causeDenied, r, 0, netip.AddrPortFrom(from, Port))
 			p.Cancel(pr.set)
 			p.forget(now)
 			p.conflicts = append(p.conflicts, now)
@@ -198,6 +212,7 @@ func (p *Prober) HandleTimeout(now time.Time) {
 		for _, name := range pr.names {
 			m.Questions = append(m.Questions, AskedQuestion{Question{name, dns.TypeANY}, dns.ClassINET, p.unicast})
 		}
+		p.trace.probe(now, NoteSent, causeProbe, pr.names, 0)
 		p.out = append(p.out, m)
 		p.outcomes = append(p.outcomes, outcome{kind: probed, set: pr.set, name: pr.names[0]})
 		pr.sent++

@@ -28,6 +28,7 @@ type Querier struct {
 	asking  []*asking
 	refused uint64
 	out     []*Message
+	trace   *trace
 }
 
 type asking struct {
@@ -53,7 +54,9 @@ func (s *Querier) Start(now time.Time, q Question) bool {
 		s.refused++
 		return false
 	}
-	s.asking = append(s.asking, &asking{q: q, users: 1, next: s.first(now)})
+	a := &asking{q: q, users: 1, next: s.first(now)}
+	s.asking = append(s.asking, a)
+	s.trace.question(now, NoteDelayed, causeFirstQuestion, q, a.next.Sub(now))
 	return true
 }
 
@@ -123,6 +126,7 @@ func (s *Querier) HandleResponse(now time.Time, m *Message) {
 		for _, a := range s.asking {
 			if a.q.Type == r.Type && sameName(a.q.Name, r.Name) && a.sent > 0 {
 				a.gap, a.next = QueryIntervalMax, now.Add(QueryIntervalMax)
+				s.trace.question(now, NoteDelayed, causeUnique, a.q, a.gap)
 			}
 		}
 	}
@@ -146,6 +150,7 @@ func (s *Querier) HandleQuery(now time.Time, m *Message, known func(Question) []
 		})
 		if !foreign {
 			a.asked(now)
+			s.trace.question(now, NoteSuppressed, causeAsked, a.q, 0)
 		}
 	}
 }
@@ -184,11 +189,13 @@ func (s *Querier) HandleTimeout(now time.Time, refresh []Question, known func(Qu
 			continue
 		}
 		ask(a.q, s.unicast && a.sent == 0)
+		s.trace.question(now, NoteSent, causeSeries, a.q, 0)
 		a.asked(now)
 	}
 	for _, q := range refresh {
 		if !slices.ContainsFunc(m.Questions, func(x AskedQuestion) bool { return x.Type == q.Type && sameName(x.Name, q.Name) }) {
 			ask(q, false)
+			s.trace.question(now, NoteSent, causeRefresh, q, 0)
 		}
 	}
 	if len(m.Questions) > 0 {

@@ -38,6 +38,7 @@ type Responder struct {
 	pending []*reply
 	dropped uint64
 	out     []response
+	trace   *trace
 }
 
 // reply is an answer that waits for its time.
@@ -47,6 +48,7 @@ type reply struct {
 	due       time.Time
 	first     time.Time
 	defence   bool
+	why       cause
 	answers   []Record
 }
 
@@ -89,7 +91,9 @@ func (r *Responder) Remove(set int) {
 func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 	if by.from.Port() != Port {
 		if by.onLink {
-			r.answerLegacy(m, by)
+			r.answerLegacy(now, m, by)
+		} else {
+			r.trace.packet(now, causeLegacyOffLink, by.from)
 		}
 		return
 	}
@@ -99,18 +103,26 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 	r.moreKnown(now, m, by)
 	single := len(m.Questions) == 1 && !m.Truncated
 	for _, q := range m.Questions {
-		answers := r.suppress(r.owned.answers(q), m.Answers)
+		all := r.owned.answers(q)
+		answers := r.suppress(all, m.Answers)
+		r.trace.missing(now, causeKnown, all, answers)
 		if len(answers) == 0 {
 			continue
 		}
 		p := reply{first: now, defence: isProbe(m, q), answers: answers}
 		switch {
-		case p.defence || single && allUnique(answers):
-			p.due = now
+		case p.defence:
+			p.due, p.why = now, causeDefence
+		case single && allUnique(answers):
+			p.due, p.why = now, causeOnly
 		case m.Truncated:
 			p.due, p.truncated = now.Add(uniform(r.rnd, TruncatedDelayMin, TruncatedDelayMax)), by.from.Addr()
+			p.why = causeTruncated
 		default:
-			p.due = now.Add(uniform(r.rnd, ResponseDelayMin, ResponseDelayMax))
+			p.due, p.why = now.Add(uniform(r.rnd, ResponseDelayMin, ResponseDelayMax)), causeShared
+			if allUnique(answers) {
+				p.why = causeSeveral
+			}
 		}
 		r.route(now, p, by, q.Unicast || by.direct)
 	}
@@ -155,6 +167,12 @@ func (r *Responder) route(now time.Time, p reply, by asker, unicast bool) {
 	}
 	direct, group := p, p
 	direct.to, direct.answers, group.answers = by.from, nil, nil
+	if !p.defence {
+		direct.why, group.why = causeQU, causeStale
+		if by.direct {
+			direct.why = causeDirect
+		}
+	}
 	for _, a := range p.answers {
 		at, was := r.sent[a.identity()]
 		recent := was && now.Sub(at) < time.Duration(a.TTL)*time.Second/4
@@ -183,11 +201,16 @@ func (r *Responder) enqueue(now time.Time, p reply) {
 		if w.due.Sub(now) < ResponseDelayMin && p.due.After(w.due) && p.due.Sub(w.first) <= aggregationMax {
 			w.due = p.due
 		}
+		r.trace.all(now, NoteDelayed, causeJoined, p.answers, w.due.Sub(now), p.to)
 		return
 	}
 	if len(r.pending) >= ReplyMax {
 		r.dropped++
+		r.trace.all(now, NoteDropped, causeFull, p.answers, 0, p.to)
 		return
+	}
+	if p.due.After(now) {
+		r.trace.all(now, NoteDelayed, p.why, p.answers, p.due.Sub(now), p.to)
 	}
 	r.pending = append(r.pending, &p)
 }
@@ -209,7 +232,9 @@ func (r *Responder) moreKnown(now time.Time, m *Message, by asker) {
 		if w.truncated != by.from.Addr() {
 			continue
 		}
-		w.answers = r.suppress(w.answers, m.Answers)
+		before := w.answers
+		w.answers = r.suppress(before, m.Answers)
+		r.trace.missing(now, causeKnownLater, before, w.answers)
 		if m.Truncated && len(m.Questions) == 0 {
 			due := now.Add(uniform(r.rnd, TruncatedDelayMin, TruncatedDelayMax))
 			if due.Sub(w.first) <= truncatedMax {
@@ -222,7 +247,7 @@ func (r *Responder) moreKnown(now time.Time, m *Message, by asker) {
 // answerLegacy answers a plain DNS resolver at once, as a DNS server would (RFC
 // 6762 section 6.7), in the 512 bytes that such a resolver expects at most: a
 // small answer to a small question cannot be made a weapon.
-func (r *Responder) answerLegacy(m *Message, by asker) {
+func (r *Responder) answerLegacy(now time.Time, m *Message, by asker) {
 	reply := &Message{ID: m.ID, Response: true}
 	for _, q := range m.Questions {
 		if answers := r.owned.answers(q); len(answers) > 0 {
@@ -241,6 +266,7 @@ func (r *Responder) answerLegacy(m *Message, by asker) {
 			section[i].TTL = min(section[i].TTL, legacyTTL)
 		}
 	}
+	r.trace.all(now, NoteSent, causeLegacy, reply.Answers, 0, by.from)
 	r.out = append(r.out, response{by.from, reply, true})
 }
 
@@ -255,7 +281,7 @@ func (r *Responder) HandleResponse(now time.Time, m *Message) {
 		}
 		if theirs.TTL < own.TTL/2 {
 			delay := uniform(r.rnd, ResponseDelayMin, ResponseDelayMax)
-			r.enqueue(now, reply{first: now, due: now.Add(delay), answers: r.owned.whole(own)})
+			r.enqueue(now, reply{first: now, due: now.Add(delay), why: causeShortTTL, answers: r.owned.whole(own)})
 			continue
 		}
 		if theirs.TTL < own.TTL {
@@ -263,7 +289,11 @@ func (r *Responder) HandleResponse(now time.Time, m *Message) {
 		}
 		for _, w := range r.pending {
 			if !w.to.IsValid() && !own.Flush {
+				before := len(w.answers)
 				w.answers = slices.DeleteFunc(w.answers, func(a Record) bool { return a.identity() == own.identity() })
+				if len(w.answers) < before {
+					r.trace.record(now, NoteSuppressed, causeAnswered, own, 0, netip.AddrPort{})
+				}
 			}
 		}
 	}
@@ -314,7 +344,9 @@ func (r *Responder) send(now time.Time, p reply) {
 				m.Answers = append(m.Answers, a)
 				r.sent[a.identity()] = now
 			} else if p.defence {
-				later.answers, later.due = append(later.answers, a), at.Add(least)
+				later.answers, later.due, later.why = append(later.answers, a), at.Add(least), causeDefenceRecent
+			} else {
+				r.trace.record(now, NoteSuppressed, causeRecent, a, 0, netip.AddrPort{})
 			}
 		}
 		r.enqueue(now, later)
@@ -323,6 +355,7 @@ func (r *Responder) send(now time.Time, p reply) {
 		return
 	}
 	m.Additional = r.owned.additional(m.Answers)
+	r.trace.all(now, NoteSent, p.why, m.Answers, 0, p.to)
 	r.out = append(r.out, response{p.to, m, false})
 }
 

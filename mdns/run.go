@@ -40,6 +40,7 @@ type ears struct {
 	watchers []*watcher
 	monitors []*queue[Heard]
 	events   []*queue[Event]
+	notes    []*queue[Note]
 }
 
 // Open joins the groups on the interfaces that cfg names and takes part until ctx
@@ -56,6 +57,7 @@ func open(ctx context.Context, cfg Config, network network) (*Node, error) {
 		do: make(chan func(time.Time)), ended: make(chan struct{}),
 		ears: ears{claims: make(map[int]*claim)},
 	}
+	n.host.Trace(cfg.Explain != nil)
 	all, err := network.list()
 	if err == nil {
 		err = n.checkNames(all)
@@ -139,6 +141,9 @@ func (n *Node) heard(ev Event) {
 		for _, m := range n.ears.monitors {
 			m.push(*ev.Heard)
 		}
+		return
+	case EventNote:
+		n.explain(*ev.Note)
 		return
 	}
 	n.cfg.Logger.Debug("mdns: "+ev.String(), "interface", ev.Interface)

@@ -19,6 +19,10 @@ type Config struct {
 	// Queue is how many changes may wait in each Watch, Monitor or Events loop
 	// before it is ended with [ErrSlowReader]. Zero means 8192.
 	Queue int
+	// Explain, when not nil, hears the reason of every decision, from the first
+	// probe to the last goodbye. It is called on the goroutine that does the
+	// protocol's work and must not wait. See [Node.Explain].
+	Explain func(Note)
 	// Rand is the source of all delays. Nil means one that is seeded at random.
 	Rand *rand.Rand
 }

@@ -36,6 +36,7 @@ func newStage(t testing.TB) *stage {
 //	publish RECORDS                begins to own records ("!" at the end: unique)
 //	withdraw SET                   gives them up
 //	ask NAME TYPE                  begins to ask
+//	trace on|off                   explains decisions
 //	at TIME                        lets time pass
 //	recv FROM INDEX query QUESTION[, QUESTION] [; known RECORD]... [; auth RECORD]... [; tc]
 //	recv FROM INDEX response RECORDS
@@ -80,6 +81,8 @@ func (s *stage) do(args []string) string {
 		for _, c := range known {
 			fmt.Fprintf(&s.out, "known %v\n", c)
 		}
+	case "trace":
+		s.h.Trace(args[1] == "on")
 	case "at":
 		s.pass(args[1])
 	case "recv", "direct":

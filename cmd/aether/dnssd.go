@@ -17,5 +17,5 @@ func dnssdCommand() *cli.Command {
 }
 
 func (z zeroconf) dnssd() dnssd.Config {
-	return dnssd.Config{Interfaces: z.interfaces, IPv4: z.ipv4, IPv6: z.ipv6, Logger: z.log}
+	return dnssd.Config{Interfaces: z.interfaces, IPv4: z.ipv4, IPv6: z.ipv6, Logger: z.log, Explain: z.explain}
 }

@@ -27,6 +27,7 @@ func zeroconfFlags(more ...cli.Flag) []cli.Flag {
 		interfaceFlag("use `IF` only (repeatable; default: all that can multicast)"),
 		&cli.BoolFlag{Name: "4", Usage: "IPv4 only"},
 		&cli.BoolFlag{Name: "6", Usage: "IPv6 only"},
+		&cli.BoolFlag{Name: "explain", Usage: "say on standard error why each packet is sent, delayed, suppressed or dropped"},
 	)
 }
 
@@ -42,6 +43,7 @@ type zeroconf struct {
 	out        *printer
 	errw       io.Writer
 	timeout    time.Duration // 0 is without end
+	explain    func(mdns.Note)
 }
 
 func zeroconfOf(c *cli.Context) (z zeroconf, err error) {
@@ -55,12 +57,17 @@ func zeroconfOf(c *cli.Context) (z zeroconf, err error) {
 	if z.timeout < 0 {
 		return z, usage("--timeout must not be negative")
 	}
-	z.out, err = newPrinter(c)
-	return z, err
+	if z.out, err = newPrinter(c); err != nil {
+		return z, err
+	}
+	if c.Bool("explain") {
+		z.explain = explainTo(&printer{out: z.errw, json: z.out.json})
+	}
+	return z, nil
 }
 
 func (z zeroconf) mdns() mdns.Config {
-	return mdns.Config{Interfaces: z.interfaces, IPv4: z.ipv4, IPv6: z.ipv6, Logger: z.log}
+	return mdns.Config{Interfaces: z.interfaces, IPv4: z.ipv4, IPv6: z.ipv6, Logger: z.log, Explain: z.explain}
 }
 
 // within bounds ctx by --timeout.

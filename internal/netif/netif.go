@@ -161,6 +161,13 @@ func RemoveAddress(ifname string, prefix netip.Prefix) error {
 	return configured("remove address "+prefix.String()+" from "+ifname, removeAddress(ifname, prefix))
 }
 
+// ResetConnections resets the TCP connections of this machine's IPv4 address a, so
+// that both ends learn at once what a loss of the address would let them find out in
+// minutes.
+func ResetConnections(a netip.Addr) error {
+	return configured("reset connections of "+a.String(), resetConnections(a))
+}
+
 // AddDefaultRoute sends IPv4 traffic for any destination out of the interface
 // called ifname, as if all were on its link (RFC 3927 section 2.6.1 lets a
 // link-local host ARP for every destination). A smaller metric wins over a

@@ -214,6 +214,35 @@ func removeAddress(ifname string, prefix netip.Prefix) error {
 	})
 }
 
+// resetConnections destroys the TCP sockets bound to a: the kernel sends the resets
+// and tells the programs ECONNABORTED.
+func resetConnections(a netip.Addr) error {
+	sockets, err := netlink.SocketDiagTCP(unix.AF_INET)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // what was listed is reset
+		return err
+	}
+	err = nil
+	for _, s := range sockets {
+		local, _ := netip.AddrFromSlice(s.ID.Source)
+		if local.Unmap() != a || s.State == tcpListen {
+			continue
+		}
+		gone := netlink.SocketDestroy(
+			&net.TCPAddr{IP: s.ID.Source, Port: int(s.ID.SourcePort)},
+			&net.TCPAddr{IP: s.ID.Destination, Port: int(s.ID.DestinationPort)})
+		if gone != nil && !errors.Is(gone, unix.ENOENT) { // closed meanwhile
+			err = errors.Join(err, gone)
+		}
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return ErrNotPermitted
+	}
+	return err
+}
+
+// tcpListen is the kernel's TCP_LISTEN (include/net/tcp_states.h).
+const tcpListen = 10
+
 func addrOf(p netip.Prefix) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{
 		IP:   p.Addr().AsSlice(),

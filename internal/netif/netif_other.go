@@ -104,6 +104,7 @@ func removeAddress(string, netip.Prefix) error {
 	return refuse("the system's own tools (ifconfig, netsh)")
 }
 
+func resetConnections(netip.Addr) error    { return ErrNotSupported }
 func addDefaultRoute(string, int) error    { return refuse("the system's own tools (route)") }
 func removeDefaultRoute(string, int) error { return refuse("the system's own tools (route)") }
 func setUp(string) error                   { return refuse("the system's own tools (ifconfig, netsh)") }

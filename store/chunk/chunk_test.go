@@ -48,7 +48,7 @@ func (s *shelf) put(c Sealed) error {
 	defer s.mu.Unlock()
 	s.puts++
 	s.bytes += int64(len(c.Body))
-	s.bodies[c.Ref] = c.Body
+	s.bodies[c.Ref] = bytes.Clone(c.Body)
 	return nil
 }
 

@@ -73,16 +73,54 @@ func (g *gear) cut(b []byte, s *sizes) int {
 	}
 	b = b[:min(len(b), s.max)]
 	normal := min(s.normal, len(b))
-	var fp uint64
-	for i, c := range b[s.min:normal] {
-		if fp = fp<<1 + g[c]; fp&s.early == 0 {
-			return s.min + i
+	n, fp := g.roll(0, b[s.min:normal], s.early)
+	if n += s.min; n < normal {
+		return n
+	}
+	n, _ = g.roll(fp, b[normal:], s.late)
+	return normal + n
+}
+
+// lane is how many bytes each of the two hashes in roll takes in a row.
+const lane = 1 << 10
+
+// roll goes on from the hash fp through b until the hash has no bit of mask, and
+// returns the index of the byte that did it, or len(b) and the hash there. A byte
+// leaves the hash after 64 more, so a second hash can begin further on with the 64
+// bytes before it; the processor works on both at once.
+func (g *gear) roll(fp uint64, b []byte, mask uint64) (int, uint64) {
+	i := 0
+	for ; i+2*lane <= len(b); i += 2 * lane {
+		x, y := (*[lane]byte)(b[i:]), (*[lane]byte)(b[i+lane:])
+		var ahead uint64
+		for _, c := range x[lane-64:] {
+			ahead = ahead<<1 + g[c]
+		}
+		for j := range x {
+			fp = fp<<1 + g[x[j]]
+			ahead = ahead<<1 + g[y[j]]
+			if fp&mask == 0 {
+				return i + j, fp
+			}
+			if ahead&mask == 0 {
+				n, _ := g.rollOne(fp, x[j+1:], mask)
+				if n += j + 1; n == lane {
+					n += j
+				}
+				return i + n, fp
+			}
+		}
+		fp = ahead
+	}
+	n, fp := g.rollOne(fp, b[i:], mask)
+	return i + n, fp
+}
+
+func (g *gear) rollOne(fp uint64, b []byte, mask uint64) (int, uint64) {
+	for i, c := range b {
+		if fp = fp<<1 + g[c]; fp&mask == 0 {
+			return i, fp
 		}
 	}
-	for i, c := range b[normal:] {
-		if fp = fp<<1 + g[c]; fp&s.late == 0 {
-			return normal + i
-		}
-	}
-	return len(b)
+	return len(b), fp
 }

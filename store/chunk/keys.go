@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -154,12 +155,13 @@ type Sealed struct {
 // Seal names and seals a chunk of data, compressed when that makes it smaller. It
 // does not keep plain. It panics on more than [MaxSize] bytes.
 func (k *Keys) Seal(plain []byte) Sealed {
-	s, _ := k.seal(data, k.Ref(plain), plain, true)
+	s, _ := k.seal(nil, data, k.Ref(plain), plain, true)
 	return s
 }
 
-// seal tries to compress when told to, and reports whether it did.
-func (k *Keys) seal(kind kind, ref store.Ref, plain []byte, compress bool) (s Sealed, compressed bool) {
+// seal makes the body in the memory of buf where that is enough. It tries to
+// compress when told to, and reports whether it did.
+func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain []byte, compress bool) (s Sealed, compressed bool) {
 	if len(plain) > MaxSize {
 		panic(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(plain)))
 	}
@@ -171,14 +173,16 @@ func (k *Keys) seal(kind kind, ref store.Ref, plain []byte, compress bool) (s Se
 		}
 	}
 	size := padded(frameHead + len(payload))
-	b := make([]byte, 0, headSize+nonceSize+size+tagSize)
+	b := slices.Grow(buf[:0], headSize+nonceSize+size+tagSize)
 	b = append(b, format)
 	b = binary.BigEndian.AppendUint32(b, k.generation)
-	b = b[:headSize+nonceSize]
+	b = append(b, make([]byte, nonceSize)...)
 	frame := append(b[len(b):], byte(kind), encoding)
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(payload)))
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(plain)))
-	frame = append(frame, payload...)[:size]
+	frame = append(frame, payload...)
+	clear(frame[len(frame):size]) // the padding
+	frame = frame[:size]
 	nonce := b[headSize:]
 	if encoding != encodingPlain {
 		sum := hash(&k.nonces, frame)

@@ -65,6 +65,9 @@ func (b *block) release() {
 	}
 }
 
+// bodies keeps the memory of bodies that put has done with.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
 // job is a chunk of data on its way: plain goes to a worker, ref or err comes back.
 type job struct {
 	plain []byte
@@ -76,8 +79,8 @@ type job struct {
 
 // NewWriter returns a Writer that hands chunks to put. A chunk for which have
 // returns true is neither sealed nor put; nil means that nothing is there. Both
-// must be safe for concurrent use. The body becomes put's. The caller ends the
-// Writer with Close or Abort.
+// must be safe for concurrent use. The body is put's until put returns; its memory
+// is then used again. The caller ends the Writer with Close or Abort.
 func (k *Keys) NewWriter(put func(Sealed) error, have func(store.Ref) bool) *Writer {
 	if have == nil {
 		have = func(store.Ref) bool { return false }
@@ -206,7 +209,10 @@ func (w *Writer) do(j *job) {
 	}
 	dull := w.dull.Load()
 	try := dull < dullAfter || dull%dullTry == 0
-	s, shrank := w.k.seal(data, j.ref, j.plain, try)
+	buf := bodies.Get().(*[]byte)
+	defer bodies.Put(buf)
+	s, shrank := w.k.seal(*buf, data, j.ref, j.plain, try)
+	*buf = s.Body
 	if shrank {
 		w.dull.Store(0)
 	} else {
@@ -236,7 +242,7 @@ func (w *Writer) writeList(depth uint8, entries []entry) (store.Ref, error) {
 	if w.have(ref) {
 		return ref, nil
 	}
-	s, _ := w.k.seal(list, ref, plain, false) // hashes do not shrink
+	s, _ := w.k.seal(nil, list, ref, plain, false) // hashes do not shrink
 	return ref, w.put(s)
 }
 

@@ -20,8 +20,9 @@
 //	o segment, offset  → Ref: what lies in a segment
 //	g segment          → class, size up to which all is indexed, live bytes by class
 //
-// Put writes a record at once, into the page cache. Sync makes the bodies durable
-// and only then commits their index entries, so an entry never points to a body
+// Put takes room on the disk and copies a record into memory, from where complete
+// blocks of a segment are written behind its back. Sync writes the rest, makes the
+// bodies durable and only then commits their index entries, so an entry never points to a body
 // that a crash can take. Open looks at what was written behind the indexed part of
 // each segment: whole records are taken in, a torn tail is left as dead bytes.
 //
@@ -29,5 +30,5 @@
 // compacted: what lives is copied, checked, synced, the index switched, and only
 // then the file removed.
 //
-// Read store.go first, then record.go and space.go.
+// Read store.go first, then behind.go, record.go and space.go.
 package segment

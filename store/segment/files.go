@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,9 +29,37 @@ type handles struct {
 // handle is an open file. It is closed when nobody uses it and handles has let go.
 type handle struct {
 	vfs.File
+	path   string
 	number uint32
 	refs   int // users, and one for handles
 	used   uint64
+
+	once   sync.Once
+	direct *os.File // the same file, past the page cache; nil where that cannot be
+}
+
+// directly returns the file for writes past the page cache, or nil.
+func (h *handle) directly() *os.File {
+	h.once.Do(func() { h.direct = openDirect(h.File, h.path) })
+	return h.direct
+}
+
+// Close closes the file.
+func (h *handle) Close() error {
+	err := h.File.Close()
+	if direct := h.direct; direct != nil {
+		err = errors.Join(err, direct.Close())
+	}
+	return err
+}
+
+// deferrable says whether room can be taken for the file before it is written, so
+// that a full disk is noticed in time.
+func (h *handle) deferrable() bool {
+	if !preallocation && h.Fd() != vfs.InvalidFd {
+		return false
+	}
+	return !unsupported(h.Preallocate(0, pageSize))
 }
 
 func (h *handles) path(n uint32) string {
@@ -73,7 +102,7 @@ func (h *handles) get(n uint32, create bool) (*handle, error) {
 			return nil, errors.Join(err, file.Close())
 		}
 	}
-	f := &handle{File: file, number: n, refs: 2, used: h.clock}
+	f := &handle{File: file, path: h.path(n), number: n, refs: 2, used: h.clock}
 	if len(h.open) >= keptOpen {
 		h.closeOldest()
 	}

@@ -47,16 +47,16 @@ func (c Class) String() string {
 	return fmt.Sprintf("class %d", uint8(c))
 }
 
-// appendRecord appends the record of a body.
-func appendRecord(b []byte, ref store.Ref, class Class, body []byte) []byte {
-	at := len(b)
-	b = binary.BigEndian.AppendUint32(b, recordMagic)
+// recordHead returns what stands before a body.
+func recordHead(ref store.Ref, class Class, body []byte) (head [headSize]byte) {
+	b := binary.BigEndian.AppendUint32(head[:0], recordMagic)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
 	b = append(b, byte(class), 0, 0, 0, 0, 0, 0, 0)
-	b = append(b, ref[:]...)
-	b = append(b, body...)
-	binary.BigEndian.PutUint32(b[at+crcAt:], checksum(b[at:]))
-	return b
+	copy(b[len(b):headSize], ref[:])
+	c := crc32.Update(0, castagnoli, head[:crcAt])
+	c = crc32.Update(c, castagnoli, head[crcAt+4:])
+	binary.BigEndian.PutUint32(head[crcAt:], crc32.Update(c, castagnoli, body))
+	return head
 }
 
 func checksum(record []byte) uint32 {
@@ -179,8 +179,9 @@ type file struct {
 	live   [classes]int64
 	saved  [classes]int64
 
-	writers int  // records that are being written
-	bad     bool // a record could not be read, so it is not compacted
+	deferred bool // its records are gathered in memory and written behind
+	writers  int  // records that are being written
+	bad      bool // a record could not be read, so it is not compacted
 }
 
 func (f *file) alive() int64 { return f.live[Replica] + f.live[Cache] }

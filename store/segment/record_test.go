@@ -45,3 +45,9 @@ func FuzzParsePlace(f *testing.F) {
 		}
 	})
 }
+
+// appendRecord appends the record of a body.
+func appendRecord(b []byte, ref store.Ref, class Class, body []byte) []byte {
+	head := recordHead(ref, class, body)
+	return append(append(b, head[:]...), body...)
+}

@@ -92,6 +92,12 @@ func (s *Store) recoverFile(f *file, there bool) error {
 	}
 	if clean && size < s.cfg.SegmentSize {
 		s.space.active[f.class] = f
+		h, err := s.files.get(f.number, false)
+		if err != nil {
+			return err
+		}
+		f.deferred = h.deferrable()
+		return s.files.put(h)
 	}
 	return nil
 }

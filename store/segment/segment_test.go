@@ -249,6 +249,9 @@ func TestStore_CacheMakesRoomForReplicas(t *testing.T) {
 				t.Fatalf("replica %d is gone", n)
 			}
 		}
+		if err := f.Sync(); err != nil { // until then a part is in memory
+			t.Fatal(err)
+		}
 		if u := f.Usage(); u.Space-u.Free != fileBytes(t, fs) {
 			t.Errorf("usage %+v, files have %d bytes", u, fileBytes(t, fs))
 		}
@@ -260,7 +263,11 @@ func TestStore_CacheMakesRoomForReplicas(t *testing.T) {
 // TestStore_CrashKeepsWhatWasSynced runs random puts, deletes and syncs, crashes
 // with any part of the unsynced blocks on the disk, and looks.
 func TestStore_CrashKeepsWhatWasSynced(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 12
+	}
+	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		m := model{t: t, rng: rng, must: map[int]bool{}, mustNot: map[int]bool{}}
 		var fs vfs.FS = vfs.NewCrashableMem()
@@ -434,32 +441,46 @@ func TestStore_CorruptionIsNamed(t *testing.T) {
 	s.Close()
 }
 
-// narrow is a disk that takes so many bytes, and a sync that can be made to fail.
+// narrow is a disk that has room for so many bytes more, and a sync that can be made
+// to fail.
 type narrow struct {
 	vfs.FS
 	mu     sync.Mutex
 	left   int
+	taken  map[string]int64 // by file, the length that has room
 	broken bool
 }
 
 type narrowFile struct {
 	vfs.File
-	fs *narrow
+	fs   *narrow
+	name string
 }
+
+// take takes room for a file up to an offset.
+func (f narrowFile) take(upTo int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	more := max(0, upTo-f.fs.taken[f.name])
+	if more > int64(f.fs.left) {
+		return &os.PathError{Op: "write", Path: "segment", Err: syscall.ENOSPC}
+	}
+	f.fs.left -= int(more)
+	f.fs.taken[f.name] += more
+	return nil
+}
+
+func (f narrowFile) Preallocate(offset, length int64) error { return f.take(offset + length) }
 
 func (n *narrow) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	f, err := n.FS.OpenReadWrite(name, c, o...)
-	return narrowFile{f, n}, err
+	return narrowFile{f, n, name}, err
 }
 
 func (f narrowFile) WriteAt(p []byte, off int64) (int, error) {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	if len(p) > f.fs.left {
-		n, _ := f.File.WriteAt(p[:f.fs.left], off)
-		return n, &os.PathError{Op: "write", Path: "segment", Err: syscall.ENOSPC}
+	if err := f.take(off + int64(len(p))); err != nil {
+		return 0, err
 	}
-	f.fs.left -= len(p)
 	return f.File.WriteAt(p, off)
 }
 
@@ -471,7 +492,7 @@ func (f narrowFile) SyncData() error {
 }
 
 func TestStore_FullDiskLeavesNothingHalfVisible(t *testing.T) {
-	fs := &narrow{FS: vfs.NewMem(), left: 10000}
+	fs := &narrow{FS: vfs.NewMem(), left: 10000, taken: map[string]int64{}}
 	kv := index.NewMemory()
 	s, err := segment.Open(fs, "/chunks", kv, segment.Config{})
 	if err != nil {

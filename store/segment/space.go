@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/aether-lan/aether/store"
 )
@@ -309,13 +308,14 @@ func (s *Store) copy(r record) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	s.behind.admit()
 	s.mu.Lock()
 	f, p, err := s.next(r.class, len(body))
 	s.mu.Unlock()
 	if err != nil {
 		return place{}, err
 	}
-	err = s.writeAt(p, r.ref, body)
+	err = s.writeAt(f, p, r.ref, body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.writers--
@@ -344,59 +344,6 @@ func (s *Store) removeIfDead(f *file) error {
 	delete(s.dirty, f.number)
 	s.space.used -= f.size
 	s.mu.Unlock()
+	s.behind.forget(f.number)
 	return s.files.remove(f.number)
 }
-
-// flushEvery is how many bytes are written before the disk is told to begin with
-// them, so that little is left to do for a sync.
-const flushEvery = 16 << 20
-
-// flusher starts the writing of what is in the page cache, one call at a time, when
-// much is put without a sync. What has arrived on the disk then leaves the page
-// cache: whoever stores a large file seldom reads it back at once, and memory that
-// is used again is faster than memory that was never touched.
-type flusher struct {
-	mu      sync.Mutex
-	written int64 // since the last sync or flush
-	running bool
-	segment uint32 // of the last flush
-	begun   int64  // up to where it began to write
-	wg      sync.WaitGroup
-}
-
-func (f *flusher) wrote(files *handles, p place) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.written += p.size()
-	if f.written < flushEvery || f.running {
-		return
-	}
-	f.written, f.running = 0, true
-	f.wg.Go(func() {
-		if h, err := files.get(p.segment, false); err == nil {
-			// Only a hint: whether it worked is asked by the sync. It waits for
-			// what the flush before began.
-			upTo := int64(p.offset) + p.size()
-			_, _ = h.SyncTo(upTo)
-			f.mu.Lock()
-			if f.segment == p.segment {
-				dropCache(h.Fd(), f.begun)
-			}
-			f.segment, f.begun = p.segment, upTo
-			f.mu.Unlock()
-			files.put(h)
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.running = false
-	})
-}
-
-// synced says that nothing waits.
-func (f *flusher) synced() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.written = 0
-}
-
-func (f *flusher) wait() { f.wg.Wait() }

@@ -52,7 +52,7 @@ type Store struct {
 	changes uint64 // puts and deletes so far
 	commits uint64 // times that pending went to the index
 	broken  error  // why the Store cannot go on
-	flush   flusher
+	behind  *behind
 }
 
 // Open opens the store of segment files in dir, which it creates where it is
@@ -73,6 +73,7 @@ func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 		dirty:   map[uint32]bool{},
 		space:   space{files: map[uint32]*file{}},
 	}
+	s.behind = newBehind(s.files, cfg.SegmentSize, s.fail)
 	err := mkdir(fsys, dir)
 	if err == nil {
 		err = s.load()
@@ -94,7 +95,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.broken = ErrClosed
 	s.mu.Unlock()
-	s.flush.wait()
+	s.behind.close()
 	return errors.Join(err, s.files.close())
 }
 
@@ -158,7 +159,7 @@ func (s *Store) read(ref store.Ref, p place) ([]byte, error) {
 	}
 	defer s.files.put(f)
 	b := make([]byte, p.size())
-	if _, err := f.ReadAt(b, int64(p.offset)); err != nil {
+	if err := s.behind.readAt(f, b, int64(p.offset)); err != nil {
 		return nil, fmt.Errorf("%w: segment %d offset %d: %w", ErrCorrupt, p.segment, p.offset, err)
 	}
 	got, _, body, err := parseRecord(b)
@@ -221,6 +222,7 @@ func (s *Store) put(ref store.Ref, body []byte, class Class) error {
 // as pending. commits is the count from before the caller looked for ref.
 func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) error {
 	size := int64(headSize + len(body))
+	s.behind.admit()
 	if err := s.makeRoom(size); err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) e
 	if err != nil {
 		return err
 	}
-	err = s.writeAt(p, ref, body)
+	err = s.writeAt(f, p, ref, body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.writers--
@@ -265,26 +267,35 @@ func (s *Store) next(class Class, length int) (*file, place, error) {
 	f.size += p.size()
 	s.space.used += p.size()
 	f.writers++
+	if f.deferred {
+		s.behind.reserve(p)
+	}
 	return f, p, nil
 }
 
-// records keeps buffers for whole records.
-var records = sync.Pool{New: func() any { return new([]byte) }}
-
-func (s *Store) writeAt(p place, ref store.Ref, body []byte) error {
+// writeAt writes a record to the place given out for it in f, now or behind.
+func (s *Store) writeAt(f *file, p place, ref store.Ref, body []byte) error {
+	if f.deferred {
+		return s.behind.fill(p, ref, body)
+	}
 	h, err := s.files.get(p.segment, false)
 	if err != nil {
 		return err
 	}
 	defer s.files.put(h)
-	buf := records.Get().(*[]byte)
-	defer records.Put(buf)
-	*buf = appendRecord((*buf)[:0], ref, p.class, body)
-	if _, err = h.WriteAt(*buf, int64(p.offset)); err != nil {
-		return err
+	head := recordHead(ref, p.class, body)
+	_, err = h.WriteAt(slices.Concat(head[:], body), int64(p.offset))
+	return err
+}
+
+// fail ends the use of the Store after a write behind the back of Put has failed:
+// which records are lost was never said to those who put them.
+func (s *Store) fail(segment uint32, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil {
+		s.broken = fmt.Errorf("segment: %d could not be written, reopen the store: %w", segment, err)
 	}
-	s.flush.wrote(s.files, p)
-	return nil
 }
 
 // current returns the segment to which bodies of class go; the caller holds mu.
@@ -300,6 +311,7 @@ func (s *Store) current(class Class) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.deferred = h.deferrable()
 	s.space.last = f.number
 	s.space.files[f.number] = f
 	s.space.active[class] = f
@@ -326,7 +338,6 @@ func (s *Store) Sync() error {
 	if err := s.sync(); err != nil {
 		return fmt.Errorf("segment: sync: %w", err)
 	}
-	s.flush.synced()
 	return nil
 }
 
@@ -384,10 +395,7 @@ func (s *Store) syncFiles() ([]uint32, error) {
 	clear(s.dirty)
 	s.mu.Unlock()
 	for _, n := range numbers {
-		h, err := s.files.get(n, false)
-		if err == nil {
-			err = errors.Join(h.SyncData(), s.files.put(h))
-		}
+		err := s.syncFile(n)
 		if err != nil {
 			s.mu.Lock()
 			s.broken = fmt.Errorf("segment: %d could not be synced, reopen the store: %w", n, err)
@@ -396,6 +404,21 @@ func (s *Store) syncFiles() ([]uint32, error) {
 		}
 	}
 	return numbers, nil
+}
+
+func (s *Store) syncFile(n uint32) error {
+	s.mu.Lock()
+	f := s.space.files[n]
+	grows := f != nil && s.space.active[f.class] == f
+	s.mu.Unlock()
+	if err := s.behind.flush(n, grows); err != nil {
+		return err
+	}
+	h, err := s.files.get(n, false)
+	if err == nil {
+		err = errors.Join(h.SyncData(), s.files.put(h))
+	}
+	return err
 }
 
 // save writes the counts of segments into txn; the caller holds commit and mu.

@@ -1,0 +1,37 @@
+package segment
+
+import (
+	"errors"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
+)
+
+// preallocation says that Preallocate takes room from the disk here, so that what is
+// written later finds it.
+const preallocation = true
+
+// openDirect opens the file at path for writes that go past the page cache. It
+// returns nil where f is not a file of the kernel, or its file system cannot.
+func openDirect(f vfs.File, path string) *os.File {
+	if f.Fd() == vfs.InvalidFd {
+		return nil
+	}
+	direct, err := os.OpenFile(path, os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil
+	}
+	return direct
+}
+
+// refusesDirect reports that a direct write failed because of its form, not of the
+// disk: the file system wants another alignment, or copies to another one.
+func refusesDirect(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// unsupported reports that a file system has no preallocation.
+func unsupported(err error) bool {
+	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
+}
