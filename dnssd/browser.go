@@ -3,6 +3,7 @@ package dnssd
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -75,6 +76,7 @@ type place struct {
 type found struct {
 	name  FullName
 	ifi   string
+	from  netip.Addr      // who told of it; zero is this node
 	asked []mdns.Question // for the instance itself
 	at    target          // the SRV record in use; its host is "" when there is none
 	hostQ []mdns.Question // for that host
@@ -151,7 +153,7 @@ func (b *Browser) handlePointer(now time.Time, c mdns.Change, known bool) {
 		return
 	}
 	if known {
-		b.discover(now, at, c.Interface, name)
+		b.discover(now, at, c, name)
 	}
 }
 
@@ -161,7 +163,7 @@ func (b *Browser) handleTarget(now time.Time, at place, c mdns.Change) {
 	f := b.found[at]
 	if f == nil && b.cfg.Pinned != nil && c.Op != mdns.Remove {
 		if name, err := ParseName(c.Record.Name); err == nil {
-			b.discover(now, at, c.Interface, name)
+			b.discover(now, at, c, name)
 			f = b.found[at]
 		}
 	}
@@ -177,7 +179,7 @@ func (b *Browser) handleTarget(now time.Time, at place, c mdns.Change) {
 }
 
 // discover adds an instance, unless it is known.
-func (b *Browser) discover(now time.Time, at place, ifi string, name FullName) {
+func (b *Browser) discover(now time.Time, at place, c mdns.Change, name FullName) {
 	if b.found[at] != nil {
 		return
 	}
@@ -185,7 +187,10 @@ func (b *Browser) discover(now time.Time, at place, ifi string, name FullName) {
 		b.stats.Dropped++
 		return
 	}
-	f := &found{name: name, ifi: ifi, since: now}
+	f := &found{name: name, ifi: c.Interface, since: now}
+	if !c.Local {
+		f.from = c.From
+	}
 	b.found[at] = f
 	if b.cfg.NamesOnly {
 		b.tell(at, f)

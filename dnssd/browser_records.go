@@ -71,7 +71,7 @@ func (b *Browser) set(at place, typ uint16) []held { return b.records[recordKey{
 
 // instance puts together what is known.
 func (b *Browser) instance(at place, f *found) Instance {
-	i := Instance{Name: f.name.Instance, Service: f.name.Service, Domain: f.name.Domain, Interface: f.ifi}
+	i := Instance{Name: f.name.Instance, Service: f.name.Service, Domain: f.name.Domain, Interface: f.ifi, IfIndex: at.ifIndex, From: f.from}
 	if b.cfg.NamesOnly {
 		return i
 	}

@@ -43,6 +43,12 @@ type Instance struct {
 	// Interface is where it was found. [Register] offers it on all that its
 	// [mdns.Node] uses.
 	Interface string
+	// IfIndex is the index of that interface, 0 where there is none.
+	IfIndex int
+	// From is who told of the instance, with the zone of the interface. It is zero when
+	// the [mdns.Node] that was asked offers it itself, and for DNS servers. Events do not
+	// come because of it alone.
+	From netip.Addr
 }
 
 // FullName returns the name of the instance's records.

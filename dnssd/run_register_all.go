@@ -13,7 +13,7 @@ import (
 )
 
 // registerMax is the most instances that [RegisterAll] takes.
-const registerMax = 256
+const registerMax = 4096
 
 // RegisterAll offers several instances at once, as [Register] does each: all by one
 // node and under one host name, so that what is offered for another host, with its
@@ -21,7 +21,7 @@ const registerMax = 256
 // announced, one Registration for each instance in their order; each may be closed
 // alone, and the node is let go with the last. When one cannot be registered, none is,
 // and the error names it; [ErrName] also reports two of the same name and service, or
-// more than 256.
+// more than 4096.
 func RegisterAll(ctx context.Context, instances []Instance, cfg Config) ([]*Registration, error) {
 	if len(instances) == 0 {
 		return nil, nil

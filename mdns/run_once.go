@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (n *Node) Resolve(ctx context.Context, name string) ([]Address, error) {
 	var found []Address
 	var linger *time.Timer
 	questions := []Question{{name, dns.TypeA}, {name, dns.TypeAAAA}}
-	for c, err := range n.watch(within, questions...) {
+	for c, err := range n.WatchAll(within, questions...) {
 		if err != nil {
 			return nil, err
 		}
@@ -101,6 +102,42 @@ func (n *Node) Resolve(ctx context.Context, name string) ([]Address, error) {
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("mdns: resolve %s: %w", name, ErrNotFound)
+	}
+	return found, nil
+}
+
+// ResolveAddress returns the names of the host that has the address a: the targets of
+// its reverse PTR records. It waits as [Node.Resolve] does and fails with [ErrNotFound].
+func (n *Node) ResolveAddress(ctx context.Context, a netip.Addr) ([]string, error) {
+	name, err := dns.ReverseAddr(a.Unmap().WithZone("").String())
+	if err != nil {
+		return nil, fmt.Errorf("mdns: resolve %v: %w", a, err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, resolveTimeout)
+		defer cancel()
+	}
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var found []string
+	var linger *time.Timer
+	for c, err := range n.Watch(within, Question{name, dns.TypePTR}) {
+		if err != nil {
+			return nil, err
+		}
+		target, ok := c.Record.Target()
+		if !ok || c.Op == Remove || slices.Contains(found, target) {
+			continue
+		}
+		found = append(found, target)
+		if linger == nil {
+			linger = time.AfterFunc(resolveLinger, cancel)
+			defer linger.Stop()
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("mdns: resolve %v: %w", a, ErrNotFound)
 	}
 	return found, nil
 }

@@ -88,10 +88,11 @@ func (w *watcher) tell(c Change) {
 // marked Local. A loop that cannot go on ends with an error: [ErrSlowReader],
 // net.ErrClosed when the Node ends, [ErrName] for a question that is none.
 func (n *Node) Watch(ctx context.Context, q Question) iter.Seq2[Change, error] {
-	return n.watch(ctx, q)
+	return n.WatchAll(ctx, q)
 }
 
-func (n *Node) watch(ctx context.Context, questions ...Question) iter.Seq2[Change, error] {
+// WatchAll is like Watch for several questions at once, which then travel in one packet.
+func (n *Node) WatchAll(ctx context.Context, questions ...Question) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w := &watcher{q: newQueue[Change](n.cfg.Queue)}
 		var failed error

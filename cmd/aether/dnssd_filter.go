@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,12 +16,11 @@ import (
 
 // instanceFilter says which instances browse shows: those that pass all of it.
 type instanceFilter struct {
-	name, host            *regexp.Regexp // nil passes all
-	portFrom, portTo      uint16         // 0 to 0 passes all
-	txt                   []txtFilter
-	local, remote         bool
-	needsHost, needsAddrs bool
-	own                   func(netip.Addr) bool
+	name, host    *regexp.Regexp // nil passes all
+	ports         [2]uint16      // from and to; 0 to 0 passes all
+	txt           []txtFilter
+	local, remote bool
+	isOwn         func(netip.Addr) bool
 }
 
 // txtFilter passes attributes with key, and a value that matches where value is not
@@ -36,32 +36,32 @@ func filterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "host", Usage: "only those whose host matches `REGEX`"},
 		&cli.StringFlag{Name: "port", Usage: "only those on port `N[-M]`"},
 		&cli.StringSliceFlag{Name: "txt", Usage: "only those with the attribute `KEY[=REGEX]` (repeatable)"},
-		&cli.BoolFlag{Name: "local", Usage: "only those of this machine"},
-		&cli.BoolFlag{Name: "remote", Aliases: []string{"ignore-local", "l"}, Usage: "only those of other machines"},
+		&cli.BoolFlag{Name: "local", Usage: "only those that this machine offers"},
+		&cli.BoolFlag{Name: "remote", Aliases: []string{"ignore-local", "l"}, Usage: "only those that other machines offer"},
 	}
 }
 
 func filterOf(c *cli.Context) (f instanceFilter, err error) {
 	expr := func(flag, text string) *regexp.Regexp {
+		if text == "" {
+			return nil
+		}
 		re, e := regexp.Compile(text)
-		if e != nil && err == nil {
-			err = fmt.Errorf("--%s: %w", flag, e)
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("--%s: %w", flag, e))
 		}
 		return re
 	}
-	if s := c.String("name"); s != "" {
-		f.name = expr("name", s)
-	}
-	if s := c.String("host"); s != "" {
-		f.host = expr("host", s)
+	f = instanceFilter{
+		name: expr("name", c.String("name")), host: expr("host", c.String("host")),
+		local: c.Bool("local"), remote: c.Bool("remote"), isOwn: isOwnAddress,
 	}
 	for _, s := range c.StringSlice("txt") {
-		key, value, has := strings.Cut(s, "=")
-		t := txtFilter{key: key}
-		if has {
-			t.value = expr("txt", value)
+		key, value, _ := strings.Cut(s, "=")
+		if key == "" {
+			return f, fmt.Errorf("--txt %q has no key", s)
 		}
-		f.txt = append(f.txt, t)
+		f.txt = append(f.txt, txtFilter{key, expr("txt", value)})
 	}
 	if s := c.String("port"); s != "" {
 		from, to, has := strings.Cut(s, "-")
@@ -73,26 +73,27 @@ func filterOf(c *cli.Context) (f instanceFilter, err error) {
 		if e1 != nil || e2 != nil || a == 0 || a > b {
 			return f, fmt.Errorf("--port takes N or N-M from 1 to 65535, not %q", s)
 		}
-		f.portFrom, f.portTo = uint16(a), uint16(b)
+		f.ports = [2]uint16{uint16(a), uint16(b)}
 	}
-	f.local, f.remote = c.Bool("local"), c.Bool("remote")
 	if f.local && f.remote {
-		return f, fmt.Errorf("--local and --remote exclude each other")
+		return f, errors.New("--local and --remote exclude each other")
 	}
-	f.needsHost = f.host != nil || f.portTo > 0 || len(f.txt) > 0
-	f.needsAddrs = f.local || f.remote
-	f.own = ownAddress
 	return f, err
 }
 
-// ownAddress reports whether a is an address of this machine.
-func ownAddress(a netip.Addr) bool {
+// resolves reports whether the filter looks at more than who offers what.
+func (f instanceFilter) resolves() bool {
+	return f.host != nil || f.ports[1] > 0 || len(f.txt) > 0
+}
+
+// isOwnAddress reports whether a is an address of this machine now.
+func isOwnAddress(a netip.Addr) bool {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
 		return false
 	}
 	for _, n := range list {
-		if p, err := netip.ParsePrefix(n.String()); err == nil && p.Addr().WithZone("") == a.WithZone("") {
+		if p, err := netip.ParsePrefix(n.String()); err == nil && p.Addr() == a.WithZone("") {
 			return true
 		}
 	}
@@ -102,10 +103,10 @@ func ownAddress(a netip.Addr) bool {
 // passes reports whether i is to be shown. What is not known yet does not pass a
 // filter that asks for it.
 func (f instanceFilter) passes(i dnssd.Instance) bool {
-	if f.name != nil && !f.name.MatchString(i.Name) || f.host != nil && !f.host.MatchString(i.Host) {
-		return false
-	}
-	if f.portTo > 0 && (i.Port < f.portFrom || i.Port > f.portTo) {
+	switch {
+	case f.name != nil && !f.name.MatchString(i.Name),
+		f.host != nil && !f.host.MatchString(i.Host),
+		f.ports[1] > 0 && (i.Port < f.ports[0] || i.Port > f.ports[1]):
 		return false
 	}
 	for _, t := range f.txt {
@@ -113,21 +114,13 @@ func (f instanceFilter) passes(i dnssd.Instance) bool {
 			return false
 		}
 	}
-	if !f.local && !f.remote {
-		return true
+	if f.local || f.remote {
+		return f.local == (!i.From.IsValid() || f.isOwn(i.From))
 	}
-	own := false
-	for _, a := range i.Addresses {
-		own = own || f.own(a)
-	}
-	return len(i.Addresses) > 0 && own == f.local
+	return true
 }
 
 func (t txtFilter) passes(txt dnssd.TXT) bool {
-	for _, a := range txt {
-		if strings.EqualFold(a.Key, t.key) {
-			return t.value == nil || t.value.Match(a.Value)
-		}
-	}
-	return false
+	v, state := txt.Get(t.key)
+	return state != dnssd.Absent && (t.value == nil || t.value.Match(v))
 }

@@ -22,7 +22,7 @@ func addressTexts(list []netip.Addr) []string {
 func instanceFields(i dnssd.Instance) []any {
 	kv := []any{
 		"instance", wireText(i.Name), "service", wireText(i.Service), "domain", wireText(i.Domain), "interface", i.Interface,
-		"host", wireText(i.Host), "port", i.Port, "addresses", addressTexts(i.Addresses), "txt", txtObject(i.TXT),
+		"ifindex", i.IfIndex, "from", addressText(i.From), "host", wireText(i.Host), "port", i.Port, "addresses", addressTexts(i.Addresses), "txt", txtObject(i.TXT),
 	}
 	binary := txtObject{}
 	for _, a := range i.TXT {

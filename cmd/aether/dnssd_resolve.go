@@ -13,16 +13,16 @@ func dnssdResolveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "resolve",
 		Usage:     "print host, addresses, port and attributes of an instance",
-		ArgsUsage: "NAME TYPE, or NAME.TYPE.local",
+		ArgsUsage: "NAME TYPE, or NAME.TYPE.DOMAIN",
 		Description: "JSON: one event resolved.\n" +
 			"Exit status: 0 when it has an address, 1 when nobody answered within --timeout." +
 			examples(`aether dnssd resolve 'Front Office' _ipp._tcp`),
-		Flags: zeroconfFlags(waitFlag("wait `TIME` for an answer", 3*time.Second)),
+		Flags: domainFlags(waitFlag("wait `TIME` for an answer", 3*time.Second)),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 2); err != nil {
 				return err
 			}
-			z, err := zeroconfOf(c)
+			z, err := dnssdOf(c)
 			if err != nil {
 				return err
 			}
@@ -33,6 +33,9 @@ func dnssdResolveCommand() *cli.Command {
 					return usage("%w", err)
 				}
 				name, service = full.Instance, full.Service
+				if z.domain == "" {
+					z.domain = full.Domain
+				}
 			}
 			if _, err := dnssd.ParseService(service); err != nil {
 				return usage("%w", err)

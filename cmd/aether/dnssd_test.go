@@ -28,7 +28,7 @@ func TestPrinters_KeepControlCharactersFromTheTerminal(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out bytes.Buffer
 		p := &printer{out: &out, json: asJSON}
-		b := browsing{resolve: true}
+		b := &browsing{resolve: true}
 		for _, op := range []dnssd.Op{dnssd.Add, dnssd.Update, dnssd.Remove} {
 			if err := b.print(p, dnssd.Event{Op: op, Instance: hostile}); err != nil {
 				t.Fatal(err)

@@ -17,15 +17,15 @@ func dnssdTypesCommand() *cli.Command {
 		Description: "Prints each service once, _ipp._tcp say. Runs until interrupted, --terminate or --timeout.\n" +
 			"Exit status: 0, or 1 when there is none." +
 			examples(`aether dnssd types --terminate`),
-		Flags: zeroconfFlags(
+		Flags: domainFlags(
 			waitFlag("end after `TIME` (0: never)", 0),
-			&cli.BoolFlag{Name: "terminate", Aliases: []string{"t"}, Usage: "end when no more come, after about two seconds"},
+			&cli.BoolFlag{Name: "terminate", Aliases: []string{"t"}, Usage: "end when no more come, after about a second"},
 		),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 0, 0); err != nil {
 				return err
 			}
-			z, err := zeroconfOf(c)
+			z, err := dnssdOf(c)
 			if err != nil {
 				return err
 			}
@@ -37,7 +37,7 @@ func dnssdTypesCommand() *cli.Command {
 func dnssdTypes(ctx context.Context, terminate bool, z zeroconf) error {
 	within, cancel := z.within(ctx)
 	defer cancel()
-	quiet := time.AfterFunc(browseQuiet, func() {
+	quiet := time.AfterFunc(browseFirst, func() {
 		if terminate {
 			cancel()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,6 +45,8 @@ type zeroconf struct {
 	errw       io.Writer
 	timeout    time.Duration // 0 is without end
 	explain    func(mdns.Note)
+	domain     string         // of dnssd; "" is the default of the command
+	server     netip.AddrPort // of dnssd, for other domains than local
 }
 
 func zeroconfOf(c *cli.Context) (z zeroconf, err error) {

@@ -20,7 +20,7 @@ func mdnsQueryCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "query",
 		Usage:     "ask for records",
-		ArgsUsage: "NAME [TYPE]",
+		ArgsUsage: "NAME [TYPE...]",
 		Description: "Prints each record of NAME (box.local, _ipp._tcp.local) and TYPE (A, AAAA, PTR, SRV, TXT, ANY;\n" +
 			"default ANY). Ends when no more come, or with --watch goes on and prints changes: a record that\n" +
 			"is gone has the TTL 0.\n" +
@@ -30,33 +30,37 @@ func mdnsQueryCommand() *cli.Command {
 			waitFlag("wait `TIME` for an answer (0: for ever)", 3*time.Second),
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on until interrupted or --timeout, print changes too"}),
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 2); err != nil {
+			if err := wantArgs(c, 1, -1); err != nil {
 				return err
 			}
 			z, err := zeroconfOf(c)
 			if err != nil {
 				return err
 			}
-			q := mdns.Question{Name: dns.Fqdn(c.Args().First()), Type: dns.TypeANY}
-			if c.NArg() == 2 {
-				var ok bool
-				if q.Type, ok = dns.StringToType[strings.ToUpper(c.Args().Get(1))]; !ok {
-					return usage("unknown record type %q", c.Args().Get(1))
+			name := dns.Fqdn(c.Args().First())
+			if _, ok := dns.IsDomainName(name); !ok {
+				return usage("%q is not a domain name", c.Args().First())
+			}
+			types := []uint16{dns.TypeANY}
+			if c.NArg() > 1 {
+				if types, err = recordTypes(strings.Join(c.Args().Tail(), ",")); err != nil {
+					return usage("%w", err)
 				}
 			}
-			if _, ok := dns.IsDomainName(q.Name); !ok {
-				return usage("%q is not a domain name", c.Args().First())
+			var questions []mdns.Question
+			for _, t := range types {
+				questions = append(questions, mdns.Question{Name: name, Type: t})
 			}
 			watch := c.Bool("watch")
 			if watch && !c.IsSet("timeout") {
 				z.timeout = 0
 			}
-			return mdnsQuery(c.Context, q, watch, z)
+			return mdnsQuery(c.Context, questions, watch, z)
 		},
 	}
 }
 
-func mdnsQuery(ctx context.Context, q mdns.Question, watch bool, z zeroconf) error {
+func mdnsQuery(ctx context.Context, questions []mdns.Question, watch bool, z zeroconf) error {
 	n, err := mdns.Open(ctx, z.mdns())
 	if err != nil {
 		return err
@@ -68,7 +72,7 @@ func mdnsQuery(ctx context.Context, q mdns.Question, watch bool, z zeroconf) err
 	defer quiet.Stop()
 	quiet.Stop()
 	found := 0
-	for c, err := range n.Watch(within, q) {
+	for c, err := range n.WatchAll(within, questions...) {
 		if err != nil {
 			return err
 		}
@@ -87,7 +91,7 @@ func mdnsQuery(ctx context.Context, q mdns.Question, watch bool, z zeroconf) err
 		}
 	}
 	if found == 0 && ctx.Err() == nil {
-		return fmt.Errorf("%s %s: %w", q.Name, dns.Type(q.Type), mdns.ErrNotFound)
+		return fmt.Errorf("%s: %w", questions[0].Name, mdns.ErrNotFound)
 	}
 	return nil
 }

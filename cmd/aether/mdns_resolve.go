@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -13,28 +16,51 @@ import (
 func mdnsResolveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "resolve",
-		Usage:     "print the addresses of NAME.local",
-		ArgsUsage: "NAME",
-		Description: "Exit status: 0 when there is an address, 1 when nobody answered within --timeout." +
-			examples(`aether mdns resolve box.local`),
+		Usage:     "print the addresses of names, and the names of addresses",
+		ArgsUsage: "NAME|ADDRESS...",
+		Description: "A line is what was asked for, a tab and what was found. NAME is box.local or box.\n" +
+			"Exit status: 0 when everything was found, 1 when nobody answered for some of it within --timeout." +
+			examples(`aether mdns resolve box.local`, `aether mdns resolve -4 box printer.local 169.254.7.9`),
 		Flags: zeroconfFlags(waitFlag("wait `TIME` for an answer", 3*time.Second)),
 		Action: func(c *cli.Context) error {
-			if err := wantArgs(c, 1, 1); err != nil {
+			if err := wantArgs(c, 1, -1); err != nil {
 				return err
 			}
 			z, err := zeroconfOf(c)
 			if err != nil {
 				return err
 			}
-			return mdnsResolve(c.Context, c.Args().First(), z)
+			return mdnsResolve(c.Context, c.Args().Slice(), z)
 		},
 	}
 }
 
-func mdnsResolve(ctx context.Context, name string, z zeroconf) error {
+// mdnsResolve asks for all at once.
+func mdnsResolve(ctx context.Context, asked []string, z zeroconf) error {
+	n, err := mdns.Open(ctx, z.mdns())
+	if err != nil {
+		return err
+	}
+	defer n.Close()
 	ctx, cancel := z.within(ctx)
 	defer cancel()
-	list, err := mdns.Resolve(ctx, name, z.mdns())
+	errs := make([]error, len(asked))
+	var wg sync.WaitGroup
+	for i, name := range asked {
+		wg.Go(func() {
+			if a, err := netip.ParseAddr(name); err == nil {
+				errs[i] = z.resolveAddress(ctx, n, a)
+			} else {
+				errs[i] = z.resolveName(ctx, n, name)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (z zeroconf) resolveName(ctx context.Context, n *mdns.Node, name string) error {
+	list, err := n.Resolve(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -55,4 +81,14 @@ func mdnsResolve(ctx context.Context, name string, z zeroconf) error {
 		return fmt.Errorf("%s has no address of that family: %w", name, mdns.ErrNotFound)
 	}
 	return nil
+}
+
+func (z zeroconf) resolveAddress(ctx context.Context, n *mdns.Node, a netip.Addr) error {
+	names, err := n.ResolveAddress(ctx, a)
+	for _, name := range names {
+		if err == nil {
+			err = z.out.event("name", a.String()+"\t"+plainName(name), "address", a.String(), "name", wireText(plainName(name)))
+		}
+	}
+	return err
 }
