@@ -92,13 +92,12 @@ func (e *execution) run(ctx context.Context, i dnssd.Instance) error {
 	cmd.Env = append(os.Environ(), facts.environment()...)
 	cmd.Stdout, cmd.Stderr = e.out, e.errs
 	err := cmd.Run()
-	if ctx.Err() != nil {
-		return nil // interrupted with us
-	}
-	if err != nil {
+	var exit *exec.ExitError
+	switch {
+	case err == nil || ctx.Err() != nil: // interrupted with us
+		return nil //nolint:nilerr // the caller sees ctx
+	case errors.As(err, &exit):
 		e.failed++
-	}
-	if errors.As(err, new(*exec.ExitError)) {
 		return nil
 	}
 	return err
