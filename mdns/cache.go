@@ -12,9 +12,9 @@ import (
 // Bounds of a [Cache], and its grace.
 const (
 	// CacheSize is the most records a Cache holds.
-	CacheSize = 4096
+	CacheSize = 10000
 	// CacheQuota is the most records that one sender may have in it.
-	CacheQuota = 1024
+	CacheQuota = 4096
 	// Grace is how long a flushed or withdrawn record lives on (RFC 6762 sections
 	// 10.1, 10.2).
 	Grace = time.Second

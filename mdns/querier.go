@@ -15,7 +15,7 @@ const (
 	// QueryIntervalMax is where doubling ends.
 	QueryIntervalMax = time.Hour
 	// QuestionMax is the most questions one Querier asks.
-	QuestionMax = 1024
+	QuestionMax = 8192
 
 	firstQueryMin = 20 * time.Millisecond
 	firstQueryMax = 120 * time.Millisecond

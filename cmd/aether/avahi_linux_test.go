@@ -20,7 +20,7 @@ import (
 
 // needPeer skips the test where a program of another implementation is missing,
 // or fails it where AETHER_REQUIRE_PEERS=1 says that it must be there.
-func needPeer(t *testing.T, pkgs string, programs ...string) {
+func needPeer(t testing.TB, pkgs string, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
@@ -51,14 +51,17 @@ publish-hinfo=no
 
 // avahi is an Avahi daemon with a message bus of its own in a host.
 type avahi struct {
-	t    *testing.T
+	t    testing.TB
 	host *netlab.Host
 	bus  string
 	log  *output
+	pid  int // of the daemon
+	runs []*running
 }
 
-// startAvahi returns when the daemon has claimed its host name.
-func startAvahi(t *testing.T, h *netlab.Host, hostname string) *avahi {
+// startAvahi makes a daemon that offers what is in a directory of .service files, and
+// returns when the daemon has claimed its host name.
+func startAvahi(t testing.TB, h *netlab.Host, hostname string, services ...string) *avahi {
 	t.Helper()
 	needPeer(t, "avahi-daemon avahi-utils dbus-daemon", "avahi-daemon", "avahi-browse", "avahi-publish", "avahi-resolve", "dbus-daemon")
 	dir, err := os.MkdirTemp("", "avahi") // a socket's path is at most 107 bytes
@@ -76,11 +79,23 @@ func startAvahi(t *testing.T, h *netlab.Host, hostname string) *avahi {
 	}
 	bus := launch(t, h.Command("dbus-daemon", "--config-file="+busConf, "--nofork", "--nopidfile", "--nosyslog", "--print-address=1"))
 	bus.want(t, `unix:`, 5*time.Second)
-	daemon := a.command("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", conf)
+	copies := "true"
+	if len(services) > 0 {
+		copies = "cp " + services[0] + "/*.service /etc/avahi/services/"
+	}
+	daemon := a.command("sh", "-c", copies+" && exec avahi-daemon --no-drop-root --no-chroot --no-rlimits -f "+conf)
 	run := launch(t, daemon.PrivateDirs("/run", "/etc/avahi/services"))
 	run.want(t, `Server startup complete`, 10*time.Second)
-	a.log = run.errs
+	a.log, a.pid, a.runs = run.errs, run.Process.Pid, []*running{run, bus}
 	return a
+}
+
+// stop ends the daemon and its bus.
+func (a *avahi) stop() {
+	for _, r := range a.runs {
+		_ = r.Process.Kill()
+		_ = r.Wait()
+	}
 }
 
 func (a *avahi) command(name string, args ...string) *netlab.Cmd {
@@ -96,7 +111,7 @@ type running struct {
 }
 
 // launch runs c and shows its output if the test fails.
-func launch(t *testing.T, c *netlab.Cmd) *running {
+func launch(t testing.TB, c *netlab.Cmd) *running {
 	t.Helper()
 	r := &running{c, &output{}, &output{}}
 	c.Stdout, c.Stderr = r.out, r.errs
@@ -112,16 +127,19 @@ func launch(t *testing.T, c *netlab.Cmd) *running {
 }
 
 // want waits until the program has written what matches re to either stream.
-func (r *running) want(t *testing.T, re string, limit time.Duration) {
+func (r *running) want(t testing.TB, re string, limit time.Duration) {
 	t.Helper()
 	both := regexp.MustCompile(re)
 	done := make(chan bool, 2)
 	for _, o := range []*output{r.out, r.errs} {
 		go func() { done <- o.waitFor(both, limit) }()
 	}
-	if !<-done && !<-done {
-		t.Fatalf("%v did not write %s within %v", r.Args[1:], re, limit)
+	for range cap(done) {
+		if <-done {
+			return
+		}
 	}
+	t.Fatalf("%v did not write %s within %v", r.Args[1:], re, limit)
 }
 
 // interrupt presses Ctrl-C and wants the program to end with status 0.
@@ -160,7 +178,7 @@ func eventsOf(t *testing.T, s string) (list []event) {
 }
 
 // addressed makes hosts with 192.0.2.1 and so on, on one switch.
-func addressed(t *testing.T, sw *netlab.Switch, l *netlab.Lab, names ...string) (hosts []*netlab.Host, ports []*netlab.Port) {
+func addressed(t testing.TB, sw *netlab.Switch, l *netlab.Lab, names ...string) (hosts []*netlab.Host, ports []*netlab.Port) {
 	t.Helper()
 	for i, name := range names {
 		h := l.Host(name)
@@ -172,7 +190,7 @@ func addressed(t *testing.T, sw *netlab.Switch, l *netlab.Lab, names ...string) 
 }
 
 // outputOf runs a command that must end with status 0.
-func outputOf(t *testing.T, c *netlab.Cmd) string {
+func outputOf(t testing.TB, c *netlab.Cmd) string {
 	t.Helper()
 	var errs bytes.Buffer
 	c.Stderr = &errs
