@@ -79,13 +79,7 @@ func NewResponder(rnd *rand.Rand) *Responder {
 func (r *Responder) Set(set int, records []Record) { r.owned.set(set, records) }
 
 // Remove takes the records of a set away, out of waiting replies too.
-func (r *Responder) Remove(set int) {
-	for _, gone := range r.owned.remove(set) {
-		for _, p := range r.pending {
-			p.answers = slices.DeleteFunc(p.answers, func(a Record) bool { return a.identity() == gone.identity() })
-		}
-	}
-}
+func (r *Responder) Remove(set int) { r.owned.remove(set) }
 
 // HandleQuery plans the answers to a query.
 func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
@@ -316,6 +310,7 @@ func (r *Responder) HandleTimeout(now time.Time) {
 		return true
 	})
 	for _, p := range due {
+		p.answers = r.owned.current(p.answers)
 		r.send(now, *p)
 	}
 	for id, at := range r.sent {
