@@ -137,7 +137,7 @@ func allUnique(records []Record) bool {
 // (section 10.2).
 func (r *Responder) suppress(answers, known []Record) []Record {
 	knows := func(a Record) bool {
-		return slices.ContainsFunc(known, func(k Record) bool { return k.identity() == a.identity() && k.TTL >= a.TTL/2 })
+		return slices.ContainsFunc(known, func(k Record) bool { return k.identity() == a.identity() && k.halfOf(a) })
 	}
 	needed := make(map[rrset]bool)
 	for _, a := range answers {
@@ -273,7 +273,7 @@ func (r *Responder) HandleResponse(now time.Time, m *Message) {
 		if !ok {
 			continue
 		}
-		if theirs.TTL < own.TTL/2 {
+		if !theirs.halfOf(own) {
 			delay := uniform(r.rnd, ResponseDelayMin, ResponseDelayMax)
 			r.enqueue(now, reply{first: now, due: now.Add(delay), why: causeShortTTL, answers: r.owned.whole(own)})
 			continue
