@@ -84,8 +84,9 @@ func (o *owned) answers(q AskedQuestion) []Record {
 }
 
 // negative returns the NSEC record that lists the types which exist for a unique
-// name, in the restricted form of RFC 6762 section 6.1. ok is false when the name
-// is not ours alone or has a type above 255.
+// name, in the restricted form of RFC 6762 section 6.1, for as long as the
+// shortest-lived of its records. ok is false when the name is not ours alone or
+// has a type above 255.
 func (o *owned) negative(name string) (nsec Record, ok bool) {
 	var bitmap [32]byte
 	last := 0
@@ -94,7 +95,7 @@ func (o *owned) negative(name string) (nsec Record, ok bool) {
 		if !sameName(r.Name, name) {
 			return true
 		}
-		if r.Flush {
+		if r.Flush && (!unique || r.TTL < nsec.TTL) {
 			unique = true
 			nsec.Name, nsec.TTL = r.Name, r.TTL
 		}
