@@ -313,8 +313,9 @@ func (r *Responder) HandleTimeout(now time.Time) {
 		p.answers = r.owned.current(p.answers)
 		r.send(now, *p)
 	}
+	// Denials are not in the sets; a quarter of their life is what counts.
 	for id, at := range r.sent {
-		if _, ok := r.owned.find(id); !ok && now.Sub(at) > RecordInterval {
+		if _, ok := r.owned.find(id); !ok && now.Sub(at) > HostTTL*time.Second/4 {
 			delete(r.sent, id)
 		}
 	}
