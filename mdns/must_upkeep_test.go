@@ -133,3 +133,18 @@ func TestHost_RFC6762_14_AnEchoFromTheOtherInterfaceIsNoRival(t *testing.T) {
 	s.report()
 	expect(t, s.out.String(), "claimed box.local.", "!renamed", "!conflict", "!deferred")
 }
+
+// A change may bring a name that is not ours yet.
+func TestEngine_RFC6762_8_1_AChangeToANewNameIsProbedFor(t *testing.T) {
+	out := play(t, printer+`update 2 _x._tcp.local. 4500 PTR R._x._tcp.local.; R._x._tcp.local. 120 SRV 0 0 631 box.local. !; R._x._tcp.local. 4500 TXT "a=1" !
+		at 15s`)
+	expect(t, out, "= _x._tcp.local. 0 IN PTR P._x._tcp.local.", "= P._x._tcp.local. 0 IN SRV", "? R._x._tcp.local. ANY QU", "= R._x._tcp.local. 120 IN SRV")
+	if answer := strings.Index(out, "= R._x._tcp.local."); answer < strings.LastIndex(out, "? R._x._tcp.local.") || strings.Count(out, "event 1 probe") != ProbeNum {
+		t.Error(out)
+	}
+}
+
+func TestResponder_RFC6762_5_4_ADenialIsUnicastForAQuarterOfItsLife(t *testing.T) {
+	out := play(t, box+"recv 10.0.0.9 1 query box.local. AAAA\nat 10s\nask a.local. A\nat 38s\n--\nrecv 10.0.0.9 1 query box.local. AAAA QU\nat 39s")
+	expect(t, out, "send 1 10.0.0.9:5353 response", "!224.0.0.251")
+}
