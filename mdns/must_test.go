@@ -69,6 +69,7 @@ var mustTests = []struct{ section, test string }{
 	{"7.1", "TestQuerier_RFC6762_7_1_ListsKnownAnswersOverHalfTheirLife"},
 	{"7.1", "TestResponder_RFC6762_7_1_HalfOfAnOddLife"},
 	{"7.2", "TestMessage_RFC6762_7_2_KnownAnswersContinueWithTC"},
+	{"7.2", "TestMessage_RFC6762_7_2_QuestionsInSeveralPacketsHaveTC"},
 	{"7.2", "TestResponder_RFC6762_7_2_AFurtherTruncatedPacketRestartsTheWait"},
 	{"7.2", "TestResponder_RFC6762_7_2_KnownAnswersOfAnotherQuerierDoNotCount"},
 	{"7.2", "TestResponder_RFC6762_7_2_TheLastPacketDoesNotRestartTheWait"},

@@ -148,3 +148,21 @@ func TestResponder_RFC6762_5_4_ADenialIsUnicastForAQuarterOfItsLife(t *testing.T
 	out := play(t, box+"recv 10.0.0.9 1 query box.local. AAAA\nat 10s\nask a.local. A\nat 38s\n--\nrecv 10.0.0.9 1 query box.local. AAAA QU\nat 39s")
 	expect(t, out, "send 1 10.0.0.9:5353 response", "!224.0.0.251")
 }
+
+// Questions that take two packets: the known answers are in the second.
+func TestMessage_RFC6762_7_2_QuestionsInSeveralPacketsHaveTC(t *testing.T) {
+	m := new(Message)
+	for i := range 60 {
+		m.Questions = append(m.Questions, AskedQuestion{Question{fmt.Sprintf("%s%d.local.", strings.Repeat("x", 40), i), dns.TypeTXT}, 1, false})
+	}
+	for _, known := range [][]Record{nil, {record(t, "_x._tcp.local. 4500 PTR P._x._tcp.local.", false)}} {
+		m.Answers = known
+		packets, _ := m.Split(1472)
+		for i, b := range packets {
+			got, err := ParseMessage(b)
+			if want := len(known) > 0 && i < len(packets)-1; err != nil || got.Truncated != want || len(packets) < 2 {
+				t.Errorf("packet %d of %d with %d known answers: %+v, %v", i, len(packets), len(known), got, err)
+			}
+		}
+	}
+}
