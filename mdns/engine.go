@@ -169,9 +169,9 @@ func (e *Engine) activate(now time.Time, p *published) {
 	e.announcer.Start(now, p.set)
 }
 
-// Update changes the records of a set under the same names. Names that are ours
-// need no new probe: the change is announced, and what has no successor of its
-// name and type is withdrawn (RFC 6762 section 8.4).
+// Update changes the records of a set. Names that are ours need no new probe: the
+// change is announced, and what has no successor of its name and type is withdrawn
+// (RFC 6762 section 8.4). A unique name that is new puts the set back to probing.
 func (e *Engine) Update(now time.Time, set int, records []Record) {
 	p := e.find(set)
 	if p == nil {
@@ -190,10 +190,21 @@ func (e *Engine) Update(now time.Time, set int, records []Record) {
 			return n.identity() == r.identity() || r.Flush && n.rrset() == r.rrset()
 		})
 	})
+	if slices.ContainsFunc(records, func(n Record) bool { return needsProbe(n) && !claims(old, n.Name) }) {
+		e.probe(now, p)
+		e.goodbye(now, gone)
+		e.settle(now)
+		return
+	}
 	e.responder.Set(set, records)
 	e.goodbye(now, gone)
 	e.announcer.Start(now, set)
 	e.settle(now)
+}
+
+// claims reports whether records make name ours alone.
+func claims(records []Record, name string) bool {
+	return slices.ContainsFunc(records, func(r Record) bool { return needsProbe(r) && sameName(r.Name, name) })
 }
 
 // Withdraw gives the records of a set up, with a goodbye when they had been
