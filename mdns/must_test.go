@@ -43,6 +43,7 @@ var mustTests = []struct{ section, test string }{
 	{"10.4", "TestEngine_RFC6762_10_4_AnAnswerConfirms"},
 	{"10.4", "TestHost_RFC6762_10_4_ReconfirmRefusesWhatIsNoRecord"},
 	{"10.4", "TestNode_RFC6762_10_4_ReconfirmTellsTheWholeLink"},
+	{"10.5", "TestCache_RFC6762_10_5_OwnQueriesLetTheOwnerAnswer"},
 	{"10.5", "TestCache_RFC6762_10_5_TwoUnansweredQueriesOfOthers"},
 	{"10.5", "TestCache_RFC6762_10_5_WhenQueriesCount"},
 	{"16", "TestFoldName_RFC6762_16_OnlyASCIILetters"},

@@ -2,7 +2,6 @@ package mdns
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -39,30 +38,36 @@ func (c *Cache) HandleQuery(now time.Time, m *Message, from netip.Addr) {
 	if m.Truncated || len(m.Authority) > 0 {
 		return
 	}
+	known := make(map[identity]bool, len(m.Answers))
+	for _, r := range m.Answers {
+		known[r.identity()] = true
+	}
+	seen := make(map[Question]bool, len(m.Questions))
 	for _, q := range m.Questions {
-		if q.Unicast || q.Class != dns.ClassINET {
+		q.Name = foldName(q.Name)
+		if q.Unicast || q.Class != dns.ClassINET || seen[q.Question] {
 			continue
 		}
-		for _, e := range c.sets[foldName(q.Name)] {
-			if e.record.answers(q.Question) && e.mustAnswer(now, m, from) {
+		seen[q.Question] = true
+		for _, e := range c.sets[q.Name] {
+			if e.record.answers(q.Question) && e.mustAnswer(now, from) && !known[e.record.identity()] {
 				c.missed(now, e)
 			}
 		}
 	}
 }
 
-// mustAnswer reports whether the owner of e has to multicast it in answer to a
-// query: it is not known to the querier (RFC 6762 section 7.1), nor multicast
-// within the last second (section 6), and the querier is another host.
-func (e *entry) mustAnswer(now time.Time, m *Message, from netip.Addr) bool {
-	known := slices.ContainsFunc(m.Answers, func(r Record) bool { return r.identity() == e.record.identity() })
-	return !known && now.Sub(e.heard) > Grace && !e.cameFrom(from)
+// mustAnswer reports whether the owner of e has to multicast it to from, unless it
+// is known there (RFC 6762 section 7.1): it was not multicast within the last
+// second (section 6), and from is another host.
+func (e *entry) mustAnswer(now time.Time, from netip.Addr) bool {
+	return now.Sub(e.heard) > Grace && !e.cameFrom(from)
 }
 
 // missed counts one query. Where a second opinion about e is due anyway, the
 // question of another host does for ours (RFC 6762 section 7.3).
 func (c *Cache) missed(now time.Time, e *entry) {
-	if e.doubt.left > 0 && e.reason != Unconfirmed && e.ask.Sub(now) < poofSpacing {
+	if e.doubt.on && !e.ask.IsZero() && e.reason != Unconfirmed && e.ask.Sub(now) < poofSpacing {
 		c.trace.question(now, NoteSuppressed, causeAsked, Question{e.record.Name, e.record.Type}, 0)
 		e.asked(now)
 		c.stale = true

@@ -49,3 +49,17 @@ func TestCache_RFC6762_10_5_WhenQueriesCount(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { expect(t, play(t, begin+c.commands), c.want, "!send") })
 	}
 }
+
+// What may be gone is not listed as known: that would keep its owner silent.
+func TestCache_RFC6762_10_5_OwnQueriesLetTheOwnerAnswer(t *testing.T) {
+	expect(t, play(t, `link eth0 1 10.0.0.1/24
+		ask _x._tcp.local. ANY
+		at 500ms
+		recv 10.0.0.9 1 response _x._tcp.local. 15 PTR a._x._tcp.local.
+		at 1600ms
+		recv 10.0.0.8 1 query _x._tcp.local. PTR
+		at 2600ms
+		recv 10.0.0.8 1 query _x._tcp.local. PTR
+		--
+		at 4s`), "? _x._tcp.local. ANY", "!= _x")
+}

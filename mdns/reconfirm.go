@@ -45,16 +45,16 @@ func (c *Cache) Reconfirm(now time.Time, r Record) bool {
 
 // end takes a record off that from withdrew (Goodbye) or replaced (Flushed): after
 // a second (RFC 6762 sections 10.1, 10.2), or, when somebody here uses it and from
-// is not known to speak for its owner, after a second opinion.
+// is not known as an address of its owner, after a second opinion.
 func (c *Cache) end(now time.Time, e *entry, from netip.Addr, why Reason) {
-	if !c.speaksFor(e, from) && c.wanted(e.record) {
+	if !e.cameFrom(from) && c.wanted(e.record) && !c.announced(e, from) {
 		if c.doubt(now, e, opinionQueries, OpinionWindow, why) {
 			c.trace.record(now, NoteHeeded, causeDoubted, e.record, e.expire.Sub(now), netip.AddrPortFrom(from, Port))
 		}
 		return
 	}
 	if at := now.Add(Grace); at.Before(e.expire) {
-		e.expire, e.reason, e.ask, e.doubt.left = at, why, time.Time{}, 0
+		e.expire, e.reason, e.ask = at, why, time.Time{}
 	}
 }
 
@@ -106,16 +106,12 @@ func (c *Cache) heardFrom(now time.Time, e *entry, from netip.Addr) {
 	e.also = e.also[max(0, len(e.also)-alsoMax):]
 }
 
-// speaksFor reports whether from is an address of who gave us e: the record came
-// from it as well, or its owner has announced that address as one of a host's.
-func (c *Cache) speaksFor(e *entry, from netip.Addr) bool {
-	if e.cameFrom(from) {
-		return true
-	}
-	plain := from.Unmap().WithZone("")
+// announced reports whether who gave us e has announced a as an address of a host.
+func (c *Cache) announced(e *entry, a netip.Addr) bool {
+	plain := a.Unmap().WithZone("")
 	for _, set := range c.sets {
 		for _, x := range set {
-			if a, ok := x.record.Addr(); ok && a == plain && x.cameFrom(e.from) {
+			if data, ok := x.record.Addr(); ok && data == plain && x.cameFrom(e.from) {
 				return true
 			}
 		}
@@ -123,6 +119,7 @@ func (c *Cache) speaksFor(e *entry, from netip.Addr) bool {
 	return false
 }
 
+// cameFrom reports whether a has sent e.
 func (e *entry) cameFrom(a netip.Addr) bool { return e.from == a || slices.Contains(e.also, a) }
 
 // disputed returns the questions to ask about records in doubt and forgets them.

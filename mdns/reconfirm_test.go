@@ -60,6 +60,9 @@ func TestEngine_RFC6762_10_4_AnAnswerConfirms(t *testing.T) {
 		{"other data is no answer", "at 5200ms\nrecv 10.0.0.9 1 response box.local. 120 A 10.0.0.8\n--\nat 60s", []string{"(unconfirmed)"}},
 		{"our questions come whatever others ask", "recv 10.0.0.8 1 query box.local. A\n--\nat 60s", []string{"5.0816s send", "6.0816s send", "8.0816s send", "? box.local. A", "(unconfirmed)"}},
 		{"a goodbye of the owner", "at 6s\nrecv 10.0.0.9 1 response box.local. 0 A 10.0.0.9 !\n--\nat 60s", []string{"7s event 1 change remove", "(goodbye)", "!send"}},
+		{"a withdrawn record is not asked for", "recv 10.0.0.9 1 response box.local. 0 A 10.0.0.9 !\nat 15s\nrecv 10.0.0.9 1 response b.local. 120 A 10.0.0.9 !\nrecv 10.0.0.9 1 response b.local. 0 A 10.0.0.9 !\nreconfirm b.local. 1 A 10.0.0.9\n--\nat 60s", []string{"!send", "(goodbye)"}},
+		{"several share a packet", "recv 10.0.0.9 1 response box.local. 120 AAAA fe80::9 !\nreconfirm box.local. 1 AAAA fe80::9\n--\nat 5900ms", []string{"? box.local. A\n        ? box.local. AAAA\n"}},
+		{"no known answer, however short its life", "recv 10.0.0.9 1 response _x._tcp.local. 10 PTR a._x._tcp.local.\nreconfirm _x._tcp.local. 1 PTR a._x._tcp.local.\n--\nat 9s", []string{"? _x._tcp.local. PTR", "!= _x"}},
 		{"the interface goes", "unlink 1\n--\nat 60s", []string{"!send", "!remove"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, play(t, begin+c.commands), c.wants...) })
@@ -96,6 +99,7 @@ func TestCache_RFC6762_10_1_ASecondOpinion(t *testing.T) {
 		{"the owner's replacement", "--\nrecv 10.0.0.9 1 response box.local. 120 A 10.0.0.10 !\nat 6s", []string{"6s event 1 change remove", "(flushed)", "!send"}},
 		{"nobody wants it", "--\nrecv 10.0.0.66 1 response box.local. 0 AAAA fe80::9 !\nat 6s", []string{"6s event 1 change remove", "(goodbye)", "!send"}},
 		{"nor a record that is not held", "--\nrecv 10.0.0.66 1 response box.local. 0 A 10.0.0.7 !\nat 9s", []string{"!send", "!change"}},
+		{"both copies of another host's question are one", goodbye + "recv 10.0.0.8 1 query box.local. A\nat 5010ms\nrecv fe80::8%eth0 1 query box.local. A\n--\nat 8s", []string{"!5.0997s send", "6s send", "change remove"}},
 		{"another host's question is one of the two", goodbye + "recv 10.0.0.8 1 query box.local. A\n--\nat 8s", []string{"!5.0997s send", "6s send", "change remove"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { expect(t, play(t, begin+c.commands), c.wants...) })
