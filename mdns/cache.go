@@ -42,16 +42,23 @@ type Cache struct {
 	changes []Change
 	refresh []Question
 	wanted  func(Record) bool
+	trace   *trace
+
+	disputes []Question // to ask about records in doubt
+	doubtAt  time.Time  // when that begins for the newest of them
 }
 
 type entry struct {
 	record Record
 	from   netip.Addr
+	also   []netip.Addr // who else sent it, the last three
 	heard  time.Time
 	expire time.Time
 	reason Reason // why it will go
 	tries  int    // refresh queries sent
 	ask    time.Time
+	doubt  doubt
+	missed missed
 }
 
 // NewCache returns an empty Cache. wanted tells which records somebody is still
@@ -66,7 +73,7 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 		return
 	}
 	c.stale = true
-	replaced := r.Flush && r.TTL > 0 && c.flush(now, r)
+	replaced := r.Flush && r.TTL > 0 && c.flush(now, from, r)
 	name := foldName(r.Name)
 	for _, e := range c.sets[name] {
 		if e.record.identity() != r.identity() {
@@ -74,9 +81,10 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 		}
 		if r.TTL == 0 {
 			// A goodbye leaves a second in which another holder may speak up.
-			e.expire, e.reason, e.ask = earlier(e.expire, now.Add(Grace)), Goodbye, time.Time{}
+			c.end(now, e, from, Goodbye)
 			return
 		}
+		c.heardFrom(now, e, from)
 		c.forget(e.from)
 		c.sources[from]++
 		e.record, e.from, e.heard = r, from, now
@@ -108,15 +116,13 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 // flush marks the other records of r's unique set that were heard more than a
 // second ago to go in a second (RFC 6762 section 10.2), and reports whether one
 // has data other than r's.
-func (c *Cache) flush(now time.Time, r Record) (replaced bool) {
+func (c *Cache) flush(now time.Time, from netip.Addr, r Record) (replaced bool) {
 	for _, e := range c.sets[foldName(r.Name)] {
 		if e.record.rrset() != r.rrset() || e.record.identity() == r.identity() || now.Sub(e.heard) <= Grace {
 			continue
 		}
 		replaced = true
-		if at := now.Add(Grace); at.Before(e.expire) {
-			e.expire, e.reason, e.ask = at, Flushed, time.Time{}
-		}
+		c.end(now, e, from, Flushed)
 	}
 	return replaced
 }
@@ -124,6 +130,7 @@ func (c *Cache) flush(now time.Time, r Record) (replaced bool) {
 // schedule sets when e goes and when it should be asked for again.
 func (c *Cache) schedule(e *entry) {
 	e.expire, e.reason, e.tries = e.heard.Add(e.life()), Expired, 0
+	e.doubt, e.missed = doubt{begun: e.doubt.begun}, missed{}
 	c.plan(e)
 }
 
@@ -203,11 +210,14 @@ func (c *Cache) HandleTimeout(now time.Time) {
 		if e.ask.IsZero() || now.Before(e.ask) {
 			return
 		}
+		q := Question{e.record.Name, e.record.Type}
+		if e.doubt.left > 0 {
+			c.disputes = appendQuestion(c.disputes, q)
+			e.asked(now)
+			return
+		}
 		if c.wanted(e.record) {
-			q := Question{e.record.Name, e.record.Type}
-			if !slices.ContainsFunc(c.refresh, func(x Question) bool { return x.Type == q.Type && sameName(x.Name, q.Name) }) {
-				c.refresh = append(c.refresh, q)
-			}
+			c.refresh = appendQuestion(c.refresh, q)
 		}
 		e.tries++
 		c.plan(e)
@@ -243,12 +253,13 @@ func (c *Cache) Lookup(q Question) []Change {
 
 // known returns the records that answer q and have more than half of their life
 // left, with the life that is left, for the known answers of a query. Unique
-// records are left out: who has one need not ask (RFC 6762 section 7.1).
+// records are left out: who has one need not ask (RFC 6762 section 7.1). So are
+// those that may be gone, which their owner is to confirm.
 func (c *Cache) known(now time.Time, q Question) []Record {
 	var known []Record
 	for _, e := range c.sets[foldName(q.Name)] {
 		left := e.expire.Sub(now)
-		if !e.record.answers(q) || e.record.Flush || left <= e.life()/2 {
+		if !e.record.answers(q) || e.record.Flush || e.reason != Expired || e.doubt.on || left <= e.life()/2 {
 			continue
 		}
 		r := e.record

@@ -306,6 +306,9 @@ func (e *Engine) handleQuery(now time.Time, m *Message, by asker) {
 	e.responder.HandleQuery(now, m, by)
 	if by.from.Port() == Port && !by.direct {
 		e.querier.HandleQuery(now, m, func(q Question) []Record { return e.cache.known(now, q) })
+		if !e.link.has(by.from.Addr()) {
+			e.cache.HandleQuery(now, m, by.from.Addr())
+		}
 	}
 }
 
@@ -377,6 +380,7 @@ func (e *Engine) HandleTimeout(now time.Time) {
 	e.responder.HandleTimeout(now)
 	e.cache.HandleTimeout(now)
 	e.settle(now)
+	e.querier.disputed = e.cache.disputed()
 	e.querier.HandleTimeout(now, e.cache.due(), func(q Question) []Record { return e.cache.known(now, q) })
 	e.settle(now)
 }
@@ -408,7 +412,11 @@ func (e *Engine) settle(now time.Time) {
 	}
 	for _, c := range e.cache.take() {
 		if c.Op == Remove && len(e.cache.Lookup(Question{c.Record.Name, c.Record.Type})) == 0 {
-			e.querier.Gone(now, c.Record)
+			rest := QueryInterval
+			if c.Reason == Poof {
+				rest = poofRest // others ask in vain: so would we (section 10.5)
+			}
+			e.querier.resume(now, c.Record, rest)
 		}
 		e.change(c)
 	}
