@@ -113,6 +113,7 @@ var mustTests = []struct{ section, test string }{
 	{"10.1", "TestCache_RFC6762_10_1_AGoodbyeForTheUnknownIsNothing"},
 	{"10.1", "TestCache_RFC6762_10_1_AGoodbyeIsTakenBackWithinASecond"},
 	{"10.1", "TestEngine_RFC6762_10_1_AGoodbyeOnlyForWhatWasAnnounced"},
+	{"10.1", "TestEngine_RFC6762_10_1_AGoodbyeWhileProbingAgain"},
 	{"10.1", "TestEngine_RFC6762_10_1_AWaitingDenialOfAWithdrawnNameIsNotSent"},
 	{"10.1", "TestEngine_RFC6762_10_1_NoGoodbyeForWhatAnotherSetStillHas"},
 	{"10.1", "TestEngine_RFC6762_10_1_WithdrawnRecordsGoWithTTL0"},
