@@ -117,6 +117,7 @@ type published struct {
 	set     int
 	records []Record
 	state   publishedState
+	known   bool // was announced before, though it may be probed for again
 }
 
 // NewEngine returns an Engine for link. ours tells which records are this
@@ -164,7 +165,7 @@ func (e *Engine) probe(now time.Time, p *published) {
 
 // activate begins to answer for p and to announce it.
 func (e *Engine) activate(now time.Time, p *published) {
-	p.state = active
+	p.state, p.known = active, true
 	e.responder.Set(p.set, p.records)
 	e.announcer.Start(now, p.set)
 }
@@ -180,25 +181,20 @@ func (e *Engine) Update(now time.Time, set int, records []Record) {
 	}
 	old := p.records
 	p.records = records
-	if p.state == probing {
-		e.probe(now, p)
-		e.settle(now)
-		return
-	}
 	gone := slices.DeleteFunc(slices.Clone(old), func(r Record) bool {
 		return slices.ContainsFunc(records, func(n Record) bool {
 			return n.identity() == r.identity() || r.Flush && n.rrset() == r.rrset()
 		})
 	})
-	if slices.ContainsFunc(records, func(n Record) bool { return needsProbe(n) && !claims(old, n.Name) }) {
+	if p.state == probing || slices.ContainsFunc(records, func(n Record) bool { return needsProbe(n) && !claims(old, n.Name) }) {
 		e.probe(now, p)
-		e.goodbye(now, gone)
-		e.settle(now)
-		return
+	} else {
+		e.responder.Set(set, records)
+		e.announcer.Start(now, set)
 	}
-	e.responder.Set(set, records)
-	e.goodbye(now, gone)
-	e.announcer.Start(now, set)
+	if p.known {
+		e.goodbye(now, gone)
+	}
 	e.settle(now)
 }
 
@@ -218,7 +214,7 @@ func (e *Engine) Withdraw(now time.Time, set int) {
 	e.announcer.Cancel(set)
 	e.responder.Remove(set)
 	e.sets = slices.DeleteFunc(e.sets, func(x *published) bool { return x == p })
-	if p.state == active {
+	if p.known {
 		e.goodbye(now, p.records)
 	}
 	e.settle(now)

@@ -225,3 +225,8 @@ func TestSplit_RFC6762_8_2_AProbeIsOnePacket(t *testing.T) {
 		t.Errorf("%d packets, %d dropped", len(packets), dropped)
 	}
 }
+
+// Another responder of this machine may say the same; it is ours all the same.
+func TestEngine_RFC6762_9_OurRecordSaidByAnotherIsNotCached(t *testing.T) {
+	expect(t, play(t, box+"recv 10.0.0.1 1 response box.local. 120 A 10.0.0.1 !\nat 200s"), "!change")
+}

@@ -83,3 +83,11 @@ func TestIsLocal_RFC6762_4_LinkLocalReverseNames(t *testing.T) {
 		}
 	}
 }
+
+// A direct query from elsewhere cannot keep us from a name either.
+func TestEngine_RFC6762_5_5_ADirectProbeFromOffTheLinkIsNoRival(t *testing.T) {
+	const claim = "link eth0 1 10.0.0.1/24\nclaim box\nat 300ms\n--\n"
+	const probe = " 1 query box.local. ANY QU; auth box.local. 120 A 192.0.2.1"
+	expect(t, play(t, claim+"direct 192.0.2.1"+probe), "!deferred")
+	expect(t, play(t, claim+"direct 10.0.0.9"+probe), "deferred")
+}

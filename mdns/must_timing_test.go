@@ -147,3 +147,26 @@ func TestEngine_RFC6762_8_4_AWaitingAnswerIsNotOfTheOldRecord(t *testing.T) {
 func TestEngine_RFC6762_10_1_AWaitingDenialOfAWithdrawnNameIsNotSent(t *testing.T) {
 	expect(t, play(t, box+"recv 10.0.0.9 1 query box.local. AAAA, tin.local. A\nwithdraw 1\n--\nat 12s"), "!send")
 }
+
+func TestResponder_RFC6762_7_2_ATruncatedQueryWaitsUniformly400To500ms(t *testing.T) {
+	const n = 2000
+	rnd := rand.New(rand.NewPCG(13, 0))
+	var quarters [4]int
+	for range n {
+		r := NewResponder(rnd)
+		r.Set(1, []Record{record(t, "a.local. 120 A 10.0.0.1", true)})
+		q := &Message{Truncated: true, Questions: []AskedQuestion{{Question{"a.local.", dns.TypeA}, dns.ClassINET, false}}}
+		r.HandleQuery(t0, q, asker{from: addrPort("10.0.0.9:5353"), onLink: true})
+		next, _ := r.NextTimeout()
+		d := next.Sub(t0)
+		if d < 400*time.Millisecond || d > 500*time.Millisecond {
+			t.Fatalf("delay %v", d)
+		}
+		quarters[min(3, (d-400*time.Millisecond)/(25*time.Millisecond))]++
+	}
+	for i, got := range quarters {
+		if got < n/5 || got > n*3/10 {
+			t.Errorf("quarter %d has %d of %d", i, got, n)
+		}
+	}
+}

@@ -166,3 +166,12 @@ func TestMessage_RFC6762_7_2_QuestionsInSeveralPacketsHaveTC(t *testing.T) {
 		}
 	}
 }
+
+// Probing again, after a conflict or because the link was away, does not undo what
+// was announced before.
+func TestEngine_RFC6762_10_1_AGoodbyeWhileProbingAgain(t *testing.T) {
+	for _, again := range []string{"restart 1\nat 10100ms\n", "recv 10.0.0.9 1 response P._x._tcp.local. 120 SRV 0 0 9 tin.local. !\n"} {
+		expect(t, play(t, printer+again+"--\nwithdraw 2"), "= _x._tcp.local. 0 IN PTR P._x._tcp.local.", "= P._x._tcp.local. 0 IN SRV")
+		expect(t, play(t, printer+again+"--\nupdate 2 P._x._tcp.local. 120 SRV 0 0 631 box.local. !"), "= _x._tcp.local. 0 IN PTR P._x._tcp.local.", "! 0 IN SRV")
+	}
+}

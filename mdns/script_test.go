@@ -34,6 +34,7 @@ func newStage(t testing.TB) *stage {
 //	restart INDEX                  its carrier came back
 //	claim LABEL                    begins to claim a host name
 //	publish RECORDS                begins to own records ("!" at the end: unique)
+//	update SET RECORDS             changes them
 //	withdraw SET                   gives them up
 //	ask NAME TYPE                  begins to ask
 //	reconfirm RECORD               doubts a record of others
