@@ -44,6 +44,10 @@ type Link struct {
 	// Unicast says that unicast datagrams to port 5353 reach us. Without it no
 	// QU questions are asked (RFC 6762 section 15.1).
 	Unicast bool
+	// Shared says that another program of this machine was bound to port 5353
+	// when the first interface was opened: unicast answers go to one of the two
+	// (RFC 6762 section 15.1). It explains Unicast and changes nothing itself.
+	Shared bool
 }
 
 // limit returns the largest message that fits one frame (RFC 6762 section 17).

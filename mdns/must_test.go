@@ -38,6 +38,8 @@ var mustTests = []struct{ section, test string }{
 	{"9", "TestEngine_RFC6762_9_TheSameDataIsNoConflict"},
 	{"10", "TestCache_RFC6762_10"},
 	{"10.1", "TestEngine_RFC6762_10_1_WithdrawnRecordsGoWithTTL0"},
+	{"15.1", "TestKernel_RFC6762_15_1_FindsTheOtherProgram"},
+	{"15.1", "TestNode_RFC6762_15_1_NoQUQuestionsWhereThePortIsShared"},
 	{"16", "TestFoldName_RFC6762_16_OnlyASCIILetters"},
 	{"17", "TestMessage_RFC6762_17_ALargeRecordTravelsAlone"},
 	{"17", "TestMessage_RFC6762_17_SplitsAtTheLimit"},

@@ -31,6 +31,7 @@ type Node struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 	hostname atomic.Pointer[string]
+	shared   bool // port 5353, with another program; for the follower only
 	ears     ears // on the loop's goroutine only
 }
 

@@ -75,7 +75,18 @@ func (n *Node) adjust(ctx context.Context, network network, ifi netif.Interface)
 		n.drop(ctx, ifi.Index)
 		return
 	}
+	link.Shared = n.shared
 	_ = n.call(ctx, func(now time.Time) { n.host.SetLink(now, link) })
+}
+
+// coexist notes that w, just opened, found another program on the port. A family's
+// first wire alone can tell: the later ones may have found that one.
+func (n *Node) coexist(w wire, first bool) {
+	if n.shared || !first || !w.Shared() {
+		return
+	}
+	n.shared = true
+	n.cfg.Logger.Info("mdns: another program is bound to port 5353 too, so no unicast answers are asked for (RFC 6762 section 15.1)")
 }
 
 // serve opens or closes the wire of one group and reports whether it is open.
@@ -94,6 +105,7 @@ func (n *Node) serve(ctx context.Context, network network, ifi netif.Interface, 
 			n.cfg.Logger.Warn("mdns: cannot use interface", "interface", ifi.Name, "group", group.Addr(), "error", err)
 			return false
 		}
+		n.coexist(w, n.wires.none(at.six))
 		n.wires.add(at, w)
 	}
 	*unicast = *unicast && w.Unicast()

@@ -21,11 +21,13 @@ type segment struct {
 
 // machine is a network of one interface on a segment.
 type machine struct {
-	t    testing.TB
-	seg  *segment
-	mu   sync.Mutex
-	ifi  netif.Interface
-	tell func(netif.Event)
+	t   testing.TB
+	seg *segment
+	mu  sync.Mutex
+	ifi netif.Interface
+	// shared: another program has port 5353.
+	shared bool
+	tell   func(netif.Event)
 }
 
 func newMachine(t testing.TB, seg *segment, addrs ...string) *machine {
@@ -67,7 +69,7 @@ func (m *machine) change(addrs ...string) {
 }
 
 func (m *machine) join(_ context.Context, ifi netif.Interface, group netip.AddrPort) (wire, error) {
-	w := &simWire{seg: m.seg, group: group.Addr(), in: make(chan Packet, 256), closed: make(chan struct{}), index: ifi.Index}
+	w := &simWire{seg: m.seg, group: group.Addr(), in: make(chan Packet, 256), closed: make(chan struct{}), index: ifi.Index, shared: m.shared}
 	for _, p := range ifi.Addresses {
 		if p.Addr().Is4() == group.Addr().Is4() {
 			w.addr = p.Addr()
@@ -87,6 +89,7 @@ type simWire struct {
 	in     chan Packet
 	closed chan struct{}
 	once   sync.Once
+	shared bool
 }
 
 func (w *simWire) ReadPacket() (Packet, error) {
@@ -119,4 +122,5 @@ func (w *simWire) WritePacket(p Packet) error {
 }
 
 func (w *simWire) Close() error  { w.once.Do(func() { close(w.closed) }); return nil }
-func (w *simWire) Unicast() bool { return true }
+func (w *simWire) Unicast() bool { return !w.shared }
+func (w *simWire) Shared() bool  { return w.shared }

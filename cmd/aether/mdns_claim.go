@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -51,6 +52,7 @@ func mdnsClaim(ctx context.Context, label string, z zeroconf) error {
 	events, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { claimEvents(events, n, z.out) })
+	tellShared(events, n, z.out)
 	within, cancel := z.within(ctx)
 	h, err := n.ClaimHost(within, label)
 	cancel()
@@ -90,6 +92,14 @@ func claimEvents(ctx context.Context, n *mdns.Node, out *printer) {
 			addresses := ownAddresses(ctx, n)
 			_ = out.event("claimed", text+" "+strings.Join(addresses, " "), "name", wireText(name), "addresses", addresses)
 		}
+	}
+}
+
+// tellShared says when another program of this machine takes part too.
+func tellShared(ctx context.Context, n *mdns.Node, out *printer) {
+	links, err := n.Links(ctx)
+	if err == nil && slices.ContainsFunc(links, func(l mdns.Link) bool { return l.Shared }) {
+		_ = out.event("shared", "shares port 5353 with another program of this machine: asks for no unicast answers", "port", mdns.Port)
 	}
 }
 
