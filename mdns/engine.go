@@ -400,7 +400,7 @@ func (e *Engine) settle(now time.Time) {
 		e.ask(now, m)
 	}
 	for _, c := range e.cache.take() {
-		if c.Op == Remove && len(e.cache.Lookup(Question{c.Record.Name, c.Record.Type})) == 0 {
+		if c.Op == Remove && !e.cache.has(Question{c.Record.Name, c.Record.Type}) {
 			e.querier.Gone(now, c.Record)
 		}
 		e.change(c)
