@@ -84,8 +84,18 @@ type EngineStats struct {
 	Malformed, Skipped, Ignored uint64
 	// Unsent records were too long, or found the replies' queue full.
 	Unsent uint64
+	// Limited unicast replies were over [UnicastRate] or its like: they went to the
+	// group or, for a legacy or direct query, nowhere. Cut packets were too many for
+	// one unicast reply.
+	Limited, Cut uint64
+	// Hurried replies did not wait for further known answers, because [DeferredMax]
+	// others did.
+	Hurried uint64
 	// Refused questions were too many.
 	Refused uint64
+	// Replies that wait now, Deferred ones of them for further known answers, and
+	// Questions that are asked now.
+	Replies, Deferred, Questions int
 	// Untraced notes were more than [NoteMax] at a time.
 	Untraced uint64
 	Cache    CacheStats
@@ -473,6 +483,10 @@ func (e *Engine) respond(r response) {
 	case r.to.IsValid():
 		packets, dropped := r.m.Split(e.link.limit())
 		e.stats.Unsent += uint64(dropped)
+		if len(packets) > r.most {
+			e.stats.Cut += uint64(len(packets) - r.most)
+			packets = packets[:r.most]
+		}
 		for _, b := range packets {
 			e.out = append(e.out, Packet{Data: b, To: r.to, IfIndex: e.link.Index})
 		}
@@ -505,7 +519,9 @@ func (e *Engine) Events() []Event { ev := e.ev; e.ev = nil; return e.trace.event
 func (e *Engine) Stats() EngineStats {
 	s := e.stats
 	s.Unsent += e.responder.dropped
-	s.Refused = e.querier.refused
+	s.Limited, s.Hurried = e.responder.limit.refused, e.responder.hurried
+	s.Replies, s.Deferred = len(e.responder.pending), e.responder.waiting((*reply).isDeferred)
+	s.Refused, s.Questions = e.querier.refused, len(e.querier.asking)
 	s.Untraced = e.trace.untraced()
 	s.Cache = e.cache.Stats()
 	return s
