@@ -36,6 +36,7 @@ var mustTests = []struct{ section, test string }{
 	{"8.4", "TestAnnouncer_RFC6762_8_4_AtMostTenUpdatesAMinute"},
 	{"9", "TestEngine_RFC6762_9_AConflictIsProbedForAgain"},
 	{"9", "TestEngine_RFC6762_9_TheSameDataIsNoConflict"},
+	{"9", "TestNode_RFC6762_9_ARenamedHostRemembersItsName"},
 	{"10", "TestCache_RFC6762_10"},
 	{"10.1", "TestEngine_RFC6762_10_1_WithdrawnRecordsGoWithTTL0"},
 	{"15.1", "TestKernel_RFC6762_15_1_FindsTheOtherProgram"},
