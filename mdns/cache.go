@@ -21,6 +21,10 @@ const (
 	// Grace is how long a flushed or withdrawn record lives on (RFC 6762 sections
 	// 10.1, 10.2).
 	Grace = time.Second
+	// LostTTL is how long what was heard on a link outlives its carrier, and
+	// RestartTTL how long it has to be confirmed when that is back (section 10.3).
+	LostTTL    = 5 * time.Second
+	RestartTTL = 3 * time.Second
 
 	refreshTries = 4
 )

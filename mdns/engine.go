@@ -247,7 +247,7 @@ func (e *Engine) goodbye(now time.Time, records []Record) {
 // the cache is cut to a few seconds and the questions are asked at once (RFC 6762
 // sections 8.3, 10.3).
 func (e *Engine) Restart(now time.Time) {
-	e.cache.Shorten(now, 3*time.Second)
+	e.cache.Shorten(now, RestartTTL)
 	for _, p := range e.sets {
 		e.probe(now, p)
 	}

@@ -99,6 +99,14 @@ func (h *Host) RemoveLink(now time.Time, index int) {
 	h.collect(now)
 }
 
+// LinkLost tells that the carrier of an interface is gone: what was heard there
+// goes in a few seconds, should it not come back (RFC 6762 section 10.3).
+func (h *Host) LinkLost(now time.Time, index int) {
+	if e := h.engine(index); e != nil {
+		e.cache.Shorten(now, LostTTL)
+	}
+}
+
 // Restart begins anew on an interface whose carrier came back, or on all (index 0)
 // after the machine slept.
 func (h *Host) Restart(now time.Time, index int) {

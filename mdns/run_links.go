@@ -20,6 +20,8 @@ func (n *Node) follow(ctx context.Context, network network) {
 			n.restart(ctx, 0)
 		case netif.Added, netif.Changed:
 			n.adjust(ctx, network, ev.Interface)
+		case netif.CarrierDown:
+			_ = n.call(ctx, func(now time.Time) { n.host.LinkLost(now, ev.Interface.Index) })
 		case netif.CarrierUp:
 			n.adjust(ctx, network, ev.Interface)
 			n.restart(ctx, ev.Interface.Index)
