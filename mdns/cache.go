@@ -15,18 +15,27 @@ const (
 	CacheSize = 10000
 	// CacheQuota is the most records that one sender may have in it.
 	CacheQuota = 4096
+	// CacheBytes is the most bytes of names and rdata in a Cache, a quarter of it
+	// the most of one sender. With CacheSize entries it stays below 10 MB.
+	CacheBytes = 4 << 20
 	// Grace is how long a flushed or withdrawn record lives on (RFC 6762 sections
 	// 10.1, 10.2).
 	Grace = time.Second
+	// LostTTL is how long what was heard on a link outlives its carrier, and
+	// RestartTTL how long it has to be confirmed when that is back (section 10.3).
+	LostTTL    = 5 * time.Second
+	RestartTTL = 3 * time.Second
 
 	refreshTries = 4
 )
 
 // CacheStats counts what a [Cache] holds and refused.
 type CacheStats struct {
-	Records int
-	// Evicted records made room, OverQuota ones were not taken from a sender that
-	// has CacheQuota of them already.
+	// Records of so many Sources are held, Bytes long with their names.
+	Records, Sources, Bytes int
+	// Evicted records made room: of the sender with the most records the one that
+	// is nearest to its end goes first. OverQuota ones were not taken from a sender
+	// that has CacheQuota of them, or a quarter of CacheBytes, already.
 	Evicted, OverQuota uint64
 }
 
@@ -35,10 +44,12 @@ type Cache struct {
 	rnd     *rand.Rand
 	sets    map[string][]*entry // by folded name, in order of arrival
 	count   int
-	sources map[netip.Addr]int
+	index   index
+	shares  *shares
 	stats   CacheStats
 	next    time.Time // of any entry
 	stale   bool      // next must be computed anew
+	scanned time.Time // when it was, for a large cache
 	changes []Change
 	refresh []Question
 	wanted  func(Record) bool
@@ -59,12 +70,15 @@ type entry struct {
 	ask    time.Time
 	doubt  doubt
 	missed missed
+	payer  *source // whose share it is in, at slot
+	slot   int
+	chain  *entry // of the index
 }
 
 // NewCache returns an empty Cache. wanted tells which records somebody is still
 // interested in: only those are refreshed (RFC 6762 section 5.2).
 func NewCache(rnd *rand.Rand, wanted func(Record) bool) *Cache {
-	return &Cache{rnd: rnd, sets: make(map[string][]*entry), sources: make(map[netip.Addr]int), wanted: wanted}
+	return &Cache{rnd: rnd, sets: make(map[string][]*entry), index: newIndex(), shares: newShares(), wanted: wanted}
 }
 
 // Insert takes one record of a response.
@@ -75,18 +89,13 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 	c.stale = true
 	replaced := r.Flush && r.TTL > 0 && c.flush(now, from, r)
 	name := foldName(r.Name)
-	for _, e := range c.sets[name] {
-		if e.record.identity() != r.identity() {
-			continue
-		}
+	if e := c.index.find(r); e != nil {
 		if r.TTL == 0 {
 			// A goodbye leaves a second in which another holder may speak up.
 			c.end(now, e, from, Goodbye)
 			return
 		}
 		c.heardFrom(now, e, from)
-		c.forget(e.from)
-		c.sources[from]++
 		e.record, e.from, e.heard = r, from, now
 		c.schedule(e)
 		return
@@ -94,17 +103,19 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 	if r.TTL == 0 {
 		return
 	}
-	if c.sources[from] >= CacheQuota {
+	if c.shares.spent(from, r.size()) {
 		c.stats.OverQuota++
 		return
 	}
-	if c.count >= CacheSize {
-		c.evict()
+	for c.count > 0 && (c.count >= CacheSize || c.shares.bytes+r.size() > CacheBytes) {
+		c.stats.Evicted++
+		c.remove(c.shares.victim(), Evicted)
 	}
 	e := &entry{record: r, from: from, heard: now}
 	c.schedule(e)
 	c.sets[name] = append(c.sets[name], e)
-	c.sources[from]++
+	c.index.add(e)
+	c.shares.add(e, from)
 	c.count++
 	op := Add
 	if replaced {
@@ -118,7 +129,7 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 // has data other than r's.
 func (c *Cache) flush(now time.Time, from netip.Addr, r Record) (replaced bool) {
 	for _, e := range c.sets[foldName(r.Name)] {
-		if e.record.rrset() != r.rrset() || e.record.identity() == r.identity() || now.Sub(e.heard) <= Grace {
+		if !sameSet(e.record, r) || sameRecord(e.record, r) || now.Sub(e.heard) <= Grace {
 			continue
 		}
 		replaced = true
@@ -147,21 +158,6 @@ func (c *Cache) plan(e *entry) {
 	e.ask = e.heard.Add(e.life() / 1000 * time.Duration(permille))
 }
 
-// evict removes the record that is nearest to its end.
-func (c *Cache) evict() {
-	var victim *entry
-	for _, set := range c.sets {
-		for _, e := range set {
-			if victim == nil || e.expire.Before(victim.expire) ||
-				e.expire.Equal(victim.expire) && foldName(e.record.Name) < foldName(victim.record.Name) {
-				victim = e
-			}
-		}
-	}
-	c.stats.Evicted++
-	c.remove(victim, Evicted)
-}
-
 func (c *Cache) remove(e *entry, why Reason) {
 	name := foldName(e.record.Name)
 	set := slices.DeleteFunc(c.sets[name], func(x *entry) bool { return x == e })
@@ -170,16 +166,10 @@ func (c *Cache) remove(e *entry, why Reason) {
 	} else {
 		c.sets[name] = set
 	}
-	c.forget(e.from)
+	c.index.remove(e)
+	c.shares.drop(e)
 	c.count--
 	c.changes = append(c.changes, Change{Op: Remove, Reason: why, Record: e.record, From: e.from})
-}
-
-// forget takes one record off a sender's quota.
-func (c *Cache) forget(from netip.Addr) {
-	if c.sources[from]--; c.sources[from] <= 0 {
-		delete(c.sources, from)
-	}
 }
 
 // each calls f for every entry, in an order that does not vary.
@@ -201,8 +191,7 @@ func (c *Cache) HandleTimeout(now time.Time) {
 	if t, ok := c.NextTimeout(); !ok || now.Before(t) {
 		return
 	}
-	c.stale = true
-	c.each(func(e *entry) {
+	c.eachDue(now, func(e *entry) {
 		if !now.Before(e.expire) {
 			c.remove(e, e.reason)
 			return
@@ -226,13 +215,11 @@ func (c *Cache) HandleTimeout(now time.Time) {
 
 // NextTimeout reports when HandleTimeout has something to do.
 func (c *Cache) NextTimeout() (t time.Time, ok bool) {
+	if c.stale && c.count > coarseSize {
+		return c.scanned.Add(coarseStep), true
+	}
 	if c.stale {
-		c.stale, c.next = false, time.Time{}
-		for _, set := range c.sets {
-			for _, e := range set {
-				c.next = earlier(earlier(c.next, e.expire), e.ask)
-			}
-		}
+		c.scan(c.scanned)
 	}
 	return c.next, !c.next.IsZero()
 }
@@ -287,7 +274,11 @@ func (c *Cache) Clear(why Reason) {
 }
 
 // Stats returns the counters.
-func (c *Cache) Stats() CacheStats { s := c.stats; s.Records = c.count; return s }
+func (c *Cache) Stats() CacheStats {
+	s := c.stats
+	s.Records, s.Sources, s.Bytes = c.count, len(c.shares.by), c.shares.bytes
+	return s
+}
 
 // take returns what changed and forgets it.
 func (c *Cache) take() []Change { o := c.changes; c.changes = nil; return o }

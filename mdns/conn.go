@@ -18,6 +18,8 @@ type wire interface {
 	Close() error
 	// Unicast reports whether unicast datagrams to the port come here.
 	Unicast() bool
+	// Shared reports whether another socket had the port before.
+	Shared() bool
 }
 
 // network is what a Node needs of its machine.
@@ -64,6 +66,7 @@ func (w udpWire) ReadPacket() (Packet, error) {
 func (w udpWire) WritePacket(p Packet) error { return w.c.SendTo(p.Data, p.To) }
 func (w udpWire) Close() error               { return w.c.Close() }
 func (w udpWire) Unicast() bool              { return w.c.Unicast() }
+func (w udpWire) Shared() bool               { return w.c.Shared() }
 
 // place names a wire: an interface and a family.
 type place struct {
@@ -116,6 +119,18 @@ func (ws *wires) has(at place) (w wire, ok bool) {
 	defer ws.mu.Unlock()
 	w, ok = ws.at[at]
 	return w, ok
+}
+
+// none reports whether no wire of a family is open.
+func (ws *wires) none(six bool) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for at := range ws.at {
+		if at.six == six {
+			return false
+		}
+	}
+	return true
 }
 
 func (ws *wires) remove(at place) {

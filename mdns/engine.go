@@ -44,6 +44,10 @@ type Link struct {
 	// Unicast says that unicast datagrams to port 5353 reach us. Without it no
 	// QU questions are asked (RFC 6762 section 15.1).
 	Unicast bool
+	// Shared says that another program of this machine was bound to port 5353
+	// when the first interface was opened: unicast answers go to one of the two
+	// (RFC 6762 section 15.1). It explains Unicast and changes nothing itself.
+	Shared bool
 }
 
 // limit returns the largest message that fits one frame (RFC 6762 section 17).
@@ -80,8 +84,18 @@ type EngineStats struct {
 	Malformed, Skipped, Ignored uint64
 	// Unsent records were too long, or found the replies' queue full.
 	Unsent uint64
+	// Limited unicast replies were over [UnicastRate] or its like: they went to the
+	// group or, for a legacy or direct query, nowhere. Cut packets were too many for
+	// one unicast reply.
+	Limited, Cut uint64
+	// Hurried replies did not wait for further known answers, because [DeferredMax]
+	// others did.
+	Hurried uint64
 	// Refused questions were too many.
 	Refused uint64
+	// Replies that wait now, Deferred ones of them for further known answers, and
+	// Questions that are asked now.
+	Replies, Deferred, Questions int
 	// Untraced notes were more than [NoteMax] at a time.
 	Untraced uint64
 	Cache    CacheStats
@@ -240,7 +254,7 @@ func (e *Engine) goodbye(now time.Time, records []Record) {
 // the cache is cut to a few seconds and the questions are asked at once (RFC 6762
 // sections 8.3, 10.3).
 func (e *Engine) Restart(now time.Time) {
-	e.cache.Shorten(now, 3*time.Second)
+	e.cache.Shorten(now, RestartTTL)
 	for _, p := range e.sets {
 		e.probe(now, p)
 	}
@@ -407,7 +421,7 @@ func (e *Engine) settle(now time.Time) {
 		e.ask(now, m)
 	}
 	for _, c := range e.cache.take() {
-		if c.Op == Remove && len(e.cache.Lookup(Question{c.Record.Name, c.Record.Type})) == 0 {
+		if c.Op == Remove && !e.cache.has(Question{c.Record.Name, c.Record.Type}) {
 			rest := QueryInterval
 			if c.Reason == Poof {
 				rest = poofRest // others ask in vain: so would we (section 10.5)
@@ -484,6 +498,10 @@ func (e *Engine) respond(r response) {
 	case r.to.IsValid():
 		packets, dropped := r.m.Split(e.link.limit())
 		e.stats.Unsent += uint64(dropped)
+		if len(packets) > r.most {
+			e.stats.Cut += uint64(len(packets) - r.most)
+			packets = packets[:r.most]
+		}
 		for _, b := range packets {
 			e.out = append(e.out, Packet{Data: b, To: r.to, IfIndex: e.link.Index})
 		}
@@ -516,7 +534,9 @@ func (e *Engine) Events() []Event { ev := e.ev; e.ev = nil; return e.trace.event
 func (e *Engine) Stats() EngineStats {
 	s := e.stats
 	s.Unsent += e.responder.dropped
-	s.Refused = e.querier.refused
+	s.Limited, s.Hurried = e.responder.limit.refused, e.responder.hurried
+	s.Replies, s.Deferred = len(e.responder.pending), e.responder.waiting((*reply).isDeferred)
+	s.Refused, s.Questions = e.querier.refused, len(e.querier.asking)
 	s.Untraced = e.trace.untraced()
 	s.Cache = e.cache.Stats()
 	return s

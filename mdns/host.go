@@ -99,6 +99,14 @@ func (h *Host) RemoveLink(now time.Time, index int) {
 	h.collect(now)
 }
 
+// LinkLost tells that the carrier of an interface is gone: what was heard there
+// goes in a few seconds, should it not come back (RFC 6762 section 10.3).
+func (h *Host) LinkLost(now time.Time, index int) {
+	if e := h.engine(index); e != nil {
+		e.cache.Shorten(now, LostTTL)
+	}
+}
+
 // Restart begins anew on an interface whose carrier came back, or on all (index 0)
 // after the machine slept.
 func (h *Host) Restart(now time.Time, index int) {
@@ -159,7 +167,12 @@ func canonicalRecords(records []Record) ([]Record, error) {
 // on its own (RFC 6762 section 6.2), and returns the number of the set. On a
 // conflict it goes on with label-2, label-3 and so on, which EventRenamed tells.
 func (h *Host) ClaimHost(now time.Time, label string) (set int, err error) {
-	s := &hosted{host: true, label: label, number: 1}
+	return h.claimHost(now, label, 1)
+}
+
+// claimHost is ClaimHost that begins with label-number.
+func (h *Host) claimHost(now time.Time, label string, number int) (set int, err error) {
+	s := &hosted{host: true, label: label, number: number}
 	if s.name, err = s.numbered(); err != nil || strings.HasPrefix(s.name, ".") {
 		return 0, fmt.Errorf("mdns: claim %q: %w", label, ErrName)
 	}
@@ -317,6 +330,14 @@ func (h *Host) Name(set int) string {
 		return s.name
 	}
 	return ""
+}
+
+// numberOf returns what a host claim was asked for and the number it has come to.
+func (h *Host) numberOf(set int) (label string, number int) {
+	if s := h.find(set); s != nil {
+		return s.label, s.number
+	}
+	return "", 1
 }
 
 func (h *Host) find(set int) *hosted {

@@ -17,6 +17,10 @@ const (
 	// QuestionMax is the most questions one Querier asks.
 	QuestionMax = 8192
 
+	// KnownMax is the most known answers one query lists. What is beyond is answered
+	// again, which costs less than a query of hundreds of packets.
+	KnownMax = 1000
+
 	firstQueryMin = 20 * time.Millisecond
 	firstQueryMax = 120 * time.Millisecond
 )
@@ -149,7 +153,10 @@ func (s *Querier) HandleQuery(now time.Time, m *Message, known func(Question) []
 		if a == nil || q.Unicast || q.Class != dns.ClassINET || a.next.Sub(now) > QueryInterval {
 			continue
 		}
-		ours := known(q.Question)
+		var ours []Record
+		if slices.ContainsFunc(m.Answers, func(r Record) bool { return r.answers(q.Question) }) {
+			ours = known(q.Question)
+		}
 		foreign := slices.ContainsFunc(m.Answers, func(r Record) bool {
 			return r.answers(q.Question) && !slices.ContainsFunc(ours, func(o Record) bool { return o.identity() == r.identity() })
 		})
@@ -177,14 +184,15 @@ func (a *asking) asked(now time.Time) {
 // HandleTimeout asks what is due, and refresh, in one message. known gives the
 // known answers to a question.
 func (s *Querier) HandleTimeout(now time.Time, refresh []Question, known func(Question) []Record) {
-	m := new(Message)
+	m, listed := new(Message), make(map[identity]bool)
 	ask := func(q Question, unicast bool) {
 		m.Questions = append(m.Questions, AskedQuestion{q, dns.ClassINET, unicast})
 		if unicast {
 			return // wants to hear all there is
 		}
 		for _, r := range known(q) {
-			if !slices.ContainsFunc(m.Answers, func(x Record) bool { return x.identity() == r.identity() }) {
+			if id := r.identity(); !listed[id] && len(m.Answers) < KnownMax {
+				listed[id] = true
 				m.Answers = append(m.Answers, r)
 			}
 		}

@@ -179,7 +179,24 @@ func foldName(name string) string {
 	return name
 }
 
-func sameName(a, b string) bool { return len(a) == len(b) && foldName(a) == foldName(b) }
+func sameName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if x, y := a[i], b[i]; x != y && foldByte(x) != foldByte(y) {
+			return false
+		}
+	}
+	return true
+}
+
+func foldByte(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
 
 // canonicalName returns name as the parser would give it: fully qualified, in the
 // one escaping that is used inside, case kept.

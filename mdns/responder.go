@@ -25,6 +25,9 @@ const (
 	DefenceInterval = 250 * time.Millisecond
 	// ReplyMax is the most replies that wait at one time.
 	ReplyMax = 256
+	// DeferredMax is the most replies that wait for further known answers. One
+	// source has two at most: for it and for the group.
+	DeferredMax = 64
 
 	aggregationMax = 500 * time.Millisecond
 	truncatedMax   = 2 * time.Second // however many known answers follow
@@ -37,6 +40,8 @@ type Responder struct {
 	sent    map[identity]time.Time // when last multicast
 	pending []*reply
 	dropped uint64
+	limit   limiter
+	hurried uint64 // truncated queries that found DeferredMax others
 	out     []response
 	trace   *trace
 }
@@ -57,6 +62,7 @@ type response struct {
 	to     netip.AddrPort
 	m      *Message
 	legacy bool
+	most   int // packets, when to is valid
 }
 
 // asker says where a query came from.
@@ -96,6 +102,8 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 	}
 	r.moreKnown(now, m, by)
 	single := len(m.Questions) == 1 && !m.Truncated
+	more := m.Truncated && r.mayDefer(by.from.Addr())
+	allowed := allowance{r: r, now: now, by: by}
 	for _, q := range m.Questions {
 		all := r.owned.answers(q)
 		answers := r.suppress(all, m.Answers)
@@ -109,7 +117,7 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 			p.due, p.why = now, causeDefence
 		case single && allUnique(answers):
 			p.due, p.why = now, causeOnly
-		case m.Truncated:
+		case more:
 			p.due, p.truncated = now.Add(uniform(r.rnd, TruncatedDelayMin, TruncatedDelayMax)), by.from.Addr()
 			p.why = causeTruncated
 		default:
@@ -118,7 +126,14 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 				p.why = causeSeveral
 			}
 		}
-		r.route(now, p, by, q.Unicast || by.direct)
+		unicast := q.Unicast || by.direct
+		if unicast && !allowed.get() {
+			if unicast = false; by.direct {
+				r.trace.all(now, NoteDropped, causeLimited, answers, 0, by.from)
+				continue
+			}
+		}
+		r.route(now, p, by, unicast)
 	}
 }
 
@@ -198,7 +213,7 @@ func (r *Responder) enqueue(now time.Time, p reply) {
 		r.trace.all(now, NoteDelayed, causeJoined, p.answers, w.due.Sub(now), p.to)
 		return
 	}
-	if len(r.pending) >= ReplyMax {
+	if len(r.pending) >= ReplyMax || p.to.IsValid() && r.waiting(toOne) >= ReplyMax/2 {
 		r.dropped++
 		r.trace.all(now, NoteDropped, causeFull, p.answers, 0, p.to)
 		return
@@ -253,6 +268,10 @@ func (r *Responder) answerLegacy(now time.Time, m *Message, by asker) {
 	if len(reply.Answers) == 0 {
 		return
 	}
+	if !r.limit.allow(now, by.from.Addr()) {
+		r.trace.all(now, NoteDropped, causeLimited, reply.Answers, 0, by.from)
+		return
+	}
 	reply.Additional = r.owned.additional(reply.Answers)
 	for _, section := range [][]Record{reply.Answers, reply.Additional} {
 		for i := range section {
@@ -261,7 +280,7 @@ func (r *Responder) answerLegacy(now time.Time, m *Message, by asker) {
 		}
 	}
 	r.trace.all(now, NoteSent, causeLegacy, reply.Answers, 0, by.from)
-	r.out = append(r.out, response{by.from, reply, true})
+	r.out = append(r.out, response{by.from, reply, true, DirectMax})
 }
 
 // HandleResponse takes a response of another host. An answer that waits and that
@@ -352,7 +371,7 @@ func (r *Responder) send(now time.Time, p reply) {
 	}
 	m.Additional = r.owned.additional(m.Answers)
 	r.trace.all(now, NoteSent, p.why, m.Answers, 0, p.to)
-	r.out = append(r.out, response{p.to, m, false})
+	r.out = append(r.out, response{p.to, m, false, p.most()})
 }
 
 // NextTimeout reports when HandleTimeout has something to do.

@@ -31,7 +31,9 @@ type Node struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 	hostname atomic.Pointer[string]
+	shared   bool // port 5353, with another program; for the follower only
 	ears     ears // on the loop's goroutine only
+	memory   *memory
 }
 
 // ears are who hears about what, on the loop's goroutine.
@@ -54,7 +56,7 @@ func open(ctx context.Context, cfg Config, network network) (*Node, error) {
 	cfg = cfg.withDefaults()
 	n := &Node{
 		cfg: cfg, host: NewHost(cfg.Rand), wires: newWires(),
-		do: make(chan func(time.Time)), ended: make(chan struct{}),
+		do: make(chan func(time.Time)), ended: make(chan struct{}), memory: recall(cfg),
 		ears: ears{claims: make(map[int]*claim)},
 	}
 	n.host.Trace(cfg.Explain != nil)
@@ -76,6 +78,9 @@ func open(ctx context.Context, cfg Config, network network) (*Node, error) {
 		}
 		n.cancel()
 	})
+	if n.memory != nil {
+		n.wg.Go(n.remember)
+	}
 	for _, ifi := range all {
 		n.adjust(ctx, network, ifi)
 	}
@@ -151,6 +156,7 @@ func (n *Node) heard(ev Event) {
 		c.heard(ev)
 		if c.host && ev.Kind == EventClaimed {
 			n.hostname.Store(&ev.Name)
+			n.memory.note(n.host.numberOf(ev.Set))
 		}
 		if ev.Kind == EventLost {
 			delete(n.ears.claims, ev.Set)

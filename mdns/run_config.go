@@ -23,6 +23,11 @@ type Config struct {
 	// probe to the last goodbye. It is called on the goroutine that does the
 	// protocol's work and must not wait. See [Node.Explain].
 	Explain func(Note)
+	// StateFile is where the names of renamed hosts are kept over restarts: a
+	// machine that had to become box-2 tries that first the next time (RFC 6762
+	// section 9). Its directory must exist. A damaged file is ignored and, at the
+	// next rename, replaced. Empty: not kept.
+	StateFile string
 	// Rand is the source of all delays. Nil means one that is seeded at random.
 	Rand *rand.Rand
 }

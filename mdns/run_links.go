@@ -20,6 +20,8 @@ func (n *Node) follow(ctx context.Context, network network) {
 			n.restart(ctx, 0)
 		case netif.Added, netif.Changed:
 			n.adjust(ctx, network, ev.Interface)
+		case netif.CarrierDown:
+			_ = n.call(ctx, func(now time.Time) { n.host.LinkLost(now, ev.Interface.Index) })
 		case netif.CarrierUp:
 			n.adjust(ctx, network, ev.Interface)
 			n.restart(ctx, ev.Interface.Index)
@@ -75,7 +77,18 @@ func (n *Node) adjust(ctx context.Context, network network, ifi netif.Interface)
 		n.drop(ctx, ifi.Index)
 		return
 	}
+	link.Shared = n.shared
 	_ = n.call(ctx, func(now time.Time) { n.host.SetLink(now, link) })
+}
+
+// coexist notes that w, just opened, found another program on the port. A family's
+// first wire alone can tell: the later ones may have found that one.
+func (n *Node) coexist(w wire, first bool) {
+	if n.shared || !first || !w.Shared() {
+		return
+	}
+	n.shared = true
+	n.cfg.Logger.Info("mdns: another program is bound to port 5353 too, so no unicast answers are asked for (RFC 6762 section 15.1)")
 }
 
 // serve opens or closes the wire of one group and reports whether it is open.
@@ -94,6 +107,7 @@ func (n *Node) serve(ctx context.Context, network network, ifi netif.Interface, 
 			n.cfg.Logger.Warn("mdns: cannot use interface", "interface", ifi.Name, "group", group.Addr(), "error", err)
 			return false
 		}
+		n.coexist(w, n.wires.none(at.six))
 		n.wires.add(at, w)
 	}
 	*unicast = *unicast && w.Unicast()

@@ -148,11 +148,12 @@ type HostClaim struct{ c *claim }
 
 // ClaimHost claims label.local with the addresses of each interface, and the
 // reverse names, which follow the addresses from then on. When another host has
-// the name it takes label-2, label-3 and so on. It returns when the name is
+// the name it takes label-2, label-3 and so on; it begins where Config.StateFile says
+// that it ended. It returns when the name is
 // announced on every interface there is, and waits for the first one.
 func (n *Node) ClaimHost(ctx context.Context, label string) (*HostClaim, error) {
 	c := n.newClaim(true)
-	err := n.begin(ctx, c, func(now time.Time) (int, error) { return n.host.ClaimHost(now, label) })
+	err := n.begin(ctx, c, func(now time.Time) (int, error) { return n.host.claimHost(now, label, n.memory.number(label)) })
 	if err != nil {
 		return nil, err
 	}

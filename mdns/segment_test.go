@@ -21,11 +21,14 @@ type segment struct {
 
 // machine is a network of one interface on a segment.
 type machine struct {
-	t    testing.TB
-	seg  *segment
-	mu   sync.Mutex
-	ifi  netif.Interface
-	tell func(netif.Event)
+	t   testing.TB
+	seg *segment
+	mu  sync.Mutex
+	ifi netif.Interface
+	// shared: another program has port 5353.
+	shared bool
+	cut    bool // no carrier; guarded by seg
+	tell   func(netif.Event)
 }
 
 func newMachine(t testing.TB, seg *segment, addrs ...string) *machine {
@@ -66,8 +69,32 @@ func (m *machine) change(addrs ...string) {
 	tell(netif.Event{Kind: netif.Changed, Interface: ifi})
 }
 
+// plug takes the carrier away or gives it back.
+func (m *machine) plug(in bool) {
+	m.seg.mu.Lock()
+	m.cut = !in
+	m.seg.mu.Unlock()
+	m.mu.Lock()
+	m.ifi.Carrier = in
+	ev := netif.Event{Kind: netif.CarrierDown, Interface: m.ifi}
+	if in {
+		ev.Kind = netif.CarrierUp
+	}
+	tell := m.tell
+	m.mu.Unlock()
+	tell(ev)
+}
+
+// wake tells that the machine has slept.
+func (m *machine) wake() {
+	m.mu.Lock()
+	tell := m.tell
+	m.mu.Unlock()
+	tell(netif.Event{Kind: netif.Resumed})
+}
+
 func (m *machine) join(_ context.Context, ifi netif.Interface, group netip.AddrPort) (wire, error) {
-	w := &simWire{seg: m.seg, group: group.Addr(), in: make(chan Packet, 256), closed: make(chan struct{}), index: ifi.Index}
+	w := &simWire{seg: m.seg, group: group.Addr(), in: make(chan Packet, 256), closed: make(chan struct{}), index: ifi.Index, shared: m.shared, m: m}
 	for _, p := range ifi.Addresses {
 		if p.Addr().Is4() == group.Addr().Is4() {
 			w.addr = p.Addr()
@@ -87,6 +114,8 @@ type simWire struct {
 	in     chan Packet
 	closed chan struct{}
 	once   sync.Once
+	shared bool
+	m      *machine
 }
 
 func (w *simWire) ReadPacket() (Packet, error) {
@@ -102,7 +131,7 @@ func (w *simWire) WritePacket(p Packet) error {
 	w.seg.mu.Lock()
 	defer w.seg.mu.Unlock()
 	for _, to := range w.seg.wires {
-		if p.To.Addr() != to.group && p.To.Addr() != to.addr {
+		if w.m.cut || to.m.cut || p.To.Addr() != to.group && p.To.Addr() != to.addr {
 			continue
 		}
 		got := Packet{Data: p.Data, From: netip.AddrPortFrom(w.addr, Port), To: p.To, IfIndex: to.index}
@@ -119,4 +148,5 @@ func (w *simWire) WritePacket(p Packet) error {
 }
 
 func (w *simWire) Close() error  { w.once.Do(func() { close(w.closed) }); return nil }
-func (w *simWire) Unicast() bool { return true }
+func (w *simWire) Unicast() bool { return !w.shared }
+func (w *simWire) Shared() bool  { return w.shared }

@@ -126,6 +126,7 @@ const (
 	causeLegacy
 	causeLegacyOffLink
 	causeFull
+	causeLimited
 	causeEcho
 	causeBridged
 	causeFirstQuestion
@@ -176,6 +177,7 @@ var causes = [...]struct{ what, why, section string }{
 	causeLegacy:          {"answer", "legacy query from another port", "6.7"},
 	causeLegacyOffLink:   {"packet", "legacy query whose source is not on the link", "11"},
 	causeFull:            {"answer", "too many replies wait", ""},
+	causeLimited:         {"answer", "the source has had too many unicast replies lately", ""},
 	causeEcho:            {"packet", "one of our own that came back", "14"},
 	causeBridged:         {"announcement", "our own came by another interface and flushed it", "14"},
 	causeFirstQuestion:   {"question", "first of a series: 20 to 120 ms, so that hosts do not ask together", "5.2"},

@@ -23,7 +23,7 @@ func TestTrace_EveryReasonIsPlayed(t *testing.T) {
 		}
 		all.Write(b)
 	}
-	elsewhere := map[cause]bool{causeManyConflicts: true, causeManyUpdates: true, causeFull: true, causeEcho: true, causeBridged: true, causeMalformed: true}
+	elsewhere := map[cause]bool{causeManyConflicts: true, causeManyUpdates: true, causeFull: true, causeLimited: true, causeEcho: true, causeBridged: true, causeMalformed: true}
 	for c := noCause + 1; int(c) < len(causes); c++ {
 		if !elsewhere[c] && !strings.Contains(all.String(), ": "+causes[c].why) {
 			t.Errorf("no script shows %q", causes[c].why)

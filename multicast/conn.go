@@ -43,6 +43,7 @@ type Conn struct {
 	ifi     *net.Interface
 	socks   []socket // socks[0] has the group and sends
 	unicast bool
+	shared  bool
 	in      chan Datagram
 	quit    chan struct{}
 	once    sync.Once
@@ -77,12 +78,12 @@ func Listen(ctx context.Context, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("multicast: listen on %s: %w", cfg.Interface, err)
 	}
-	socks, unicast, err := openSockets(ctx, cfg, ifi)
+	socks, unicast, shared, err := openSockets(ctx, cfg, ifi)
 	if err != nil {
 		return nil, fmt.Errorf("multicast: listen to %v on %s: %w", cfg.Group, cfg.Interface, err)
 	}
 	c := &Conn{
-		cfg: cfg, ifi: ifi, socks: socks, unicast: unicast,
+		cfg: cfg, ifi: ifi, socks: socks, unicast: unicast, shared: shared,
 		in: make(chan Datagram, cfg.Queue), quit: make(chan struct{}),
 	}
 	c.cfg.Group = netip.AddrPortFrom(cfg.Group.Addr(), socks[0].local().Port())
@@ -179,6 +180,12 @@ func (c *Conn) IfIndex() int { return c.ifi.Index }
 // section 15.1). On systems other than Linux nobody can tell, and it is false
 // although some may arrive.
 func (c *Conn) Unicast() bool { return c.unicast }
+
+// Shared reports whether another socket of this machine had the port when the Conn
+// was opened, which a bind without address reuse finds out. On Linux sockets that
+// are tied to other interfaces do not count; elsewhere all do, those of this
+// process too.
+func (c *Conn) Shared() bool { return c.shared }
 
 // Stats returns the counters.
 func (c *Conn) Stats() Stats {

@@ -12,30 +12,30 @@ import (
 )
 
 // openSockets opens the group's socket, and one for unicast datagrams when they
-// are wanted and nobody else has them.
+// are wanted and nobody else has them. shared says that somebody has the port.
 //
 // Every socket is tied to the interface (SO_BINDTODEVICE, open to all since Linux
 // 5.7), so that several interfaces of one process do not compete for unicast
 // datagrams: without it SO_REUSEPORT deals them out by hash, to sockets that have
 // to refuse them.
-func openSockets(_ context.Context, cfg Config, ifi *net.Interface) ([]socket, bool, error) {
+func openSockets(_ context.Context, cfg Config, ifi *net.Interface) (socks []socket, unicast, shared bool, err error) {
 	port := cfg.Group.Port()
-	unicast := cfg.Unicast && port != 0 && portIsFree(cfg, ifi)
+	shared = port != 0 && !portIsFree(cfg, ifi)
 	group, err := openBound(cfg, ifi, cfg.Group)
 	if err != nil {
-		return nil, false, err
+		return nil, false, false, err
 	}
 	if err := join(group, cfg, ifi); err != nil {
-		return nil, false, errors.Join(err, group.close())
+		return nil, false, false, errors.Join(err, group.close())
 	}
-	if !unicast {
-		return []socket{group}, false, nil
+	if !cfg.Unicast || port == 0 || shared {
+		return []socket{group}, false, shared, nil
 	}
 	own, err := openBound(cfg, ifi, netip.AddrPortFrom(anyAddr(cfg), port))
 	if err != nil {
-		return nil, false, errors.Join(err, group.close())
+		return nil, false, false, errors.Join(err, group.close())
 	}
-	return []socket{group, own}, true, nil
+	return []socket{group, own}, true, false, nil
 }
 
 // portIsFree reports whether no other socket on ifi has cfg's port: a bind without

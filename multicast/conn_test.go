@@ -118,6 +118,9 @@ func TestListen_UnicastGoesToTheFirst(t *testing.T) {
 	port := uint16(probe.LocalAddr().(*net.UDPAddr).Port)
 	group := netip.AddrPortFrom(addr("239.77.4.1"), port)
 	taken := listen(t, multicast.Config{Interface: lo, Group: group, Unicast: true})
+	if !taken.Shared() {
+		t.Error("Shared is false although another socket has the port")
+	}
 	if taken.Unicast() {
 		t.Error("Unicast is true although another socket has the port")
 	}
@@ -126,6 +129,9 @@ func TestListen_UnicastGoesToTheFirst(t *testing.T) {
 
 	first := listen(t, multicast.Config{Interface: lo, Group: group, Unicast: true})
 	second := listen(t, multicast.Config{Interface: lo, Group: group, Unicast: true})
+	if first.Shared() || !second.Shared() {
+		t.Errorf("Shared: first %v, second %v; want false, true", first.Shared(), second.Shared())
+	}
 	if !first.Unicast() || second.Unicast() {
 		t.Errorf("Unicast: first %v, second %v; want true, false", first.Unicast(), second.Unicast())
 	}

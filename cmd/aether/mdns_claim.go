@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,8 +21,9 @@ func mdnsClaimCommand() *cli.Command {
 		Description: "Probes for NAME.local, announces it with the addresses of each interface, answers for it and\n" +
 			"defends it. When another machine has it, takes NAME-2 and so on. Says goodbye at the end.\n" +
 			"Exit status: 0 after an interrupt, 1 when no name was claimed within --timeout." +
-			examples(`aether mdns claim box -i eth0`),
-		Flags: zeroconfFlags(waitFlag("give up when nothing was claimed within `TIME` (0: never)", 0)),
+			examples(`aether mdns claim box -i eth0`, `aether mdns claim box --state /var/lib/aether/name.json`),
+		Flags: zeroconfFlags(waitFlag("give up when nothing was claimed within `TIME` (0: never)", 0),
+			&cli.StringFlag{Name: "state", Usage: "remember in `FILE` that the name had to become NAME-2, for the next start", TakesFile: true}),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1); err != nil {
 				return err
@@ -34,14 +36,16 @@ func mdnsClaimCommand() *cli.Command {
 			if label == "" || len(label) > 63 || strings.Contains(label, ".") {
 				return usage("%q is not one label of 1 to 63 bytes, or NAME.local", c.Args().First())
 			}
-			return mdnsClaim(c.Context, label, z)
+			return mdnsClaim(c.Context, label, c.String("state"), z)
 		},
 	}
 }
 
-func mdnsClaim(ctx context.Context, label string, z zeroconf) error {
+func mdnsClaim(ctx context.Context, label, state string, z zeroconf) error {
+	cfg := z.mdns()
+	cfg.StateFile = state
 	// The node outlives ctx by its goodbye.
-	n, err := mdns.Open(context.WithoutCancel(ctx), z.mdns())
+	n, err := mdns.Open(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return err
 	}
@@ -51,6 +55,7 @@ func mdnsClaim(ctx context.Context, label string, z zeroconf) error {
 	events, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { claimEvents(events, n, z.out) })
+	tellShared(events, n, z.out)
 	within, cancel := z.within(ctx)
 	h, err := n.ClaimHost(within, label)
 	cancel()
@@ -90,6 +95,14 @@ func claimEvents(ctx context.Context, n *mdns.Node, out *printer) {
 			addresses := ownAddresses(ctx, n)
 			_ = out.event("claimed", text+" "+strings.Join(addresses, " "), "name", wireText(name), "addresses", addresses)
 		}
+	}
+}
+
+// tellShared says when another program of this machine takes part too.
+func tellShared(ctx context.Context, n *mdns.Node, out *printer) {
+	links, err := n.Links(ctx)
+	if err == nil && slices.ContainsFunc(links, func(l mdns.Link) bool { return l.Shared }) {
+		_ = out.event("shared", "shares port 5353 with another program of this machine: asks for no unicast answers", "port", mdns.Port)
 	}
 }
 
