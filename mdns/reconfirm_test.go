@@ -147,8 +147,8 @@ func TestCache_DoubtIsBounded(t *testing.T) {
 	if asked := c.disputed(); !slices.Equal(asked, []Question{{"a.local.", dns.TypeA}}) {
 		t.Errorf("asked %v", asked)
 	}
-	if c.Stats().Records != 1 || len(c.sources) != 1 {
-		t.Errorf("%+v, %d senders are counted", c.Stats(), len(c.sources))
+	if c.Stats().Records != 1 {
+		t.Errorf("%+v", c.Stats())
 	}
 }
 
