@@ -207,3 +207,56 @@ func TestNode_RFC6762_10_4_ReconfirmTellsTheWholeLink(t *testing.T) {
 		}
 	})
 }
+
+// Whatever comes in whatever order: a doubt is over, one way or the other, after
+// two windows at the latest, and timeouts move on.
+func TestCache_DoubtsEnd(t *testing.T) {
+	owner, other := netip.MustParseAddr("10.0.0.9"), netip.MustParseAddr("10.0.0.66")
+	r := record(t, "a.local. 4500 A 10.0.0.9", true)
+	instead := record(t, "a.local. 4500 A 10.0.0.66", true)
+	goodbye := r
+	goodbye.TTL = 0
+	query := &Message{Questions: []AskedQuestion{{Question{"a.local.", dns.TypeA}, dns.ClassINET, false}}}
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		c := NewCache(rnd, func(Record) bool { return true })
+		now := t0
+		pass := func(d time.Duration) {
+			end := now.Add(d)
+			for next, ok := c.NextTimeout(); ok && !next.After(end); next, ok = c.NextTimeout() {
+				now = next
+				c.HandleTimeout(now)
+				if again, ok := c.NextTimeout(); ok && !again.After(now) {
+					t.Fatalf("seed %d: a timeout at %v, again at %v", seed, now.Sub(t0), again.Sub(t0))
+				}
+			}
+			now = end
+		}
+		for range 100 {
+			switch rnd.IntN(6) {
+			case 0, 1:
+				c.Insert(now, owner, r)
+			case 2:
+				c.Insert(now, other, goodbye)
+			case 3:
+				c.Insert(now, other, instead)
+			case 4:
+				c.Reconfirm(now, r)
+			case 5:
+				c.HandleQuery(now, query, netip.MustParseAddr("10.0.0.8"))
+			}
+			pass(time.Duration(rnd.Int64N(int64(3 * time.Second))))
+			c.each(func(e *entry) {
+				if left := e.expire.Sub(now); e.reason != Expired && left > 2*ReconfirmWindow {
+					t.Fatalf("seed %d: in doubt for %v more", seed, left)
+				}
+			})
+		}
+		pass(2 * ReconfirmWindow)
+		c.each(func(e *entry) {
+			if e.reason != Expired || e.doubt.on {
+				t.Errorf("seed %d: %v is in doubt yet", seed, e.record)
+			}
+		})
+	}
+}
