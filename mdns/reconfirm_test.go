@@ -99,6 +99,7 @@ func TestCache_RFC6762_10_1_ASecondOpinion(t *testing.T) {
 		{"the owner's replacement", "--\nrecv 10.0.0.9 1 response box.local. 120 A 10.0.0.10 !\nat 6s", []string{"6s event 1 change remove", "(flushed)", "!send"}},
 		{"nobody wants it", "--\nrecv 10.0.0.66 1 response box.local. 0 AAAA fe80::9 !\nat 6s", []string{"6s event 1 change remove", "(goodbye)", "!send"}},
 		{"nor a record that is not held", "--\nrecv 10.0.0.66 1 response box.local. 0 A 10.0.0.7 !\nat 9s", []string{"!send", "!change"}},
+		{"once in ten seconds, whatever comes between", goodbye + "at 5200ms\n" + owner + "at 6s\n" + owner + "at 7s\n" + goodbye + "at 8s\n" + owner + "at 9s\n" + goodbye + "--\nat 15s", []string{"!send", "!remove"}},
 		{"both copies of another host's question are one", goodbye + "recv 10.0.0.8 1 query box.local. A\nat 5010ms\nrecv fe80::8%eth0 1 query box.local. A\n--\nat 8s", []string{"!5.0997s send", "6s send", "change remove"}},
 		{"another host's question is one of the two", goodbye + "recv 10.0.0.8 1 query box.local. A\n--\nat 8s", []string{"!5.0997s send", "6s send", "change remove"}},
 	} {
