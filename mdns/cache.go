@@ -141,7 +141,7 @@ func (c *Cache) flush(now time.Time, from netip.Addr, r Record) (replaced bool) 
 // schedule sets when e goes and when it should be asked for again.
 func (c *Cache) schedule(e *entry) {
 	e.expire, e.reason, e.tries = e.heard.Add(e.life()), Expired, 0
-	e.doubt, e.missed = doubt{begun: e.doubt.begun}, missed{}
+	e.doubt, e.missed = doubt{last: e.doubt.last}, missed{}
 	c.plan(e)
 }
 

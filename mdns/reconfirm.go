@@ -10,8 +10,8 @@ import (
 // Records in doubt (RFC 6762 section 10.4).
 const (
 	// ReconfirmWindow is how long the owner of a record that is reconfirmed has to
-	// speak up, from the first question on. One record is reconfirmed once in this
-	// time at the most.
+	// speak up, from the first question on. After its last question a record
+	// is left alone for as long, should it be doubted again.
 	ReconfirmWindow = 10 * time.Second
 	// OpinionWindow is the same for a record that another address withdrew or
 	// replaced.
@@ -24,10 +24,10 @@ const (
 
 // doubt is what a cache does about a record that may be stale.
 type doubt struct {
-	on    bool
-	begun time.Time // when the first question was due, of this doubt or the last
-	left  int       // questions to ask yet
-	gap   time.Duration
+	on   bool
+	last time.Time // when the last question was asked, in this doubt or one before
+	left int       // questions to ask yet
+	gap  time.Duration
 }
 
 // Reconfirm doubts r, which a user found to be of no use: it is asked for three
@@ -70,12 +70,12 @@ func (c *Cache) doubt(now time.Time, e *entry, queries int, window time.Duration
 		c.doubtAt = now.Add(uniform(c.rnd, firstQueryMin, firstQueryMax))
 	}
 	first := c.doubtAt
-	if again := e.doubt.begun.Add(ReconfirmWindow); !e.doubt.begun.IsZero() && again.After(first) {
+	if again := e.doubt.last.Add(ReconfirmWindow); !e.doubt.last.IsZero() && again.After(first) {
 		first = again
 	}
 	c.stale = true
 	e.ask = first
-	e.doubt = doubt{on: true, begun: first, left: queries, gap: QueryInterval}
+	e.doubt = doubt{on: true, last: e.doubt.last, left: queries, gap: QueryInterval}
 	if at := first.Add(window); at.Before(e.expire) {
 		e.expire, e.reason = at, why
 	}
@@ -85,6 +85,7 @@ func (c *Cache) doubt(now time.Time, e *entry, queries int, window time.Duration
 // asked moves an entry in doubt on to its next question. Two of them are never
 // less than a second apart (RFC 6762 section 5.2).
 func (e *entry) asked(now time.Time) {
+	e.doubt.last = now
 	if e.doubt.left--; e.doubt.left <= 0 {
 		e.ask = time.Time{}
 		return
