@@ -44,7 +44,7 @@ type Doctor struct {
 	findings map[findingKey]*Finding
 	asked    []asked
 	repeats  map[repeatKey]*series
-	unasked  map[recordKey]*series
+	told     map[recordKey]*series
 	claims   map[setKey][]claim
 	payloads map[string]sent
 	texts    texts
@@ -64,7 +64,7 @@ func New() *Doctor {
 	return &Doctor{
 		hosts: make(map[netip.Addr]*Host), hours: make(map[netip.Addr]*hour),
 		findings: make(map[findingKey]*Finding),
-		repeats:  make(map[repeatKey]*series), unasked: make(map[recordKey]*series),
+		repeats:  make(map[repeatKey]*series), told: make(map[recordKey]*series),
 		claims: make(map[setKey][]claim), payloads: make(map[string]sent), texts: newTexts(),
 	}
 }
@@ -233,9 +233,9 @@ func (d *Doctor) HandleTimeout(now time.Time) {
 			delete(d.repeats, k)
 		}
 	}
-	for k, s := range d.unasked {
-		if now.Sub(s.last) > forgetAfter {
-			delete(d.unasked, k)
+	for k, s := range d.told {
+		if now.Sub(s.heard) > forgetAfter {
+			delete(d.told, k)
 		}
 	}
 	for k, list := range d.claims {

@@ -57,6 +57,8 @@ type repeatKey struct {
 
 // series is how often something came, and how evenly.
 type series struct {
+	born   time.Time // of a record: first heard
+	heard  time.Time // of a record: last heard, asked for or not
 	last   time.Time
 	gap    time.Duration
 	count  int

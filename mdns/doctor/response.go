@@ -21,6 +21,8 @@ const (
 	manyAnHour = 1000
 	// manyAnnouncements is how often a record may be announced (RFC 6762 section 8.3).
 	manyAnnouncements = 8
+	// announcedFor is how long hosts announce: four times, a second apart at first.
+	announcedFor = 10 * time.Second
 	// reflectedFor is how long after a packet its copy is taken for a reflection.
 	reflectedFor = time.Second
 )
@@ -79,6 +81,7 @@ func (d *Doctor) judgeResponse(v visit) {
 	for _, r := range all {
 		d.judgeRecord(v, r)
 	}
+	d.hear(v)
 	d.judgeKnown(v)
 	d.judgeUnasked(v)
 	d.judgeClaims(v, all)
@@ -121,8 +124,13 @@ func (d *Doctor) judgeUnicast(v visit) {
 }
 
 // judgeKnown looks for answers that everybody who asked has (RFC 6762 section 7.1).
+// A young record is spared: it may be announced just then.
 func (d *Doctor) judgeKnown(v visit) {
 	for _, r := range v.m.Answers {
+		s := d.told[recordKey{setOf(r), string(r.Data), v.host}]
+		if s == nil || v.now.Sub(s.born) < announcedFor {
+			continue
+		}
 		needless := false
 		for _, a := range d.asked {
 			if v.now.Sub(a.at) > askedFor || a.by == v.host || !a.asks(r) {
@@ -135,7 +143,7 @@ func (d *Doctor) judgeKnown(v visit) {
 			}
 			needless = true
 		}
-		if needless && r.TTL > 0 {
+		if needless {
 			d.find(v, KnownAnswer, netip.Addr{}, recordText(r))
 		}
 	}
@@ -157,22 +165,29 @@ func (d *Doctor) judgeUnasked(v visit) {
 		return
 	}
 	for _, r := range v.m.Answers {
-		k := recordKey{setOf(r), string(r.Data), v.host}
-		if r.TTL == 0 { // a goodbye; what comes behind it is a new announcement
-			delete(d.unasked, k)
-			continue
-		}
-		s := d.unasked[k]
-		if s == nil {
-			if len(d.unasked) >= maxRecords {
-				d.totals.Untracked.Records++
-				continue
+		if s := d.told[recordKey{setOf(r), string(r.Data), v.host}]; s != nil {
+			s.add(v.now)
+			if s.count > manyAnnouncements || s.count >= 4 && s.steady >= 2 && s.gap >= time.Second {
+				d.find(v, Periodic, netip.Addr{}, recordText(r))
 			}
-			s = &series{}
-			d.unasked[k] = s
 		}
-		if s.add(v.now); s.count > manyAnnouncements || s.count >= 4 && s.steady >= 2 && s.gap >= time.Second {
-			d.find(v, Periodic, netip.Addr{}, recordText(r))
+	}
+}
+
+// hear notes which records v's host tells. A goodbye ends a record; what comes
+// behind it is a new one.
+func (d *Doctor) hear(v visit) {
+	for _, r := range v.m.Answers {
+		k := recordKey{setOf(r), string(r.Data), v.host}
+		switch s := d.told[k]; {
+		case r.TTL == 0:
+			delete(d.told, k)
+		case s != nil:
+			s.heard = v.now
+		case len(d.told) >= maxRecords:
+			d.totals.Untracked.Records++
+		default:
+			d.told[k] = &series{born: v.now, heard: v.now}
 		}
 	}
 }
