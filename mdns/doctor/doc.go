@@ -9,7 +9,7 @@
 // when nobody was heard asking for any of its answers in the second before; a
 // record is unique when its cache-flush bit is set (RFC 6762 section 10.2).
 //
-// What it cannot see: unicast between others on a live link, what a switch keeps
+// What it cannot see: unicast on a live link, what a switch keeps
 // back, and fragments. A rule that an innocent coincidence can break is reported
 // only from the second or third time on.
 //

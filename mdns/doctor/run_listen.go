@@ -25,6 +25,9 @@ type Config struct {
 	Interfaces []string
 	// IPv4 and IPv6 choose the families; neither means both.
 	IPv4, IPv6 bool
+	// Found is told each finding when it is first worth reporting; nil tells nobody.
+	// It must not block.
+	Found func(Finding)
 }
 
 // ErrNoLink reports that there is no interface to listen on.
@@ -32,14 +35,15 @@ var ErrNoLink = errors.New("no interface to listen on")
 
 // Listen joins the groups and lets d hear all that comes until ctx ends, which is
 // no error. It sends no multicast DNS; only the kernel reports the memberships. It
-// needs no privileges. It fails with [ErrNoLink] when no group could be joined.
+// needs no privileges. Datagrams sent to this machine alone are left to its responder,
+// which would miss them. It fails with [ErrNoLink] when no group could be joined.
 func Listen(ctx context.Context, d *Doctor, cfg Config) error {
 	l := &listener{in: make(chan Packet), closed: make(chan struct{})}
 	defer l.Close()
 	if err := l.join(ctx, cfg); err != nil {
 		return fmt.Errorf("doctor: listen: %w", err)
 	}
-	err := loop.Run(ctx, d, l, loop.Config[Packet, Finding]{})
+	err := loop.Run(ctx, d, l, loop.Config[Packet, Finding]{Event: cfg.Found})
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the end that was asked for
 	}
@@ -75,7 +79,7 @@ func (l *listener) join(ctx context.Context, cfg Config) error {
 				continue
 			}
 			c, err := multicast.Listen(ctx, multicast.Config{
-				Interface: ifi.Name, Group: netip.AddrPortFrom(g, mdns.Port), Unicast: true,
+				Interface: ifi.Name, Group: netip.AddrPortFrom(g, mdns.Port),
 			})
 			if err != nil {
 				failed = fmt.Errorf("%w: %w", ErrNoLink, err)
