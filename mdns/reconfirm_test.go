@@ -148,13 +148,8 @@ func TestCache_DoubtIsBounded(t *testing.T) {
 	if asked := c.disputed(); !slices.Equal(asked, []Question{{"a.local.", dns.TypeA}}) {
 		t.Errorf("asked %v", asked)
 	}
-<<<<<<< HEAD
 	if c.Stats().Records != 1 || c.Stats().Sources != 1 {
 		t.Errorf("%+v, %d senders are counted", c.Stats(), c.Stats().Sources)
-=======
-	if c.Stats().Records != 1 {
-		t.Errorf("%+v", c.Stats())
->>>>>>> mdnscache
 	}
 }
 

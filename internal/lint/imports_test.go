@@ -26,6 +26,8 @@ var mayImport = map[string][]string{
 	"dnssd":        {"mdns"},
 	"igmp":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
 
+	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
+
 	"multicast/chat":  {"multicast"},
 	"multicast/probe": {"multicast"},
 	"multicast/bulk":  {"multicast"},
