@@ -110,7 +110,10 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 	single := len(m.Questions) == 1 && !m.Truncated
 	more := m.Truncated && r.mayDefer(by.from.Addr())
 	allowed := allowance{r: r, now: now, by: by}
-	for _, q := range m.Questions {
+	for i, q := range m.Questions {
+		if repeated(m.Questions[:i], q) {
+			continue
+		}
 		all := r.owned.answers(q)
 		answers := r.suppress(all, m.Answers)
 		r.trace.missing(now, causeKnown, all, answers)
