@@ -317,3 +317,27 @@ func TestResponder_DeferredQueriesAreBounded(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+func TestResponder_ManyQuestionersGetOneMulticastReply(t *testing.T) {
+	h, now := claimed(t, 1)
+	ask := &Message{Questions: []AskedQuestion{{Question{"_ipp._tcp.local.", dns.TypePTR}, dns.ClassINET, true}}}
+	query, _ := ask.Split(1472)
+	for i := range UnicastTotal {
+		h.HandlePacket(now, Packet{Data: query[0], From: netip.AddrPortFrom(sender(2+i), Port), To: group4, IfIndex: 1})
+	}
+	if s, _ := h.Stats(1); s.Replies != ReplyMax/2+1 || s.Unsent != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	runTo(h, now.Add(time.Second))
+	unicast, group := 0, 0
+	for _, p := range h.Outgoing() {
+		if p.To == group4 {
+			group++
+		} else {
+			unicast++
+		}
+	}
+	if unicast != ReplyMax/2 || group != 1 {
+		t.Errorf("%d unicast replies and %d to the group, want %d and 1", unicast, group, ReplyMax/2)
+	}
+}

@@ -23,7 +23,8 @@ const (
 	// DefenceInterval the same in answer to a probe.
 	RecordInterval  = time.Second
 	DefenceInterval = 250 * time.Millisecond
-	// ReplyMax is the most replies that wait at one time.
+	// ReplyMax is the most replies that wait at one time. When half of it are for
+	// one querier each, further ones go to the group together.
 	ReplyMax = 256
 	// DeferredMax is the most replies that wait for further known answers. One
 	// source has two at most: for it and for the group.
@@ -222,7 +223,12 @@ func (r *Responder) enqueue(now time.Time, p reply) {
 		r.trace.all(now, NoteDelayed, causeJoined, p.answers, w.due.Sub(now), p.to)
 		return
 	}
-	if len(r.pending) >= ReplyMax || p.to.IsValid() && r.waiting(toOne) >= ReplyMax/2 {
+	if p.to.IsValid() && p.why != causeDirect && r.waiting(toOne) >= ReplyMax/2 {
+		p.to = netip.AddrPort{} // one reply for all that ask
+		r.enqueue(now, p)
+		return
+	}
+	if len(r.pending) >= ReplyMax {
 		r.dropped++
 		r.trace.all(now, NoteDropped, causeFull, p.answers, 0, p.to)
 		return
