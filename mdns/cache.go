@@ -45,6 +45,7 @@ type Cache struct {
 	sets    map[string][]*entry // by folded name, in order of arrival
 	count   int
 	index   index
+	oldest  map[string]time.Time // of names with many entries; see young
 	shares  *shares
 	stats   CacheStats
 	next    time.Time // of any entry
@@ -78,7 +79,7 @@ type entry struct {
 // NewCache returns an empty Cache. wanted tells which records somebody is still
 // interested in: only those are refreshed (RFC 6762 section 5.2).
 func NewCache(rnd *rand.Rand, wanted func(Record) bool) *Cache {
-	return &Cache{rnd: rnd, sets: make(map[string][]*entry), index: newIndex(), shares: newShares(), wanted: wanted}
+	return &Cache{rnd: rnd, sets: make(map[string][]*entry), index: newIndex(), oldest: make(map[string]time.Time), shares: newShares(), wanted: wanted}
 }
 
 // Insert takes one record of a response.
@@ -128,8 +129,11 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 // second ago to go in a second (RFC 6762 section 10.2), and reports whether one
 // has data other than r's.
 func (c *Cache) flush(now time.Time, from netip.Addr, r Record) (replaced bool) {
+	if c.young(now, r) {
+		return false
+	}
 	for _, e := range c.sets[foldName(r.Name)] {
-		if !sameSet(e.record, r) || sameRecord(e.record, r) || now.Sub(e.heard) <= Grace {
+		if now.Sub(e.heard) <= Grace || !sameSet(e.record, r) || sameRecord(e.record, r) {
 			continue
 		}
 		replaced = true
@@ -160,9 +164,11 @@ func (c *Cache) plan(e *entry) {
 
 func (c *Cache) remove(e *entry, why Reason) {
 	name := foldName(e.record.Name)
-	set := slices.DeleteFunc(c.sets[name], func(x *entry) bool { return x == e })
+	at := slices.Index(c.sets[name], e)
+	set := slices.Delete(c.sets[name], at, at+1)
 	if len(set) == 0 {
 		delete(c.sets, name)
+		delete(c.oldest, name)
 	} else {
 		c.sets[name] = set
 	}

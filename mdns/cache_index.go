@@ -14,6 +14,10 @@ const (
 	// for, that much late, and a flood costs no pass over the cache per packet.
 	coarseSize = 256
 	coarseStep = 50 * time.Millisecond
+
+	// manyEntries is the number of entries of one name above which a flush looks
+	// for old ones only when there can be any.
+	manyEntries = 64
 )
 
 // index finds an entry by its record's identity. Entries whose hashes collide are
@@ -107,6 +111,32 @@ func (c *Cache) eachDue(now time.Time, f func(*entry)) {
 		}
 	}
 	c.scan(now)
+}
+
+// young reports whether all entries of r's name were heard within the last second
+// or will go anyway, so that there is nothing to flush. What it finds out about a
+// name of many entries holds until the oldest one is a second old: entries only
+// become younger.
+func (c *Cache) young(now time.Time, r Record) bool {
+	name := foldName(r.Name)
+	set := c.sets[name]
+	if len(set) <= manyEntries {
+		return false
+	}
+	if at, ok := c.oldest[name]; ok && now.Sub(at) <= Grace {
+		return true
+	}
+	var oldest time.Time
+	for _, e := range set {
+		if e.reason == Expired {
+			oldest = earlier(oldest, e.heard)
+		}
+	}
+	if oldest.IsZero() {
+		oldest = now
+	}
+	c.oldest[name] = oldest
+	return now.Sub(oldest) <= Grace
 }
 
 // scan computes when the next entry has something to do.

@@ -28,6 +28,16 @@
 //	             ▲──────── conflict after the claim ◄─────┘
 //	             └─ somebody answered: lost (rename, or ConflictError)
 //
+// # Bounds
+//
+// Nothing grows with what others send. A Cache has up to [CacheSize] records and
+// [CacheBytes] of data in less than 10 MB; one sender has up to [CacheQuota] of
+// them, and the sender with the most makes room. [ReplyMax] replies wait, of them
+// [DeferredMax] for further known answers. [QuestionMax] questions are asked, with
+// [KnownMax] known answers in a query. Unicast replies are limited by source and in
+// size (limiter.go), so that a forged source gains little. [EngineStats] counts
+// what each bound cost.
+//
 // # Glossary
 //
 // A record is shared (many hosts may have one with that name and type, the PTR

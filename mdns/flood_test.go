@@ -3,8 +3,10 @@ package mdns
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -151,20 +153,63 @@ func TestHost_FloodLeavesMemoryBoundedAndTheNameAnswered(t *testing.T) {
 	t.Errorf("seed %d: box.local. is not answered, the name is %s: stats %+v", seed, h.Name(1), s)
 }
 
+// BenchmarkFlood measures a packet of a flood that comes at 50,000 a second: of
+// junk, and of what costs most in one place or another.
 func BenchmarkFlood(b *testing.B) {
-	b.ReportAllocs()
-	h, now := claimed(b, 1)
-	j := junk{rand.New(rand.NewPCG(1, 1))}
-	packets := make([]Packet, 50_000)
-	for i := range packets {
-		packets[i] = j.packet()
+	question := func(name string, typ uint16) AskedQuestion {
+		return AskedQuestion{Question{name, typ}, dns.ClassINET, false}
 	}
-	for i := 0; b.Loop(); i++ {
-		now = now.Add(20 * time.Microsecond)
-		take(h, now, packets[i%len(packets)])
+	pointer := func(n int, ttl uint32) Record {
+		return Record{Name: "_ipp._tcp.local.", Type: dns.TypePTR, Class: dns.ClassINET, TTL: ttl, Data: []byte(fmt.Sprintf("\x08%08x\x04_ipp\x04_tcp\x05local\x00", n))}
 	}
-	perPacket := b.Elapsed().Seconds() / float64(b.N)
-	b.ReportMetric(100*50_000*perPacket, "%core@50kpps")
+	kinds := map[string]func(j junk, i int) *Message{
+		"junk": nil,
+		"one name": func(_ junk, i int) *Message {
+			return &Message{Response: true, Answers: []Record{pointer(i, 4500)}}
+		},
+		"short lives": func(j junk, i int) *Message {
+			return &Message{Response: true, Answers: []Record{pointer(i, 1+j.rnd.Uint32N(3))}}
+		},
+		"flushes": func(j junk, i int) *Message {
+			r := pointer(i, 4500)
+			r.Flush = true
+			return &Message{Response: true, Answers: []Record{r}}
+		},
+		"questions": func(junk, int) *Message {
+			m := new(Message)
+			for range 40 {
+				m.Questions = append(m.Questions, question("_ipp._tcp.local.", dns.TypePTR), question("box.local.", dns.TypeA))
+			}
+			return m
+		},
+		"duplicates": func(_ junk, i int) *Message {
+			return &Message{Questions: []AskedQuestion{question("_ipp._tcp.local.", dns.TypePTR)}, Answers: []Record{pointer(i, 4500)}}
+		},
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			h, now := claimed(b, 1)
+			j := junk{rand.New(rand.NewPCG(1, 1))}
+			packets := make([]Packet, 50_000)
+			for i := range packets {
+				packets[i] = j.packet()
+				if message := kinds[name]; message != nil {
+					data, _ := message(j, i).Split(1472)
+					packets[i] = Packet{Data: data[0], From: netip.AddrPortFrom(sender(2+i), Port), To: group4, IfIndex: 1}
+				}
+			}
+			for i := range packets[:20_000] {
+				now = now.Add(20 * time.Microsecond)
+				take(h, now, packets[i])
+			}
+			for i := 0; b.Loop(); i++ {
+				now = now.Add(20 * time.Microsecond)
+				take(h, now, packets[i%len(packets)])
+			}
+			b.ReportMetric(100*50_000*b.Elapsed().Seconds()/float64(b.N), "%core@50kpps")
+		})
+	}
 }
 
 func TestResponder_UnicastRepliesAreLimitedBySource(t *testing.T) {
@@ -270,5 +315,29 @@ func TestResponder_DeferredQueriesAreBounded(t *testing.T) {
 	s, _ := h.Stats(1)
 	if s.Deferred != DeferredMax || s.Replies != DeferredMax+1 || s.Hurried != 5*DeferredMax {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestResponder_ManyQuestionersGetOneMulticastReply(t *testing.T) {
+	h, now := claimed(t, 1)
+	ask := &Message{Questions: []AskedQuestion{{Question{"_ipp._tcp.local.", dns.TypePTR}, dns.ClassINET, true}}}
+	query, _ := ask.Split(1472)
+	for i := range UnicastTotal {
+		h.HandlePacket(now, Packet{Data: query[0], From: netip.AddrPortFrom(sender(2+i), Port), To: group4, IfIndex: 1})
+	}
+	if s, _ := h.Stats(1); s.Replies != ReplyMax/2+1 || s.Unsent != 0 {
+		t.Errorf("stats %+v", s)
+	}
+	runTo(h, now.Add(time.Second))
+	unicast, group := 0, 0
+	for _, p := range h.Outgoing() {
+		if p.To == group4 {
+			group++
+		} else {
+			unicast++
+		}
+	}
+	if unicast != ReplyMax/2 || group != 1 {
+		t.Errorf("%d unicast replies and %d to the group, want %d and 1", unicast, group, ReplyMax/2)
 	}
 }

@@ -2,6 +2,7 @@ package mdns
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -99,6 +100,14 @@ func (a *allowance) get() bool {
 		a.asked, a.answer = true, a.r.limit.allow(a.now, a.by.from.Addr())
 	}
 	return a.answer
+}
+
+// repeated reports whether q stands among the questions before it. Answering each
+// once is what a message full of one question is worth.
+func repeated(before []AskedQuestion, q AskedQuestion) bool {
+	return slices.ContainsFunc(before, func(x AskedQuestion) bool {
+		return x.Type == q.Type && x.Class == q.Class && x.Unicast == q.Unicast && sameName(x.Name, q.Name)
+	})
 }
 
 // most returns how many packets p may have.

@@ -23,7 +23,8 @@ const (
 	// DefenceInterval the same in answer to a probe.
 	RecordInterval  = time.Second
 	DefenceInterval = 250 * time.Millisecond
-	// ReplyMax is the most replies that wait at one time.
+	// ReplyMax is the most replies that wait at one time. When half of it are for
+	// one querier each, further ones go to the group together.
 	ReplyMax = 256
 	// DeferredMax is the most replies that wait for further known answers. One
 	// source has two at most: for it and for the group.
@@ -104,7 +105,10 @@ func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
 	single := len(m.Questions) == 1 && !m.Truncated
 	more := m.Truncated && r.mayDefer(by.from.Addr())
 	allowed := allowance{r: r, now: now, by: by}
-	for _, q := range m.Questions {
+	for i, q := range m.Questions {
+		if repeated(m.Questions[:i], q) {
+			continue
+		}
 		all := r.owned.answers(q)
 		answers := r.suppress(all, m.Answers)
 		r.trace.missing(now, causeKnown, all, answers)
@@ -213,7 +217,12 @@ func (r *Responder) enqueue(now time.Time, p reply) {
 		r.trace.all(now, NoteDelayed, causeJoined, p.answers, w.due.Sub(now), p.to)
 		return
 	}
-	if len(r.pending) >= ReplyMax || p.to.IsValid() && r.waiting(toOne) >= ReplyMax/2 {
+	if p.to.IsValid() && p.why != causeDirect && r.waiting(toOne) >= ReplyMax/2 {
+		p.to = netip.AddrPort{} // one reply for all that ask
+		r.enqueue(now, p)
+		return
+	}
+	if len(r.pending) >= ReplyMax {
 		r.dropped++
 		r.trace.all(now, NoteDropped, causeFull, p.answers, 0, p.to)
 		return
