@@ -42,6 +42,7 @@ func (l *lan) attach() *lanHost {
 
 // lanHost is a node on a lan.
 type lanHost struct {
+	names   sync.Map // what Remember was told
 	l       *lan
 	addr    netip.Addr
 	name    string
@@ -231,3 +232,12 @@ func (h *lanHost) HostNames(ctx context.Context) iter.Seq[string] {
 		}
 	}
 }
+
+func (h *lanHost) Recall(name string) string {
+	if taken, ok := h.names.Load(name); ok {
+		return taken.(string)
+	}
+	return name
+}
+
+func (h *lanHost) Remember(name, taken string) { h.names.Store(name, taken) }

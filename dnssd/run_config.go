@@ -36,6 +36,10 @@ type Config struct {
 	// NamesOnly lets [Browse] list names alone, without the questions for host, port,
 	// addresses and attributes. False asks them.
 	NamesOnly bool
+	// StateFile is where names are kept that [Register] had to take in place of others, so
+	// that they are the first to be tried at the next start (RFC 6762 section 9). "" keeps
+	// none. A Node that is given has its own.
+	StateFile string
 	// Logger hears what goes wrong on the way. Nil means silence.
 	Logger *slog.Logger
 	// Explain, when not nil, hears the reason of every decision of multicast DNS;
@@ -55,7 +59,7 @@ func (c Config) open(ctx context.Context) (node, func(), error) {
 	if c.Node != nil {
 		return lanNode{c.Node}, func() {}, nil
 	}
-	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger, Explain: c.Explain})
+	n, err := mdns.Open(ctx, mdns.Config{Interfaces: c.Interfaces, IPv4: c.IPv4, IPv6: c.IPv6, Logger: c.Logger, Explain: c.Explain, StateFile: c.StateFile})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -65,6 +69,9 @@ func (c Config) open(ctx context.Context) (node, func(), error) {
 // node is what this package needs of multicast DNS.
 type node interface {
 	watcher
+	// Recall returns the name that was taken in place of name, or name; Remember keeps it.
+	Recall(name string) string
+	Remember(name, taken string)
 	// Publish announces records, or fails with *mdns.ConflictError.
 	Publish(ctx context.Context, records []mdns.Record) (publication, error)
 	// ClaimHost takes a host name for the addresses of this machine.

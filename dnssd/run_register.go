@@ -150,6 +150,7 @@ type keeper struct {
 	proxy   publication // another machine's addresses, or nil
 	hosts   chan string
 	outcome chan outcome // of the one Publish on its way
+	taken   func(name string)
 	wg      sync.WaitGroup
 }
 
@@ -162,6 +163,11 @@ type outcome struct {
 func (k *keeper) keep(ctx context.Context, inst Instance) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer k.end(cancel)
+	asked := inst.FullName()
+	inst.Name = k.recall(asked)
+	k.taken = func(name string) {
+		k.n.Remember(asked.Presentation(), FullName{name, asked.Service, asked.Domain}.Presentation())
+	}
 	host, err := k.host(ctx, &inst)
 	if err != nil {
 		return err
@@ -184,6 +190,15 @@ func (k *keeper) keep(ctx context.Context, inst Instance) error {
 			return err
 		}
 	}
+}
+
+// recall returns the name that an instance had at last, which is tried first.
+func (k *keeper) recall(asked FullName) string {
+	name, err := ParseName(k.n.Recall(asked.Presentation()))
+	if err != nil || name.Service != asked.Service {
+		return asked.Instance
+	}
+	return name.Instance
 }
 
 // wait hands the next thing that happens to the Registrar.
@@ -255,6 +270,7 @@ func (k *keeper) act(ctx context.Context) error {
 	}
 	for _, ev := range k.r.Events() {
 		k.reg.show(ev.Instance)
+		k.taken(ev.Instance.Name)
 		if ev.Previous == "" {
 			close(k.reg.ready)
 			continue

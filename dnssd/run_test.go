@@ -282,3 +282,30 @@ func TestTypes_RFC6763_9(t *testing.T) {
 		expect(t, heard, "add_ipp._tcplocaleth0", "add_http._tcplocaleth0")
 	})
 }
+
+// RFC 6762 section 9: the name that had to be taken is tried first at the next start.
+func TestRegister_RFC6762_9_ATakenNameIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := new(lan)
+		a, _ := hostOf(t, l, "a")
+		b, _ := hostOf(t, l, "b")
+		office := Instance{Name: "Office", Service: "_ipp._tcp", Port: 631}
+		first := offer(t, t.Context(), a, office)
+		second := offer(t, t.Context(), b, office)
+		if name := second.Instance().Name; name != "Office (2)" {
+			t.Fatalf("registered as %s", name)
+		}
+		first.Close()
+		second.Close()
+		again := offer(t, t.Context(), b, office)
+		defer again.Close()
+		if name := again.Instance().Name; name != "Office (2)" {
+			t.Errorf("registered as %s at the next start", name)
+		}
+		other := offer(t, t.Context(), a, office)
+		defer other.Close()
+		if name := other.Instance().Name; name != "Office" {
+			t.Errorf("the first machine is called %s", name)
+		}
+	})
+}

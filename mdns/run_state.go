@@ -19,10 +19,12 @@ const (
 )
 
 // stateFile is what Config.StateFile holds: {"version":1,"hosts":{"box":2}} says
-// that this machine was box-2 when it wanted to be box (RFC 6762 section 9).
+// that this machine was box-2 when it wanted to be box (RFC 6762 section 9), and "names"
+// what users of a Node have been called in place of a name; see [Node.Remember].
 type stateFile struct {
-	Version int            `json:"version"`
-	Hosts   map[string]int `json:"hosts"`
+	Version int               `json:"version"`
+	Hosts   map[string]int    `json:"hosts"`
+	Names   map[string]string `json:"names,omitempty"`
 }
 
 // memory keeps the numbers of renamed hosts in a file. The disk is waited for on a
@@ -32,7 +34,8 @@ type memory struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	hosts map[string]int // by folded label; 1 is not kept
+	hosts map[string]int    // by folded label; 1 is not kept
+	names map[string]string // by folded name
 	dirty bool
 }
 
@@ -42,32 +45,34 @@ func recall(cfg Config) *memory {
 	if cfg.StateFile == "" {
 		return nil
 	}
-	hosts, err := readState(cfg.StateFile)
+	state, err := readState(cfg.StateFile)
 	if err != nil {
 		cfg.Logger.Warn("mdns: the state file is ignored", "file", cfg.StateFile, "error", err)
 	}
-	return &memory{path: cfg.StateFile, wake: make(chan struct{}, 1), hosts: hosts}
+	return &memory{path: cfg.StateFile, wake: make(chan struct{}, 1), hosts: state.Hosts, names: state.Names}
 }
 
-func readState(path string) (hosts map[string]int, err error) {
-	hosts = make(map[string]int)
+// readState returns what is in the file, or an empty state with maps to write to.
+func readState(path string) (state stateFile, err error) {
+	state = stateFile{1, make(map[string]int), make(map[string]string)}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return hosts, nil
+		return state, nil
 	}
 	if err != nil {
-		return hosts, err
+		return state, err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, stateBytes+1))
 	if err != nil {
-		return hosts, err
+		return state, err
 	}
-	state, err := parseState(b)
+	found, err := parseState(b)
 	if err == nil {
-		maps.Copy(hosts, state.Hosts)
+		maps.Copy(state.Hosts, found.Hosts)
+		maps.Copy(state.Names, found.Names)
 	}
-	return hosts, err
+	return state, err
 }
 
 func parseState(b []byte) (s stateFile, err error) {
@@ -77,8 +82,8 @@ func parseState(b []byte) (s stateFile, err error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, err
 	}
-	if s.Version != 1 || len(s.Hosts) > stateNames {
-		return s, fmt.Errorf("version %d with %d names", s.Version, len(s.Hosts))
+	if s.Version != 1 || len(s.Hosts) > stateNames || len(s.Names) > stateNames {
+		return s, fmt.Errorf("version %d with %d hosts and %d names", s.Version, len(s.Hosts), len(s.Names))
 	}
 	for label, number := range s.Hosts {
 		h := hosted{label: label, number: number}
@@ -110,10 +115,45 @@ func (m *memory) note(label string, number int) {
 	if _, known := m.hosts[label]; number < 2 || !known && len(m.hosts) >= stateNames {
 		return
 	}
-	m.hosts[label], m.dirty = number, true
+	m.hosts[label] = number
+	m.changed()
+}
+
+// changed has the file written; the caller holds mu.
+func (m *memory) changed() {
+	m.dirty = true
 	select {
 	case m.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Recall returns what was remembered for name, in any case, or name itself.
+func (n *Node) Recall(name string) string {
+	if n.memory == nil {
+		return name
+	}
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	if taken := n.memory.names[foldName(name)]; taken != "" {
+		return taken
+	}
+	return name
+}
+
+// Remember keeps in Config.StateFile that who wanted to be called name is called taken
+// since another host had it (RFC 6762 section 9: the new name should be kept in
+// persistent storage). Up to 256 names are kept; without a StateFile none is.
+func (n *Node) Remember(name, taken string) {
+	if n.memory == nil || n.Recall(name) == taken {
+		return
+	}
+	n.memory.mu.Lock()
+	defer n.memory.mu.Unlock()
+	name = foldName(name)
+	if _, known := n.memory.names[name]; known || len(n.memory.names) < stateNames {
+		n.memory.names[name] = taken
+		n.memory.changed()
 	}
 }
 
@@ -126,9 +166,10 @@ func (m *memory) save() error {
 		return nil
 	}
 	m.dirty = false
-	hosts, _ := readState(m.path) // a damaged one is replaced
-	maps.Copy(hosts, m.hosts)
-	b, err := json.Marshal(stateFile{1, hosts})
+	state, _ := readState(m.path) // a damaged one is replaced
+	maps.Copy(state.Hosts, m.hosts)
+	maps.Copy(state.Names, m.names)
+	b, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}

@@ -134,3 +134,23 @@ func FuzzParseState(f *testing.F) {
 		}
 	})
 }
+
+func TestNode_RemembersNamesOfItsUsers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "state")
+	cfg := Config{StateFile: file}.withDefaults()
+	n := &Node{cfg: cfg, memory: recall(cfg)}
+	n.Remember("Office._ipp._tcp.local.", `Office\032\0402\041._ipp._tcp.local.`)
+	if err := n.memory.save(); err != nil {
+		t.Fatal(err)
+	}
+	n = &Node{cfg: cfg, memory: recall(cfg)}
+	if got := n.Recall("OFFICE._ipp._tcp.local."); got != `Office\032\0402\041._ipp._tcp.local.` {
+		t.Errorf("recalls %s", got)
+	}
+	if got := n.Recall("other.local."); got != "other.local." {
+		t.Errorf("recalls %s", got)
+	}
+	if got := new(Node).Recall("x."); got != "x." {
+		t.Errorf("without a file recalls %s", got)
+	}
+}

@@ -49,7 +49,7 @@ func dnssdOf(c *cli.Context) (z zeroconf, err error) {
 func (z zeroconf) dnssd() dnssd.Config {
 	return dnssd.Config{
 		Interfaces: z.interfaces, IPv4: z.ipv4, IPv6: z.ipv6, Logger: z.log, Explain: z.explain,
-		Domain: z.domain, Server: z.server,
+		Domain: z.domain, Server: z.server, StateFile: z.state,
 	}
 }
 

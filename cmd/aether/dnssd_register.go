@@ -36,6 +36,7 @@ func dnssdRegisterCommand() *cli.Command {
 			waitFlag("give up when it is not registered within `TIME` (0: never)", 0),
 			&cli.StringSliceFlag{Name: "subtype", Usage: "be found under the subtype `SUB` too (repeatable)"},
 			&cli.StringFlag{Name: "host", Usage: "the service is on `HOST`"},
+			&cli.StringFlag{Name: "state", Usage: "remember in `FILE` what it had to be called, for the next start"},
 			&cli.StringFlag{Name: "flagship", Usage: "keep the name at the service `TYPE` too, for devices of the same kind"},
 			&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Usage: "offer what is in `FILE`: NAME.service of Avahi, or a zone file (repeatable)"},
 			&cli.StringSliceFlag{Name: "address", Usage: "publish `ADDR` for --host (repeatable)"},
@@ -53,6 +54,7 @@ func dnssdRegisterCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			z.state = c.String("state")
 			if len(files) > 0 {
 				list, err := instancesOf(files)
 				if err != nil {

@@ -45,6 +45,7 @@ type zeroconf struct {
 	errw       io.Writer
 	timeout    time.Duration // 0 is without end
 	explain    func(mdns.Note)
+	state      string         // of dnssd register
 	domain     string         // of dnssd; "" is the default of the command
 	server     netip.AddrPort // of dnssd, for other domains than local
 }
