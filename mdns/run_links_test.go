@@ -78,11 +78,11 @@ func TestNode_RFC6762_8_3_AnnouncesProbesAndAsksAfterALinkChange(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			change(m)
-			before := len(net.sent)
+			before := len(net.messages())
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
 			var did []string
-			for _, sent := range net.sent[before:] {
+			for _, sent := range net.messages()[before:] {
 				switch {
 				case sent.Response:
 					did = append(did, "announce")
