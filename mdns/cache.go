@@ -14,7 +14,7 @@ const (
 	// CacheSize is the most records a Cache holds.
 	CacheSize = 10000
 	// CacheQuota is the most records that one sender may have in it.
-	CacheQuota = 1024
+	CacheQuota = 4096
 	// CacheBytes is the most bytes of names and rdata in a Cache, a quarter of it
 	// the most of one sender. With CacheSize entries it stays below 10 MB.
 	CacheBytes = 4 << 20
@@ -54,16 +54,23 @@ type Cache struct {
 	changes []Change
 	refresh []Question
 	wanted  func(Record) bool
+	trace   *trace
+
+	disputes []Question // to ask about records in doubt
+	doubtAt  time.Time  // when that begins for the newest of them
 }
 
 type entry struct {
 	record Record
 	from   netip.Addr
+	also   []netip.Addr // who else sent it, the last three
 	heard  time.Time
 	expire time.Time
 	reason Reason // why it will go
 	tries  int    // refresh queries sent
 	ask    time.Time
+	doubt  doubt
+	missed missed
 	payer  *source // whose share it is in, at slot
 	slot   int
 	chain  *entry // of the index
@@ -81,14 +88,15 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 		return
 	}
 	c.stale = true
-	replaced := r.Flush && r.TTL > 0 && c.flush(now, r)
+	replaced := r.Flush && r.TTL > 0 && c.flush(now, from, r)
 	name := foldName(r.Name)
 	if e := c.index.find(r); e != nil {
 		if r.TTL == 0 {
 			// A goodbye leaves a second in which another holder may speak up.
-			e.expire, e.reason, e.ask = earlier(e.expire, now.Add(Grace)), Goodbye, time.Time{}
+			c.end(now, e, from, Goodbye)
 			return
 		}
+		c.heardFrom(now, e, from)
 		e.record, e.from, e.heard = r, from, now
 		c.schedule(e)
 		return
@@ -120,7 +128,7 @@ func (c *Cache) Insert(now time.Time, from netip.Addr, r Record) {
 // flush marks the other records of r's unique set that were heard more than a
 // second ago to go in a second (RFC 6762 section 10.2), and reports whether one
 // has data other than r's.
-func (c *Cache) flush(now time.Time, r Record) (replaced bool) {
+func (c *Cache) flush(now time.Time, from netip.Addr, r Record) (replaced bool) {
 	if c.young(now, r) {
 		return false
 	}
@@ -129,9 +137,7 @@ func (c *Cache) flush(now time.Time, r Record) (replaced bool) {
 			continue
 		}
 		replaced = true
-		if at := now.Add(Grace); at.Before(e.expire) {
-			e.expire, e.reason, e.ask = at, Flushed, time.Time{}
-		}
+		c.end(now, e, from, Flushed)
 	}
 	return replaced
 }
@@ -139,6 +145,7 @@ func (c *Cache) flush(now time.Time, r Record) (replaced bool) {
 // schedule sets when e goes and when it should be asked for again.
 func (c *Cache) schedule(e *entry) {
 	e.expire, e.reason, e.tries = e.heard.Add(e.life()), Expired, 0
+	e.doubt, e.missed = doubt{last: e.doubt.last}, missed{}
 	c.plan(e)
 }
 
@@ -198,11 +205,14 @@ func (c *Cache) HandleTimeout(now time.Time) {
 		if e.ask.IsZero() || now.Before(e.ask) {
 			return
 		}
+		q := Question{e.record.Name, e.record.Type}
+		if e.doubt.left > 0 {
+			c.disputes = appendQuestion(c.disputes, q)
+			e.asked(now)
+			return
+		}
 		if c.wanted(e.record) {
-			q := Question{e.record.Name, e.record.Type}
-			if !slices.ContainsFunc(c.refresh, func(x Question) bool { return x.Type == q.Type && sameName(x.Name, q.Name) }) {
-				c.refresh = append(c.refresh, q)
-			}
+			c.refresh = appendQuestion(c.refresh, q)
 		}
 		e.tries++
 		c.plan(e)
@@ -236,12 +246,13 @@ func (c *Cache) Lookup(q Question) []Change {
 
 // known returns the records that answer q and have more than half of their life
 // left, with the life that is left, for the known answers of a query. Unique
-// records are left out: who has one need not ask (RFC 6762 section 7.1).
+// records are left out: who has one need not ask (RFC 6762 section 7.1). So are
+// those that may be gone, which their owner is to confirm.
 func (c *Cache) known(now time.Time, q Question) []Record {
 	var known []Record
 	for _, e := range c.sets[foldName(q.Name)] {
 		left := e.expire.Sub(now)
-		if !e.record.answers(q) || e.record.Flush || left <= e.life()/2 {
+		if !e.record.answers(q) || e.record.Flush || e.reason != Expired || e.doubt.on || left <= e.life()/2 {
 			continue
 		}
 		r := e.record

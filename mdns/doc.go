@@ -47,6 +47,11 @@
 // that nobody sends it again. A goodbye is a record with TTL 0. A legacy query
 // comes from another port than 5353, from a plain DNS resolver.
 //
+// A record in doubt is one that may be gone: an address that is not its owner's
+// withdrew or replaced it, or a user reconfirms it (reconfirm.go), or its owner did
+// not answer others (poof.go, passive observation of failures). It stays until its
+// owner had time to answer.
+//
 // Names are in the presentation form of github.com/miekg/dns: fully qualified,
 // dots within labels as \. and bytes outside printable ASCII as \DDD. Case is kept
 // and does not matter in comparisons.

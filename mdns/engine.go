@@ -131,6 +131,7 @@ type published struct {
 	set     int
 	records []Record
 	state   publishedState
+	known   bool // was announced before, though it may be probed for again
 }
 
 // NewEngine returns an Engine for link. ours tells which records are this
@@ -178,14 +179,14 @@ func (e *Engine) probe(now time.Time, p *published) {
 
 // activate begins to answer for p and to announce it.
 func (e *Engine) activate(now time.Time, p *published) {
-	p.state = active
+	p.state, p.known = active, true
 	e.responder.Set(p.set, p.records)
 	e.announcer.Start(now, p.set)
 }
 
-// Update changes the records of a set under the same names. Names that are ours
-// need no new probe: the change is announced, and what has no successor of its
-// name and type is withdrawn (RFC 6762 section 8.4).
+// Update changes the records of a set. Names that are ours need no new probe: the
+// change is announced, and what has no successor of its name and type is withdrawn
+// (RFC 6762 section 8.4). A unique name that is new puts the set back to probing.
 func (e *Engine) Update(now time.Time, set int, records []Record) {
 	p := e.find(set)
 	if p == nil {
@@ -194,20 +195,26 @@ func (e *Engine) Update(now time.Time, set int, records []Record) {
 	}
 	old := p.records
 	p.records = records
-	if p.state == probing {
-		e.probe(now, p)
-		e.settle(now)
-		return
-	}
 	gone := slices.DeleteFunc(slices.Clone(old), func(r Record) bool {
 		return slices.ContainsFunc(records, func(n Record) bool {
 			return n.identity() == r.identity() || r.Flush && n.rrset() == r.rrset()
 		})
 	})
-	e.responder.Set(set, records)
-	e.goodbye(now, gone)
-	e.announcer.Start(now, set)
+	if p.state == probing || slices.ContainsFunc(records, func(n Record) bool { return needsProbe(n) && !claims(old, n.Name) }) {
+		e.probe(now, p)
+	} else {
+		e.responder.Set(set, records)
+		e.announcer.Start(now, set)
+	}
+	if p.known {
+		e.goodbye(now, gone)
+	}
 	e.settle(now)
+}
+
+// claims reports whether records make name ours alone.
+func claims(records []Record, name string) bool {
+	return slices.ContainsFunc(records, func(r Record) bool { return needsProbe(r) && sameName(r.Name, name) })
 }
 
 // Withdraw gives the records of a set up, with a goodbye when they had been
@@ -221,7 +228,7 @@ func (e *Engine) Withdraw(now time.Time, set int) {
 	e.announcer.Cancel(set)
 	e.responder.Remove(set)
 	e.sets = slices.DeleteFunc(e.sets, func(x *published) bool { return x == p })
-	if p.state == active {
+	if p.known {
 		e.goodbye(now, p.records)
 	}
 	e.settle(now)
@@ -309,6 +316,9 @@ func (e *Engine) handleQuery(now time.Time, m *Message, by asker) {
 	e.responder.HandleQuery(now, m, by)
 	if by.from.Port() == Port && !by.direct {
 		e.querier.HandleQuery(now, m, func(q Question) []Record { return e.cache.known(now, q) })
+		if !e.link.has(by.from.Addr()) {
+			e.cache.HandleQuery(now, m, by.from.Addr())
+		}
 	}
 }
 
@@ -380,6 +390,7 @@ func (e *Engine) HandleTimeout(now time.Time) {
 	e.responder.HandleTimeout(now)
 	e.cache.HandleTimeout(now)
 	e.settle(now)
+	e.querier.disputed = e.cache.disputed()
 	e.querier.HandleTimeout(now, e.cache.due(), func(q Question) []Record { return e.cache.known(now, q) })
 	e.settle(now)
 }
@@ -411,7 +422,11 @@ func (e *Engine) settle(now time.Time) {
 	}
 	for _, c := range e.cache.take() {
 		if c.Op == Remove && !e.cache.has(Question{c.Record.Name, c.Record.Type}) {
-			e.querier.Gone(now, c.Record)
+			rest := QueryInterval
+			if c.Reason == Poof {
+				rest = poofRest // others ask in vain: so would we (section 10.5)
+			}
+			e.querier.resume(now, c.Record, rest)
 		}
 		e.change(c)
 	}

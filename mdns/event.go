@@ -91,7 +91,8 @@ const (
 	// Add: the record was not known.
 	Add Op = iota + 1
 	// Update: the record was not known and takes the place of another one of its
-	// unique set, whose Remove (reason Flushed) follows in a second.
+	// unique set, whose Remove (reason Flushed) follows in a second or, when
+	// that one came from another host and is in use, two.
 	Update
 	// Remove: the record is gone, for the Reason given.
 	Remove
@@ -127,9 +128,13 @@ const (
 	LinkDown
 	// Evicted: the cache was full.
 	Evicted
+	// Poof: its owner did not answer other hosts that asked for it (section 10.5).
+	Poof
+	// Unconfirmed: its owner did not answer when it was reconfirmed (section 10.4).
+	Unconfirmed
 )
 
-var reasonNames = [...]string{"answered", "goodbye", "expired", "flushed", "link-down", "evicted"}
+var reasonNames = [...]string{"answered", "goodbye", "expired", "flushed", "link-down", "evicted", "poof", "unconfirmed"}
 
 // String returns the reason in lower case: "goodbye".
 func (r Reason) String() string {

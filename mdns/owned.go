@@ -23,15 +23,8 @@ func (o *owned) set(set int, records []Record) {
 	o.sets[i].records = records
 }
 
-// remove takes a set away and returns what was in it.
-func (o *owned) remove(set int) (gone []Record) {
-	o.sets = slices.DeleteFunc(o.sets, func(s ownedSet) bool {
-		if s.set == set {
-			gone = s.records
-		}
-		return s.set == set
-	})
-	return gone
+func (o *owned) remove(set int) {
+	o.sets = slices.DeleteFunc(o.sets, func(s ownedSet) bool { return s.set == set })
 }
 
 // each calls f for every record until it returns false.
@@ -91,8 +84,9 @@ func (o *owned) answers(q AskedQuestion) []Record {
 }
 
 // negative returns the NSEC record that lists the types which exist for a unique
-// name, in the restricted form of RFC 6762 section 6.1. ok is false when the name
-// is not ours alone or has a type above 255.
+// name, in the restricted form of RFC 6762 section 6.1, for as long as the
+// shortest-lived of its records. ok is false when the name is not ours alone or
+// has a type above 255.
 func (o *owned) negative(name string) (nsec Record, ok bool) {
 	var bitmap [32]byte
 	last := 0
@@ -101,7 +95,7 @@ func (o *owned) negative(name string) (nsec Record, ok bool) {
 		if !sameName(r.Name, name) {
 			return true
 		}
-		if r.Flush {
+		if r.Flush && (!unique || r.TTL < nsec.TTL) {
 			unique = true
 			nsec.Name, nsec.TTL = r.Name, r.TTL
 		}
@@ -124,6 +118,22 @@ func (o *owned) negative(name string) (nsec Record, ok bool) {
 	data = append(data, 0, byte(last+1))
 	nsec.Data = append(data, bitmap[:last+1]...)
 	return nsec, true
+}
+
+// current returns answers as they are now, without those that are no longer true:
+// records may have changed while they waited.
+func (o *owned) current(answers []Record) (now []Record) {
+	for _, a := range answers {
+		own, ok := o.find(a.identity())
+		if !ok && a.Type == dns.TypeNSEC {
+			own, ok = o.negative(a.Name)
+			ok = ok && own.identity() == a.identity()
+		}
+		if ok {
+			now = append(now, own)
+		}
+	}
+	return now
 }
 
 // additional returns what a querier will want to know next: SRV and TXT of an

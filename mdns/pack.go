@@ -199,6 +199,9 @@ func (s *splitter) query() {
 		if len(s.m.Authority) > 0 {
 			s.p.limit = maxMessage
 		} else {
+			if len(s.m.Answers) > 0 {
+				s.p.truncate() // they come behind the last question (section 7.2)
+			}
 			s.flush()
 		}
 		if !s.p.question(q) {

@@ -33,6 +33,7 @@ type Prober struct {
 	unicast   bool
 	probes    []*probe // in order of start
 	conflicts []time.Time
+	slow      bool // there were too many
 	out       []*Message
 	outcomes  []outcome
 	trace     *trace
@@ -74,7 +75,7 @@ func (p *Prober) Start(now time.Time, set int, records []Record) {
 	delay := time.Duration(p.rnd.Int64N(int64(ProbeWait) + 1))
 	p.forget(now)
 	why := causeFirstProbe
-	if len(p.conflicts) >= conflictMax {
+	if p.slow {
 		delay += conflictWait
 		why = causeManyConflicts
 	}
@@ -113,9 +114,12 @@ func (pr *probe) propose(records []Record) {
 	slices.SortStableFunc(pr.records, compareRecords)
 }
 
-// forget drops conflicts older than the window.
+// forget drops conflicts older than the window. Fifteen in one make every further
+// probe wait, not only the next ones (RFC 6762 section 8.1): that ends with a
+// window without any.
 func (p *Prober) forget(now time.Time) {
 	p.conflicts = slices.DeleteFunc(p.conflicts, func(t time.Time) bool { return now.Sub(t) >= conflictWindow })
+	p.slow = len(p.conflicts) >= conflictMax || p.slow && len(p.conflicts) > 0
 }
 
 // HandleQuery takes a query of another host, which may be a probe for one of the

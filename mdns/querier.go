@@ -15,7 +15,7 @@ const (
 	// QueryIntervalMax is where doubling ends.
 	QueryIntervalMax = time.Hour
 	// QuestionMax is the most questions one Querier asks.
-	QuestionMax = 1024
+	QuestionMax = 8192
 
 	// KnownMax is the most known answers one query lists. What is beyond is answered
 	// again, which costs less than a query of hundreds of packets.
@@ -33,6 +33,8 @@ type Querier struct {
 	refused uint64
 	out     []*Message
 	trace   *trace
+	// disputed are questions about records in doubt, for the next HandleTimeout.
+	disputed []Question
 }
 
 type asking struct {
@@ -98,10 +100,13 @@ func (s *Querier) Restart(now time.Time) {
 
 // Gone tells that no record is left that answers r's question: a series that an
 // answer had ended begins again, a second later.
-func (s *Querier) Gone(now time.Time, r Record) {
+func (s *Querier) Gone(now time.Time, r Record) { s.resume(now, r, QueryInterval) }
+
+// resume begins the series that r answers again, after rest.
+func (s *Querier) resume(now time.Time, r Record, rest time.Duration) {
 	for _, a := range s.asking {
-		if r.answers(a.q) && a.next.After(now.Add(QueryInterval)) {
-			a.gap, a.next = 0, now.Add(QueryInterval)
+		if r.answers(a.q) && a.next.After(now.Add(rest)) {
+			a.gap, a.next = 0, now.Add(rest)
 		}
 	}
 }
@@ -200,12 +205,17 @@ func (s *Querier) HandleTimeout(now time.Time, refresh []Question, known func(Qu
 		s.trace.question(now, NoteSent, causeSeries, a.q, 0)
 		a.asked(now)
 	}
-	for _, q := range refresh {
-		if !slices.ContainsFunc(m.Questions, func(x AskedQuestion) bool { return x.Type == q.Type && sameName(x.Name, q.Name) }) {
-			ask(q, false)
-			s.trace.question(now, NoteSent, causeRefresh, q, 0)
+	more := func(list []Question, why cause) {
+		for _, q := range list {
+			if !slices.ContainsFunc(m.Questions, func(x AskedQuestion) bool { return x.Type == q.Type && sameName(x.Name, q.Name) }) {
+				ask(q, false)
+				s.trace.question(now, NoteSent, why, q, 0)
+			}
 		}
 	}
+	more(refresh, causeRefresh)
+	more(s.disputed, causeDisputed)
+	s.disputed = nil
 	if len(m.Questions) > 0 {
 		s.out = append(s.out, m)
 	}

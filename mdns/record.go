@@ -148,6 +148,10 @@ func (r Record) answers(q Question) bool {
 	return (q.Type == r.Type || q.Type == dns.TypeANY || r.Type == dns.TypeCNAME) && sameName(r.Name, q.Name)
 }
 
+// halfOf reports whether r has at least half the life of own (RFC 6762 sections
+// 6.6, 7.1).
+func (r Record) halfOf(own Record) bool { return 2*uint64(r.TTL) >= uint64(own.TTL) }
+
 // compareRecords is the order of tie-breaking: class without the flush bit, type,
 // rdata as unsigned bytes (RFC 6762 section 8.2).
 func compareRecords(a, b Record) int {

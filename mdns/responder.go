@@ -86,13 +86,7 @@ func NewResponder(rnd *rand.Rand) *Responder {
 func (r *Responder) Set(set int, records []Record) { r.owned.set(set, records) }
 
 // Remove takes the records of a set away, out of waiting replies too.
-func (r *Responder) Remove(set int) {
-	for _, gone := range r.owned.remove(set) {
-		for _, p := range r.pending {
-			p.answers = slices.DeleteFunc(p.answers, func(a Record) bool { return a.identity() == gone.identity() })
-		}
-	}
-}
+func (r *Responder) Remove(set int) { r.owned.remove(set) }
 
 // HandleQuery plans the answers to a query.
 func (r *Responder) HandleQuery(now time.Time, m *Message, by asker) {
@@ -162,7 +156,7 @@ func allUnique(records []Record) bool {
 // (section 10.2).
 func (r *Responder) suppress(answers, known []Record) []Record {
 	knows := func(a Record) bool {
-		return slices.ContainsFunc(known, func(k Record) bool { return k.identity() == a.identity() && k.TTL >= a.TTL/2 })
+		return slices.ContainsFunc(known, func(k Record) bool { return k.identity() == a.identity() && k.halfOf(a) })
 	}
 	needed := make(map[rrset]bool)
 	for _, a := range answers {
@@ -307,7 +301,7 @@ func (r *Responder) HandleResponse(now time.Time, m *Message) {
 		if !ok {
 			continue
 		}
-		if theirs.TTL < own.TTL/2 {
+		if !theirs.halfOf(own) {
 			delay := uniform(r.rnd, ResponseDelayMin, ResponseDelayMax)
 			r.enqueue(now, reply{first: now, due: now.Add(delay), why: causeShortTTL, answers: r.owned.whole(own)})
 			continue
@@ -344,10 +338,12 @@ func (r *Responder) HandleTimeout(now time.Time) {
 		return true
 	})
 	for _, p := range due {
+		p.answers = r.owned.current(p.answers)
 		r.send(now, *p)
 	}
+	// Denials are not in the sets; a quarter of their life is what counts.
 	for id, at := range r.sent {
-		if _, ok := r.owned.find(id); !ok && now.Sub(at) > RecordInterval {
+		if _, ok := r.owned.find(id); !ok && now.Sub(at) > HostTTL*time.Second/4 {
 			delete(r.sent, id)
 		}
 	}

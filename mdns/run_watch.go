@@ -137,6 +137,21 @@ func (n *Node) stopWatch(w *watcher) {
 	}
 }
 
+// Reconfirm tells that r, which came in a [Change], proved to be of no use: a host
+// that does not respond at its address, a service that does not at its port. Its
+// owner is then asked for it, and when nobody answers within [ReconfirmWindow] the
+// record goes, which Watch tells as Remove with the reason [Unconfirmed] (RFC 6762
+// section 10.4). Reconfirm does not wait for that. A record that is not held any
+// longer is no error; one that cannot be is [ErrName], an ended Node net.ErrClosed.
+func (n *Node) Reconfirm(ctx context.Context, r Record) error {
+	var failed error
+	err := n.call(ctx, func(now time.Time) { _, failed = n.host.Reconfirm(now, r) })
+	if err != nil {
+		return fmt.Errorf("mdns: reconfirm: %w", err)
+	}
+	return failed
+}
+
 // Monitor yields every record in every response that is heard, asked for or not,
 // until ctx ends. It asks nothing itself.
 func (n *Node) Monitor(ctx context.Context) iter.Seq2[Heard, error] {

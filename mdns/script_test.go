@@ -34,8 +34,10 @@ func newStage(t testing.TB) *stage {
 //	restart INDEX                  its carrier came back
 //	claim LABEL                    begins to claim a host name
 //	publish RECORDS                begins to own records ("!" at the end: unique)
+//	update SET RECORDS             changes them
 //	withdraw SET                   gives them up
 //	ask NAME TYPE                  begins to ask
+//	reconfirm RECORD               doubts a record of others
 //	trace on|off                   explains decisions
 //	at TIME                        lets time pass
 //	recv FROM INDEX query QUESTION[, QUESTION] [; known RECORD]... [; auth RECORD]... [; tc]
@@ -80,6 +82,10 @@ func (s *stage) do(args []string) string {
 		}
 		for _, c := range known {
 			fmt.Fprintf(&s.out, "known %v\n", c)
+		}
+	case "reconfirm":
+		if held, err := s.h.Reconfirm(s.now, s.records(rest)[0]); err != nil || !held {
+			fmt.Fprintf(&s.out, "held %v, error %v\n", held, err)
 		}
 	case "trace":
 		s.h.Trace(args[1] == "on")

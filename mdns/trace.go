@@ -46,11 +46,11 @@ type Note struct {
 	IfIndex   int
 	Kind      NoteKind
 	// What it is about: "answer", "probe", "announcement", "goodbye", "question",
-	// "name" or "packet".
+	// "name", "packet" or "record", one that others sent.
 	What string
 	// Record is set for an answer, a goodbye, an announcement but for one that is
-	// put off with all its records, and a name that a record of another host
-	// disputes. Else its Name is "".
+	// put off with all its records, a record that others sent, and a name that a
+	// record of another host disputes. Else its Name is "".
 	Record Record
 	// Question is set for a probe and a question; else its Name is "".
 	Question Question
@@ -139,6 +139,11 @@ const (
 	causeOffLinkResponse
 	causeForeignPort
 	causeUnasked
+	causeDisputed
+	causeDoubted
+	causeConfirmed
+	causeMissed
+	causePoof
 )
 
 // causes are all reasons for a decision.
@@ -185,6 +190,11 @@ var causes = [...]struct{ what, why, section string }{
 	causeOffLinkResponse: {"packet", "unicast response whose source is not on the link", "11"},
 	causeForeignPort:     {"packet", "response from another port than 5353", "6"},
 	causeUnasked:         {"packet", "unicast response without a QU question in the last 2 s", "6"},
+	causeDisputed:        {"question", "a record may be gone: its owner is asked", "10.4"},
+	causeDoubted:         {"record", "withdrawn or replaced from an address that is not its owner's: a second opinion first", "10.1, 10.2"},
+	causeConfirmed:       {"record", "was in doubt and is there", "10.4"},
+	causeMissed:          {"record", "another host asks for it: its owner must answer", "10.5"},
+	causePoof:            {"record", "two queries of others have no answer: goes unless it is heard", "10.5"},
 }
 
 // trace gathers notes. All its methods do nothing on nil, which is how tracing is
@@ -296,6 +306,7 @@ func (e *Engine) Trace(on bool) {
 		e.trace = new(trace)
 	}
 	e.prober.trace, e.announcer.trace, e.responder.trace, e.querier.trace = e.trace, e.trace, e.trace, e.trace
+	e.cache.trace = e.trace
 }
 
 // Trace begins or ends the explaining of decisions on all interfaces; see

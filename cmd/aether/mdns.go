@@ -17,7 +17,7 @@ func mdnsCommand() *cli.Command {
 		Name:  "mdns",
 		Usage: "names on a network without a DNS server (RFC 6762)",
 		Subcommands: []*cli.Command{
-			mdnsClaimCommand(), mdnsResolveCommand(), mdnsQueryCommand(), mdnsMonitorCommand(),
+			mdnsClaimCommand(), mdnsResolveCommand(), mdnsQueryCommand(), mdnsMonitorCommand(), mdnsConformCommand(), mdnsDoctorCommand(),
 		},
 	}
 }

@@ -24,7 +24,7 @@ import (
 )
 
 // buildAether builds the command as a user would and returns its path.
-func buildAether(t *testing.T) string {
+func buildAether(t testing.TB) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "aether")
 	cmd := exec.Command("go", "build", "-o", bin, ".")

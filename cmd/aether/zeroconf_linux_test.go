@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/aether-lan/aether/internal/netlab"
 )
@@ -25,11 +30,10 @@ const officeService = `<?xml version="1.0" standalone='no'?>
 </service-group>
 `
 
-// TestZeroconf_Session types what testdata/zeroconf.md shows on two machines.
-func TestZeroconf_Session(t *testing.T) {
-	t.Parallel()
+// zeroconfHosts are alice and bob with addresses 192.0.2.1 and 192.0.2.2 on a switch.
+func zeroconfHosts(t *testing.T, seed uint64) map[string]*netlab.Host {
 	lab := netlab.New(t)
-	sw := lab.Switch(netlab.SwitchConfig{Seed: 5})
+	sw := lab.Switch(netlab.SwitchConfig{Seed: seed})
 	hosts := map[string]*netlab.Host{}
 	for i, name := range []string{"alice", "bob"} {
 		h := lab.Host(name)
@@ -37,6 +41,13 @@ func TestZeroconf_Session(t *testing.T) {
 		h.AddAddr("eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 24))
 		hosts[name] = h
 	}
+	return hosts
+}
+
+// TestZeroconf_Session types what testdata/zeroconf.md shows on two machines.
+func TestZeroconf_Session(t *testing.T) {
+	t.Parallel()
+	hosts := zeroconfHosts(t, 5)
 	dir := t.TempDir()
 	for name, text := range map[string]string{"shop.zone": shopZone, "office.service": officeService} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -54,5 +65,71 @@ func TestZeroconf_Session(t *testing.T) {
 	s := session{bin: buildAether(t), start: onHosts(hosts), dir: dir}
 	if err := s.run(t, blocks[0].text); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMdnsConform_OurResponderPasses tests aether dnssd register from another machine,
+// restarts included, and looks at what a person, a program and a build server get.
+func TestMdnsConform_OurResponderPasses(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes two minutes; run without -short")
+	}
+	hosts := zeroconfHosts(t, 6)
+	bin, dir := buildAether(t), t.TempDir()
+	var out output
+	start := func() *netlab.Cmd {
+		c := hosts["alice"].Command(bin, "dnssd", "register", "Wiki", "_http._tcp", "8080", "path=/", "-4")
+		c.Stdout = &out
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	responder := start()
+	defer func() { responder.Process.Kill(); responder.Wait() }()
+	if !out.waitFor(regexp.MustCompile(`(?m)^registered`), 10*time.Second) {
+		t.Fatal(out.String())
+	}
+	c := hosts["bob"].Command(bin, "mdns", "conform", "Wiki._http._tcp.local", "-4", "--ask", "--json", "--junit", filepath.Join(dir, "report.xml"), "--pcap", dir)
+	stdout, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var errs output
+	c.Stderr = &errs
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	results := 0
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		var e struct {
+			Event, Check, Verdict string
+			Notes                 []string
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("%v: %s", err, lines.Bytes())
+		}
+		switch e.Event {
+		case "restart":
+			responder.Process.Signal(os.Interrupt)
+			responder.Wait()
+			responder = start()
+		case "result":
+			results++
+			if e.Verdict != "pass" {
+				t.Logf("%s: %s: %q", e.Check, e.Verdict, e.Notes)
+			}
+			// A warning may be the machine's: times are real here.
+			if e.Verdict == "fail" || e.Verdict == "skip" {
+				t.Errorf("%s: %s: %q", e.Check, e.Verdict, e.Notes)
+			}
+		}
+	}
+	if status := exitStatus(t, c.Wait()); status != 0 || results < 20 {
+		t.Errorf("status %d, %d results: %s", status, results, errs.String())
+	}
+	if report, err := os.ReadFile(filepath.Join(dir, "report.xml")); err != nil || !bytes.Contains(report, []byte(`name="tie-break-lost"`)) {
+		t.Errorf("%v: %s", err, report)
 	}
 }

@@ -19,11 +19,14 @@ var mayImport = map[string][]string{
 	"internal/script": {},
 	"internal/lint":   {},
 
-	"linklocal": {"internal/wire", "internal/loop", "internal/netif"},
-	"multicast": {"internal/wire", "internal/loop", "internal/netif"},
-	"mdns":      {"multicast", "internal/wire", "internal/loop", "internal/netif"},
-	"dnssd":     {"mdns"},
-	"igmp":      {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"linklocal":    {"internal/wire", "internal/loop", "internal/netif"},
+	"multicast":    {"internal/wire", "internal/loop", "internal/netif"},
+	"mdns":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"mdns/conform": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
+	"dnssd":        {"mdns"},
+	"igmp":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+
+	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 
 	"multicast/chat":  {"multicast"},
 	"multicast/probe": {"multicast"},
