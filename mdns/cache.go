@@ -17,7 +17,7 @@ const (
 	CacheQuota = 4096
 	// CacheBytes is the most bytes of names and rdata in a Cache, a quarter of it
 	// the most of one sender. With CacheSize entries it stays below 10 MB.
-	CacheBytes = 4 << 20
+	CacheBytes = 3 << 20
 	// Grace is how long a flushed or withdrawn record lives on (RFC 6762 sections
 	// 10.1, 10.2).
 	Grace = time.Second

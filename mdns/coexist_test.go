@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +20,15 @@ import (
 // tap records the questions that are sent on a segment.
 type tap struct {
 	network
+	mu   sync.Mutex
 	sent []*Message
+}
+
+// messages returns what was sent so far.
+func (n *tap) messages() []*Message {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.sent)
 }
 
 func (n *tap) join(ctx context.Context, ifi netif.Interface, group netip.AddrPort) (wire, error) {
@@ -33,14 +43,16 @@ type tappedWire struct {
 
 func (w tappedWire) WritePacket(p Packet) error {
 	if m, err := ParseMessage(p.Data); err == nil {
+		w.tap.mu.Lock()
 		w.tap.sent = append(w.tap.sent, m)
+		w.tap.mu.Unlock()
 	}
 	return w.wire.WritePacket(p)
 }
 
 // quBits returns how many questions were sent, and how many of them as QU.
 func (n *tap) quBits() (questions, qu int) {
-	for _, m := range n.sent {
+	for _, m := range n.messages() {
 		for _, q := range m.Questions {
 			questions++
 			if q.Unicast {

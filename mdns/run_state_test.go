@@ -48,7 +48,7 @@ func TestNode_RFC6762_9_ARenamedHostRemembersItsName(t *testing.T) {
 		if name, log := claimWith(t, net, path); name != "Box-2.local." || log != "" {
 			t.Errorf("after a restart: claimed %s; log %s", name, log)
 		}
-		for _, m := range net.sent {
+		for _, m := range net.messages() {
 			for _, q := range m.Questions {
 				if q.Name != "Box-2.local." {
 					t.Errorf("after a restart: asked for %s", q.Name)
