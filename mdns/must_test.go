@@ -40,6 +40,7 @@ var mustTests = []struct{ section, test string }{
 	{"6", "TestResponder_RFC6762_6_AUnicastAnswerHasNoFloor"},
 	{"6", "TestResponder_RFC6762_6_NotAgainBeforeASecondAndThenAgain"},
 	{"6", "TestResponder_RFC6762_6_SharedDelayIsUniform20To120ms"},
+	{"6.1", "TestNode_RFC6762_6_1_ADenialEndsTheWait"},
 	{"6.1", "TestOwned_RFC6762_6_1_BitmapIsAtMost32Bytes"},
 	{"6.1", "TestOwned_RFC6762_6_1_NextNameBlockAndBitmap"},
 	{"6.1", "TestOwned_RFC6762_6_1_NoDenialForANameWithTypesAbove255"},

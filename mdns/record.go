@@ -111,6 +111,17 @@ func (r Record) Addr() (netip.Addr, bool) {
 	return netip.AddrFromSlice(r.Data)
 }
 
+// denies reports whether r is an NSEC record that says of none of types that there is a
+// record (RFC 6762 section 6.1).
+func (r Record) denies(types ...uint16) bool {
+	if r.Type != dns.TypeNSEC {
+		return false
+	}
+	rr, err := r.RR()
+	nsec, ok := rr.(*dns.NSEC)
+	return err == nil && ok && !slices.ContainsFunc(types, func(t uint16) bool { return slices.Contains(nsec.TypeBitMap, t) })
+}
+
 // Target returns the name in a record that points to one: PTR, CNAME, SRV, NS.
 func (r Record) Target() (string, bool) {
 	layout, ok := rdataLayouts[r.Type]

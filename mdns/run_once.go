@@ -57,7 +57,8 @@ type Address struct {
 
 // Resolve returns the addresses of the host called name, "box.local" or "box". It
 // waits for ctx, or three seconds where ctx has no deadline, and fails with
-// [ErrNotFound] when nobody answered by then.
+// [ErrNotFound] when nobody answered by then, or at once when the host says that it has
+// no address (RFC 6762 section 6.1).
 func Resolve(ctx context.Context, name string, cfg Config) ([]Address, error) {
 	n, err := Open(ctx, cfg)
 	if err != nil {
@@ -83,18 +84,20 @@ func (n *Node) Resolve(ctx context.Context, name string) ([]Address, error) {
 	var found []Address
 	var linger *time.Timer
 	questions := []Question{{name, dns.TypeA}, {name, dns.TypeAAAA}}
-	for c, err := range n.WatchAll(within, questions...) {
+	for c, err := range n.watch(within, true, questions) {
 		if err != nil {
 			return nil, err
 		}
 		a, ok := c.Record.Addr()
-		if !ok || c.Op == Remove {
+		if c.Op == Remove || !ok && !c.Record.denies(dns.TypeA, dns.TypeAAAA) {
 			continue
 		}
 		if a.Is6() && a.IsLinkLocalUnicast() {
 			a = a.WithZone(c.Interface)
 		}
-		found = append(found, Address{a, c.Interface, time.Duration(c.Record.TTL) * time.Second})
+		if ok {
+			found = append(found, Address{a, c.Interface, time.Duration(c.Record.TTL) * time.Second})
+		}
 		if linger == nil {
 			linger = time.AfterFunc(resolveLinger, cancel)
 			defer linger.Stop()

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // queue holds what waits for a reader. Whoever pushes never waits.
@@ -73,11 +75,14 @@ func (q *queue[T]) drain(ctx context.Context, ended <-chan struct{}, yield func(
 // watcher is one running Watch.
 type watcher struct {
 	questions []Question
+	denials   bool // NSEC records of the names asked for are told too
 	q         *queue[Change]
 }
 
 func (w *watcher) tell(c Change) {
-	if slices.ContainsFunc(w.questions, func(q Question) bool { return c.Record.answers(q) }) {
+	if slices.ContainsFunc(w.questions, func(q Question) bool {
+		return c.Record.answers(q) || w.denials && c.Record.answers(Question{q.Name, dns.TypeNSEC})
+	}) {
 		w.q.push(c)
 	}
 }
@@ -93,8 +98,12 @@ func (n *Node) Watch(ctx context.Context, q Question) iter.Seq2[Change, error] {
 
 // WatchAll is like Watch for several questions at once, which then travel in one packet.
 func (n *Node) WatchAll(ctx context.Context, questions ...Question) iter.Seq2[Change, error] {
+	return n.watch(ctx, false, questions)
+}
+
+func (n *Node) watch(ctx context.Context, denials bool, questions []Question) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		w := &watcher{q: newQueue[Change](n.cfg.Queue)}
+		w := &watcher{denials: denials, q: newQueue[Change](n.cfg.Queue)}
 		var failed error
 		err := n.call(ctx, func(now time.Time) { failed = n.startWatch(now, w, questions) })
 		defer func() {
