@@ -134,7 +134,8 @@ func (t *Tester) announces(h *heard, name string) bool {
 }
 
 // judgeProbes: three of them 250 ms apart, QU, type ANY, with what is wanted in the
-// authority section and without the cache-flush bit there.
+// authority section and without the cache-flush bit there. The limits of a failure leave room
+// for a slow machine, here or there.
 func judgeProbes(r *report, list []probed) {
 	if len(list) != 3 {
 		r.failf("%d probes for %s, not 3", len(list), list[0].name)
@@ -142,7 +143,7 @@ func judgeProbes(r *report, list []probed) {
 	for i, p := range list {
 		if i > 0 {
 			switch gap := p.at.Sub(list[i-1].at); {
-			case gap < 200*time.Millisecond || gap > 500*time.Millisecond:
+			case gap < 150*time.Millisecond || gap > 700*time.Millisecond:
 				r.failf("probes are %v apart, not 250 ms", gap.Round(time.Millisecond))
 			case gap < 240*time.Millisecond || gap > 300*time.Millisecond:
 				r.warnf("probes are %v apart, not 250 ms", gap.Round(time.Millisecond))
@@ -172,8 +173,11 @@ func judgeAnnouncements(r *report, lastProbe time.Time, announced []time.Time) {
 	if len(announced) == 0 {
 		return
 	}
-	if gap := announced[0].Sub(lastProbe); gap < 240*time.Millisecond {
+	switch gap := announced[0].Sub(lastProbe); {
+	case gap < 150*time.Millisecond:
 		r.failf("announced %v after the last probe, not 250 ms", gap.Round(time.Millisecond))
+	case gap < 240*time.Millisecond:
+		r.warnf("announced %v after the last probe, not 250 ms", gap.Round(time.Millisecond))
 	}
 	if len(announced) > 1 {
 		if gap := announced[1].Sub(announced[0]); gap < 950*time.Millisecond {
@@ -235,7 +239,7 @@ func (t *Tester) tieBreakWon(r *report) {
 		for _, p := range t.probes(h) {
 			if !sameName(p.name, first.name) {
 				r.failf("takes the name %s although it wins the tie-break", p.name)
-			} else if gap := p.at.Sub(last); gap > 500*time.Millisecond {
+			} else if gap := p.at.Sub(last); gap > 700*time.Millisecond {
 				r.failf("waits %v although it wins the tie-break", gap.Round(time.Millisecond))
 			}
 			last = p.at
