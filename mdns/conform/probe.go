@@ -57,7 +57,7 @@ func (t *Tester) nextProbe(d time.Duration) (probed, bool) {
 func (t *Tester) recover() {
 	if t.instance == "" {
 		t.rest(4 * time.Second)
-		t.learn(t.host, 0)
+		t.host = t.called
 		return
 	}
 	for range 8 {
@@ -196,16 +196,12 @@ func (t *Tester) rival(name string, later bool) mdns.Record {
 		rec.Type, rec.Data = dns.TypeSRV, append([]byte{255, 255, 255, 255, 255, 255}, "\x07tester0\x05local\x00"...)
 	case t.instance != "":
 		rec.Type, rec.TTL, rec.Data = dns.TypeTXT, mdns.OtherTTL, []byte{0}
+	case !later:
+		rec.Type, rec.Data = dns.TypeA, []byte{0, 0, 0, 1}
 	case t.address().Type == dns.TypeA:
-		rec.Type, rec.Data = dns.TypeA, []byte{0, 0, 0, 1}
-		if later {
-			rec.Type, rec.Data = dns.TypeAAAA, slices.Repeat([]byte{255}, 16)
-		}
+		rec.Type, rec.Data = dns.TypeA, []byte{255, 255, 255, 254}
 	default:
-		rec.Type, rec.Data = dns.TypeA, []byte{0, 0, 0, 1}
-		if later {
-			rec.Type, rec.Data = dns.TypeSRV, append([]byte{255, 255, 255, 255, 255, 255}, "\x07tester0\x05local\x00"...)
-		}
+		rec.Type, rec.Data = dns.TypeAAAA, slices.Repeat([]byte{255}, 16)
 	}
 	return rec
 }

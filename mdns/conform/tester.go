@@ -106,6 +106,7 @@ type subject struct {
 	host     string // "box.local."
 	instance string // "Wiki._http._tcp.local.", or ""
 	service  string // "_http._tcp.local.", or ""
+	called   string // the host name that was heard last
 	records  []mdns.Record
 }
 
@@ -148,9 +149,20 @@ func (t *Tester) HandlePacket(now time.Time, p Packet) {
 	h := &heard{Packet: p, at: now, msg: m, flags: binary.BigEndian.Uint16(p.Data[2:])}
 	if t.isTarget(h) {
 		t.always.see(h)
+		t.note(h)
 	}
 	t.inbox = append(t.inbox, h)
 	t.turn()
+}
+
+// note keeps the host name that the target says its address has.
+func (t *Tester) note(h *heard) {
+	for _, r := range records(h.msg) {
+		a, ok := r.Addr()
+		if ok && h.msg.Response && r.TTL > 0 && a == t.set.Address.WithZone("") {
+			t.called = r.Name
+		}
+	}
 }
 
 // HandleTimeout goes on with what waited until now.

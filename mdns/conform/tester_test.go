@@ -97,10 +97,15 @@ type delivery struct {
 // run turns both until the Tester is done, and returns its results.
 func run(t *testing.T, seed uint64, f fault, checks []Check) []Result {
 	t.Helper()
+	return runFor(t, "Wiki._http._tcp.local.", seed, f, checks)
+}
+
+func runFor(t *testing.T, name string, seed uint64, f fault, checks []Check) []Result {
+	t.Helper()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	x := &target{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), fault: f}
 	x.start(now)
-	set := Setting{Target: "Wiki._http._tcp.local.", Address: targetAddr, Group: groupAddr, Own: ownAddr, Unicast: true, CanRestart: true, Rand: x.rnd}
+	set := Setting{Target: name, Address: targetAddr, Group: groupAddr, Own: ownAddr, Unicast: true, CanRestart: true, Rand: x.rnd}
 	tester := NewTester(set, checks)
 	defer tester.Close()
 	began := now.Add(5 * time.Second)
@@ -222,6 +227,19 @@ func TestTester_OurResponderPasses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A host without a service passes what can be checked of it, and the rest is skipped.
+func TestTester_AHostAlone(t *testing.T) {
+	for _, r := range runFor(t, "box.local.", 5, fault{}, Checks()) {
+		if c := checkOf(r.Check); r.Verdict != Pass && !(c.instance && r.Verdict == Skipped) {
+			t.Errorf("%s: %v: %q", r.Check, r.Verdict, r.Notes)
+		}
+	}
+}
+
+func checkOf(name string) Check {
+	return Checks()[slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == name })]
 }
 
 func each(m *mdns.Message, f func(*mdns.Record)) *mdns.Message {
