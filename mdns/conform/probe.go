@@ -57,7 +57,9 @@ func (t *Tester) nextProbe(d time.Duration) (probed, bool) {
 func (t *Tester) recover() {
 	if t.instance == "" {
 		t.rest(4 * time.Second)
-		t.host = t.called
+		if t.called != "" {
+			t.host = t.called
+		}
 		return
 	}
 	for range 8 {
