@@ -5,6 +5,10 @@ import "errors"
 // ErrNotFound reports a key, chunk or path that is not there.
 var ErrNotFound = errors.New("not found")
 
+// ErrFull reports that the space set aside, or the disk, has no room. The errors of
+// the rooms that say so wrap it.
+var ErrFull = errors.New("no space left")
+
 // Reader reads ordered keys and values. Keys compare as unsigned bytes.
 type Reader interface {
 	// Get returns a copy of the value of key, or ErrNotFound.

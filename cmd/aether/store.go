@@ -18,6 +18,8 @@ func storeCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			storeInitCommand(),
 			storeServeCommand(),
+			storeMountCommand(),
+			storeUmountCommand(),
 			storePutCommand(),
 			storeGetCommand(),
 			storeCatCommand(),

@@ -28,6 +28,8 @@ func storeServeCommand() *cli.Command {
 			interfaceFlag("find machines on this `INTERFACE` only; may be repeated"),
 			&cli.BoolFlag{Name: "zeroconf", Usage: "give interfaces without an address one"},
 			&cli.BoolFlag{Name: "no-discovery", Usage: "neither announce this machine nor look for others"},
+			&cli.StringSliceFlag{Name: "mount", Usage: "show the drive in this `DIRECTORY`; may be repeated"},
+			allowOtherFlag(),
 			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
 		),
 		Action: func(c *cli.Context) error {
@@ -49,7 +51,8 @@ func storeServeCommand() *cli.Command {
 
 // serveConfig reads the flags of serve.
 func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
-	cfg = node.ServeConfig{Interfaces: c.StringSlice("interface"), Zeroconf: c.Bool("zeroconf"), NoDiscovery: c.Bool("no-discovery")}
+	cfg = node.ServeConfig{Interfaces: c.StringSlice("interface"), Zeroconf: c.Bool("zeroconf"), NoDiscovery: c.Bool("no-discovery"),
+		Mounts: c.StringSlice("mount"), AllowOther: c.Bool("allow-other")}
 	if s := c.String("listen"); s != "" {
 		if cfg.Listen, err = netip.ParseAddrPort(s); err != nil {
 			return cfg, usage("--listen: want ADDR:PORT, not %q", s)
@@ -110,10 +113,13 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event) {
 		if s.WebDAV != "" {
 			text += fmt.Sprintf("webdav  %s\n", s.WebDAV)
 		}
+		for _, d := range m.Mounts() {
+			text += fmt.Sprintf("mounted %s\n", d)
+		}
 		dirFlag := " --dir " + s.Dir
 		text += fmt.Sprintf("\nput files in:            aether store put%s FILE... /\nlet a machine join it:   copy %s there and run: aether store serve --secret-file pool.secret",
 			dirFlag, filepath.Join(s.Dir, pool.SecretFile))
-		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV)
+		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV, "mounts", m.Mounts())
 	case node.EventAddress:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("address %s on %s", ev.Address.Addr(), ev.Interface), "address", ev.Address.Addr(), "interface", ev.Interface)
 	case node.EventNamed:

@@ -67,7 +67,7 @@ var mayImport = map[string][]string{
 var designed = []string{
 	"igmp", "multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
 	"paxos", "paxos/log", "paxos/peer", "paxos/kv", "dht", "dht/records", "dht/topics", "dht/peer",
-	"store/mount", "store/web",
+	"store/web",
 }
 
 // testsMayImport is what the tests of a package import beyond that. All tests may

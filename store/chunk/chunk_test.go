@@ -39,6 +39,7 @@ type shelf struct {
 	bodies map[store.Ref][]byte
 	bytes  int64
 	puts   int
+	gets   int
 }
 
 func newShelf() *shelf { return &shelf{bodies: map[store.Ref][]byte{}} }
@@ -61,6 +62,7 @@ func (s *shelf) have(ref store.Ref) bool {
 func (s *shelf) get(ref store.Ref) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.gets++
 	if b := s.bodies[ref]; b != nil {
 		return b, nil
 	}

@@ -314,10 +314,10 @@ type tree struct {
 }
 
 func (t *tree) add(depth int, e entry) error {
-	if depth == len(t.levels) {
-		if depth > maxDepth {
-			return fmt.Errorf("%w: lists of depth %d", ErrTooLarge, depth)
-		}
+	if depth > maxDepth {
+		return fmt.Errorf("%w: lists of depth %d", ErrTooLarge, depth)
+	}
+	for depth >= len(t.levels) {
 		t.levels = append(t.levels, nil)
 	}
 	t.levels[depth] = append(t.levels[depth], e)

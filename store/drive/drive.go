@@ -3,6 +3,8 @@ package drive
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -20,12 +22,14 @@ type Change func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.E
 // Journal makes changes: one at a time, each in a Txn of its own that also writes
 // the operations to the machine's log.
 type Journal interface {
-	// Do makes the change and returns once it is on the disk. When c fails,
-	// nothing has happened.
+	// Do makes the change: all see it, and the next Sync brings it to the disk. When
+	// c fails, nothing has happened.
 	Do(ctx context.Context, c Change) error
+	// Sync returns once all changes made before are on the disk.
+	Sync(ctx context.Context) error
 }
 
-// Config is what a Drive stands on. All fields are needed but Fetch.
+// Config is what a Drive stands on. All fields are needed but Fetch and Context.
 type Config struct {
 	// KV is where the tree lies.
 	KV store.Reader
@@ -44,13 +48,33 @@ type Config struct {
 	// in holders, or from any other, and keeps it in the cache. Nil: what is not
 	// here is unreachable.
 	Fetch func(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error)
+	// Context bounds what open files do on their own. Nil means that nothing does.
+	Context context.Context
 }
 
 // Drive is the drive as this machine sees it. It is safe for concurrent use.
-type Drive struct{ cfg Config }
+type Drive struct {
+	cfg     Config
+	garbage garbage
+	staged  atomic.Int64 // bytes in the overlays of all inodes
+
+	mu       sync.Mutex
+	inodes   map[store.FileID]*Inode
+	sessions map[*session]bool
+	watchers map[*watcher]bool
+
+	readers sync.Mutex // held while the reader of an inode is made
+}
 
 // New returns a Drive on cfg.
-func New(cfg Config) *Drive { return &Drive{cfg: cfg} }
+func New(cfg Config) *Drive {
+	if cfg.Context == nil {
+		cfg.Context = context.Background()
+	}
+	return &Drive{
+		cfg: cfg, inodes: map[store.FileID]*Inode{}, sessions: map[*session]bool{}, watchers: map[*watcher]bool{},
+	}
+}
 
 // Attributes are what the writer of a file says about it.
 type Attributes struct {

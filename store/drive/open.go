@@ -97,3 +97,8 @@ func (f *File) Err() error {
 	}
 	return nil
 }
+
+// OpenVersion opens a version of a file.
+func (d *Drive) OpenVersion(ctx context.Context, v tree.Version) *File {
+	return d.OpenEntry(ctx, tree.Entry{Version: v})
+}

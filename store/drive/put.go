@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/store"
-	"github.com/aether-lan/aether/store/chunk"
-	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
 )
 
@@ -22,7 +20,9 @@ func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (t
 	if err != nil {
 		return tree.Entry{}, err
 	}
-	content, err := d.write(ctx, r)
+	s := d.begin()
+	defer s.end()
+	content, err := s.write(ctx, r)
 	if err != nil {
 		return tree.Entry{}, fmt.Errorf("drive: put %s: %w", p, err)
 	}
@@ -43,28 +43,38 @@ func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (t
 		e, err = t.Lookup(tx, p)
 		return ops, events, err
 	})
+	if err == nil {
+		err = d.Sync(ctx)
+	}
 	if err != nil {
 		return tree.Entry{}, fmt.Errorf("drive: put %s: %w", p, err)
 	}
 	return e, nil
 }
 
-// keepers returns the machines that shall keep a new version of the file p: those
-// that keep the version before, so that few bytes move, or where there is none
-// those that the content's address chooses.
+// keepers returns the machines that shall keep a new version of the file p.
 func (d *Drive) keepers(t *tree.Tree, tx store.Txn, p string, c store.Content) []store.MachineID {
+	old, err := t.Lookup(tx, p)
+	if err != nil || old.Dir {
+		return d.chosen(tree.Version{}, c)
+	}
+	return d.chosen(old.Version, c)
+}
+
+// chosen returns the machines that shall keep a new version of a file: those that
+// keep the version before, so that few bytes move, or where there is none those that
+// the content's address chooses.
+func (d *Drive) chosen(old tree.Version, c store.Content) []store.MachineID {
 	chosen := d.cfg.Holders([16]byte(c.Root[:16]))
-	if old, err := t.Lookup(tx, p); err == nil && !old.Dir && len(old.Version.Holders) == len(chosen) {
-		return old.Version.Holders
+	if len(old.Holders) == len(chosen) {
+		return old.Holders
 	}
 	return chosen
 }
 
 // write brings the bytes of r to the disk as chunks.
-func (d *Drive) write(ctx context.Context, r io.Reader) (store.Content, error) {
-	w := d.cfg.Keys.NewWriter(func(s chunk.Sealed) error {
-		return d.cfg.Bodies.Put(s.Ref, s.Body, segment.Replica)
-	}, d.cfg.Bodies.Has)
+func (s *session) write(ctx context.Context, r io.Reader) (store.Content, error) {
+	w := s.d.cfg.Keys.NewWriter(s.put, s.have)
 	if _, err := w.ReadFrom(&contextReader{ctx, r}); err != nil {
 		w.Abort()
 		return store.Content{}, err
@@ -73,7 +83,7 @@ func (d *Drive) write(ctx context.Context, r io.Reader) (store.Content, error) {
 	if err != nil {
 		return store.Content{}, err
 	}
-	return c, d.cfg.Bodies.Sync()
+	return c, s.d.cfg.Bodies.Sync()
 }
 
 // contextReader fails with the context's cause once the context has ended.
@@ -153,9 +163,17 @@ func (d *Drive) Rename(ctx context.Context, from, to string) error {
 	})
 }
 
+// do makes a change and waits for the disk.
 func (d *Drive) do(ctx context.Context, verb, p string, c Change) error {
-	if err := d.cfg.Journal.Do(ctx, c); err != nil {
+	err := d.cfg.Journal.Do(ctx, c)
+	if err == nil {
+		err = d.Sync(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("drive: %s %s: %w", verb, p, err)
 	}
 	return nil
 }
+
+// Sync returns once everything that was saved or changed before is on the disk.
+func (d *Drive) Sync(ctx context.Context) error { return d.cfg.Journal.Sync(ctx) }

@@ -16,7 +16,7 @@ import (
 
 // ErrFull reports that the disk has no room for a commit. Nothing of the commit
 // was made; the KV stays usable.
-var ErrFull = errors.New("index: disk is full")
+var ErrFull = fmt.Errorf("index: disk is full: %w", store.ErrFull)
 
 // ErrLocked reports that another process, or this one, has the directory open.
 var ErrLocked = errors.New("index: directory is in use")

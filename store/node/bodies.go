@@ -163,7 +163,7 @@ func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.
 		}
 		if found != nil {
 			// A full disk is no reason not to read: the chunk is only not kept.
-			_ = m.bodies.Put(ref, found, segment.Cache)
+			_ = m.drive.Keep(ref, found, segment.Cache)
 			return found, nil
 		}
 		if ctx.Err() != nil {

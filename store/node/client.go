@@ -61,6 +61,9 @@ func newClient(dial func(context.Context) (net.Conn, error), own io.Closer) *Cli
 	return &Client{http: &http.Client{Transport: t}, own: own}
 }
 
+// Own reports whether the Client opened the machine itself, because no node runs.
+func (c *Client) Own() bool { return c.own != nil }
+
 type closers []io.Closer
 
 func (cs closers) Close() error {
@@ -141,6 +144,17 @@ func (c *Client) Remove(ctx context.Context, p string, recursive bool) error {
 // Rename moves what is at from to the path to; a file there is replaced.
 func (c *Client) Rename(ctx context.Context, from, to string) error {
 	return c.order(ctx, "rename", "from", from, "to", to)
+}
+
+// Mount shows the drive in the directory dir, an absolute path, as long as the node
+// runs. With allowOther other users of the host get in.
+func (c *Client) Mount(ctx context.Context, dir string, allowOther bool) error {
+	return c.order(ctx, "mount", "dir", dir, "allow_other", fmt.Sprint(allowOther))
+}
+
+// Unmount takes the drive off dir.
+func (c *Client) Unmount(ctx context.Context, dir string) error {
+	return c.order(ctx, "unmount", "dir", dir)
 }
 
 // Flush waits until p, and what is below it, has the copies that it shall have.

@@ -14,6 +14,7 @@ import (
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/mount"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -30,6 +31,8 @@ import (
 //	POST /v1/remove?path=P[&recursive=true]
 //	POST /v1/rename?from=P&to=Q
 //	POST /v1/flush?path=P                   answered when P has all its copies
+//	POST /v1/mount?dir=D[&allow_other=true]
+//	POST /v1/unmount?dir=D
 //
 // Errors are a status and a [problem] in JSON. Streams that fail after their
 // first byte end with a line, or a trailer [trailerProblem], that says why; a reader that sees neither
@@ -85,6 +88,8 @@ var codes = []struct {
 	{index.ErrFull, "full", http.StatusInsufficientStorage},
 	{drive.ErrUnreachable, "unreachable", http.StatusServiceUnavailable},
 	{fs.ErrPermission, "permission", http.StatusForbidden},
+	{mount.ErrUnsupported, "unsupported", http.StatusNotImplemented},
+	{mount.ErrBusy, "busy", http.StatusConflict},
 }
 
 func problemOf(err error) (problem, int) {
@@ -150,6 +155,12 @@ func controlHandler(m *Machine) http.Handler {
 	})
 	handle("POST /v1/flush", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Flush(r.Context(), r.FormValue("path"))
+	})
+	handle("POST /v1/mount", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.Mount(r.FormValue("dir"), flag(r, "allow_other"))
+	})
+	handle("POST /v1/unmount", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.Unmount(r.FormValue("dir"))
 	})
 	handle("POST /v1/rename", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.drive.Rename(r.Context(), r.FormValue("from"), r.FormValue("to"))

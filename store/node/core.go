@@ -107,24 +107,25 @@ func (c *core) call(ctx context.Context, f func()) error {
 	return nil
 }
 
-// Do makes a change of the tree; see drive.Journal. It returns when the change is
-// on the disk: many callers wait for one fsync.
+// Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
-	cerr := c.call(ctx, func() { err = c.change(time.Now(), change) })
-	if err = errors.Join(cerr, err); err != nil {
-		return err
-	}
-	return c.sync()
+	cerr := c.call(ctx, func() { err = c.change(time.Now(), drive.Origin(ctx), change) })
+	return errors.Join(cerr, err)
 }
 
+// Sync returns when all changes made before are on the disk: many callers wait for
+// one fsync.
+func (c *core) Sync(context.Context) error { return c.sync() }
+
 // change makes a change in a Txn of its own and commits it.
-func (c *core) change(now time.Time, change drive.Change) error {
+func (c *core) change(now time.Time, origin any, change drive.Change) error {
 	if c.err != nil {
 		return c.err
 	}
-	return c.commit(func(tx store.Txn) error {
-		ops, events, err := change(c.m.tree, tx, now)
+	var events []tree.Event
+	err := c.commit(func(tx store.Txn) error {
+		ops, evs, err := change(c.m.tree, tx, now)
 		if err != nil {
 			return err
 		}
@@ -133,8 +134,13 @@ func (c *core) change(now time.Time, change drive.Change) error {
 				return err
 			}
 		}
-		return c.follow(tx, now, events)
+		events = evs
+		return c.follow(tx, now, evs)
 	})
+	if err == nil {
+		c.m.drive.Announce(origin, events)
+	}
+	return err
 }
 
 // log appends an operation of this machine to the log.
@@ -177,17 +183,23 @@ func (c *core) absorb(now time.Time) {
 		if len(entries) == 0 {
 			return
 		}
+		var events []tree.Event
 		err := c.commit(func(tx store.Txn) error {
 			if err := c.gossip.Store(tx, entries); err != nil {
 				return err
 			}
 			for _, e := range entries {
-				if err := c.apply(tx, now, e); err != nil {
+				evs, err := c.apply(tx, now, e)
+				if err != nil {
 					return err
 				}
+				events = append(events, evs...)
 			}
 			return nil
 		})
+		if err == nil {
+			c.m.drive.Announce(nil, events)
+		}
 		switch {
 		case errors.Is(err, index.ErrFull):
 			c.stalled = now.Add(stallTime)
@@ -199,7 +211,7 @@ func (c *core) absorb(now time.Time) {
 }
 
 // apply applies one entry of the log.
-func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) error {
+func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event, error) {
 	op, err := tree.ParseOp(e.Payload)
 	if err != nil || op.Dot != e.Dot {
 		// A member that writes nonsense: all machines pass over it alike.
@@ -208,7 +220,7 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) error {
 	}
 	events, err := c.m.tree.Apply(tx, op, now)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if op.Kind == kindMember {
 		if err := c.members.learn(tx, op.Dot.Machine, op.Body); err != nil {
@@ -216,7 +228,7 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) error {
 		}
 		c.wantBalance()
 	}
-	return c.follow(tx, now, events)
+	return events, c.follow(tx, now, events)
 }
 
 // follow draws the conclusions for copies from what happened to the tree.

@@ -93,7 +93,7 @@ func (m *Machine) fetchChunks(ctx context.Context, peer store.MachineID, version
 		asked := map[store.Ref]bool{}
 		for _, parts := range level {
 			for _, p := range parts {
-				if !asked[p.Ref] && !m.bodies.Has(p.Ref) {
+				if !asked[p.Ref] && !m.drive.Has(p.Ref) {
 					asked[p.Ref] = true
 					missing = append(missing, p.Ref)
 				}
@@ -123,14 +123,14 @@ func (m *Machine) fetchChunks(ctx context.Context, peer store.MachineID, version
 
 // keep stores a body that was fetched.
 func (m *Machine) keep(ref store.Ref, body []byte) error {
-	return m.bodies.Put(ref, body, segment.Replica)
+	return m.drive.Keep(ref, body, segment.Replica)
 }
 
 // descend checks that parts are here and returns what those that are lists name.
 func (m *Machine) descend(parts []chunk.Part) (below []chunk.Part, err error) {
 	for _, p := range parts {
 		if p.Depth == 0 {
-			if !m.bodies.Has(p.Ref) {
+			if !m.drive.Has(p.Ref) {
 				return nil, fmt.Errorf("chunk %.8s: %w", p.Ref, store.ErrNotFound)
 			}
 			continue

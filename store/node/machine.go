@@ -98,6 +98,7 @@ type Machine struct {
 	core     *core
 	mesh     atomic.Pointer[link.Mesh]
 	serving  atomic.Pointer[serving] // nil: no node runs
+	mounts   mounts
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -261,7 +262,7 @@ func (m *Machine) openRooms() (err error) {
 	}
 	m.drive = drive.New(drive.Config{
 		KV: m.kv, Tree: m.tree, Keys: m.keys, Bodies: m.bodies, Journal: m.core,
-		Holders: m.core.holders, Fetch: m.fetchBody,
+		Holders: m.core.holders, Fetch: m.fetchBody, Context: m.background,
 	})
 	return m.core.start()
 }
@@ -270,7 +271,7 @@ func (m *Machine) openRooms() (err error) {
 // use.
 func (m *Machine) Close() error {
 	m.close.Do(func() {
-		var errs []error
+		errs := []error{m.unmountAll()}
 		m.end()
 		if m.core != nil {
 			errs = append(errs, m.core.stop())

@@ -39,6 +39,10 @@ type ServeConfig struct {
 	WebDAV netip.AddrPort
 	// NoWebDAV leaves the WebDAV face out.
 	NoWebDAV bool
+	// Mounts are directories in which to show the drive.
+	Mounts []string
+	// AllowOther lets other users of the host into them.
+	AllowOther bool
 	// Event hears what happens, from several goroutines in turn; it must not
 	// block. Nil means that nobody listens.
 	Event func(Event)
@@ -130,6 +134,13 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 		}}
 		g.Go(func() error { return d.keep(ctx) })
 	}
+	for _, dir := range cfg.Mounts {
+		if err := m.Mount(dir, cfg.AllowOther); err != nil {
+			cancel()
+			return errors.Join(err, g.Wait())
+		}
+	}
+	defer func() { _ = m.unmountAll() }() // Close says what went wrong
 	cfg.tell(Event{Kind: EventServing})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -29,6 +29,8 @@ type Status struct {
 	Listen string `json:"listen,omitempty"`
 	// WebDAV is the address of the WebDAV face; empty when there is none.
 	WebDAV string `json:"webdav,omitempty"`
+	// Mounts are the directories that show the drive.
+	Mounts []string `json:"mounts,omitempty"`
 	// Machines are the members that this one knows, itself included.
 	Machines []MachineStatus `json:"machines"`
 	// Files counts files, conflict copies included; Bytes adds up their sizes.
@@ -191,7 +193,7 @@ func (m *Machine) countFiles(p string) (n int64, err error) {
 
 // Summary is the part of the Status that costs nothing.
 func (m *Machine) Summary() Status {
-	s := Status{Pool: m.pool.ID.String(), Machine: m.ID(), Name: m.Name(), Dir: m.cfg.Dir, Copies: m.copiesWanted()}
+	s := Status{Pool: m.pool.ID.String(), Machine: m.ID(), Name: m.Name(), Dir: m.cfg.Dir, Copies: m.copiesWanted(), Mounts: m.Mounts()}
 	if sv := m.serving.Load(); sv != nil {
 		s.Running, s.Listen = true, sv.listen.String()
 		if sv.webdav.IsValid() {

@@ -15,7 +15,7 @@ import (
 
 // ErrFull reports that the space set aside, or the disk, has no room for a body.
 // Nothing of the body was kept.
-var ErrFull = errors.New("segment: no space left")
+var ErrFull = fmt.Errorf("segment: %w", store.ErrFull)
 
 // ErrClosed reports the use of a Store after Close.
 var ErrClosed = errors.New("segment: closed")

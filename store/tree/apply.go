@@ -71,6 +71,8 @@ func (w *work) enter(op *Op) error {
 		return w.create(op)
 	case KindMove:
 		return w.move(op)
+	case KindXattr:
+		return w.setXattr(op)
 	case KindContent, KindDelete, KindAttributes, KindDiscard:
 		n, err := w.known(op, op.Node)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -98,6 +99,8 @@ func (o *Op) fields(s *shadow) []any {
 		return append(head, &o.Node, &s.dots)
 	case KindAttributes:
 		return append(head, &o.Node, &v.Mode, &s.modTime)
+	case KindXattr:
+		return append(head, &o.Node, &o.Name, &o.Dir, &o.Body)
 	}
 	if o.Kind >= KindForeign {
 		return append(head, &o.Body)
@@ -237,8 +240,11 @@ func (o *Op) check() error {
 			return errors.New("vector")
 		}
 	}
-	if o.Kind == KindCreate || o.Kind == KindMove {
+	switch {
+	case o.Kind == KindCreate || o.Kind == KindMove:
 		return CheckName(o.Name)
+	case o.Kind == KindXattr && (o.Name == "" || len(o.Name) > maxXattrName || !utf8.ValidString(o.Name)):
+		return errors.New("attribute name")
 	}
 	return nil
 }

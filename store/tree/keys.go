@@ -17,6 +17,7 @@ const (
 	keySeen   = 's' // machine, other machine, number: what it had seen of the other
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
+	keyXattr  = 'x' // node, name: an extended attribute
 	keyState  = 'z' // clock and totals
 )
 

@@ -21,6 +21,7 @@ const (
 	KindDelete     Kind = 4 // no place
 	KindAttributes Kind = 5 // mode and modification time
 	KindDiscard    Kind = 6 // takes losing versions away
+	KindXattr      Kind = 7 // an extended attribute
 	KindForeign    Kind = 64
 )
 
@@ -47,6 +48,7 @@ type Version struct {
 //	delete      Node Dots: versions that are not removed
 //	attributes  Node Version.Mode Version.ModTime
 //	discard     Node Dots: the versions to take away
+//	xattr       Node Name (the attribute's) Dir (set: it is removed) Body: its value
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -118,6 +120,9 @@ const (
 	Alarm
 	// Invalid: an operation made no sense and changed nothing.
 	Invalid
+	// NameChanged: what a directory shows under a name may be another thing now, or
+	// have another version or other attributes.
+	NameChanged
 )
 
 // EventKind says what an Event reports.
@@ -133,4 +138,8 @@ type Event struct {
 	// Content and Holders are the version's.
 	Content store.Content
 	Holders []store.MachineID
+	// Dir and Name say where a name changed. An empty Name means that more changed
+	// than is told.
+	Dir  store.FileID
+	Name string
 }

@@ -28,6 +28,8 @@ type work struct {
 
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
+	named []Event // NameChanged, in the order of first touch
+	names map[slot]bool
 }
 
 // slot is a name in a directory.
@@ -51,7 +53,7 @@ type shownVersion struct {
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
 	return &work{tx: tx, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{}}, err
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, names: map[slot]bool{}}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -68,7 +70,26 @@ func (w *work) finish() ([]Event, error) {
 		}
 		w.events = append(w.events, e)
 	}
+	w.events = append(w.events, w.named...)
 	return w.events, put(w.tx, key(keyState), &w.state)
+}
+
+// maxNames bounds the changed names that one change tells of.
+const maxNames = 4096
+
+// renamed notes that the rows of a name change.
+func (w *work) renamed(k []byte, id store.FileID) {
+	name, _ := rowParts(k)
+	s := slot{store.FileID(k[2:18]), name}
+	if w.names[s] || len(w.names) > maxNames {
+		return
+	}
+	w.names[s] = true
+	ev := Event{Kind: NameChanged, File: id, Dir: s.home, Name: name}
+	if len(w.names) > maxNames {
+		ev = Event{Kind: NameChanged}
+	}
+	w.named = append(w.named, ev)
 }
 
 func (w *work) touch(id store.FileID) {
@@ -337,6 +358,7 @@ func (w *work) setRow(k []byte, r row) error {
 		return err
 	}
 	w.sum(k, b, r, +1)
+	w.renamed(k, r.ID)
 	return w.tx.Set(k, b)
 }
 
@@ -353,6 +375,7 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	w.sum(k, b, r, -1)
+	w.renamed(k, r.ID)
 	return w.tx.Delete(k)
 }
 

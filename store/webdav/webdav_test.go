@@ -64,6 +64,9 @@ func newFace(t *testing.T) *face {
 	return f
 }
 
+// Sync is for the disk that a test does not have.
+func (f *face) Sync(context.Context) error { return nil }
+
 // Do is the drive's Journal. Every change is a second after the one before.
 func (f *face) Do(ctx context.Context, c drive.Change) error {
 	if err := ctx.Err(); err != nil {

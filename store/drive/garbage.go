@@ -1,0 +1,248 @@
+package drive
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/segment"
+)
+
+// garbage says which chunks a collection must not take. Mark and sweep, with a Bloom
+// filter for the marks: it has two bytes a chunk, and its mistakes only keep a chunk
+// until the next collection, which asks other bits.
+type garbage struct {
+	one   sync.Mutex // held by the collection under way
+	sweep sync.RWMutex
+	marks *marks // nil between collections
+}
+
+// spare runs have, which asks whether the chunk ref is here, so that no collection
+// can take the chunk after it was found.
+func (g *garbage) spare(ref store.Ref, have func() bool) bool {
+	g.sweep.RLock()
+	defer g.sweep.RUnlock()
+	if g.marks != nil {
+		g.marks.add(ref)
+	}
+	return have()
+}
+
+// Has reports whether a chunk is here. A collection under way leaves it here.
+func (d *Drive) Has(ref store.Ref) bool {
+	return d.garbage.spare(ref, func() bool { return d.cfg.Bodies.Has(ref) })
+}
+
+// Keep keeps the body of a chunk that came from elsewhere.
+func (d *Drive) Keep(ref store.Ref, body []byte, class segment.Class) (err error) {
+	d.garbage.spare(ref, func() bool {
+		err = d.cfg.Bodies.Put(ref, body, class)
+		return err == nil
+	})
+	return err
+}
+
+// marks is a Bloom filter of 16 bits a chunk with 6 hashes: about one chunk in a
+// thousand is taken for marked. Refs are uniform hashes already; seed chooses their
+// bits anew for each collection.
+type marks struct {
+	bits []atomic.Uint64
+	seed [4]uint64
+}
+
+const hashes = 6
+
+func newMarks(chunks int64) (*marks, error) {
+	words := max(1024, chunks/4)
+	m := &marks{bits: make([]atomic.Uint64, words)}
+	var seed [32]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, err
+	}
+	for i := range m.seed {
+		m.seed[i] = binary.LittleEndian.Uint64(seed[8*i:])
+	}
+	return m, nil
+}
+
+// each calls f with the word and bit of each hash until f returns false.
+func (m *marks) each(ref store.Ref, f func(w *atomic.Uint64, bit uint64) bool) bool {
+	a := (binary.LittleEndian.Uint64(ref[:]) ^ m.seed[0]) * (m.seed[1] | 1)
+	b := (binary.LittleEndian.Uint64(ref[8:]) ^ m.seed[2]) * (m.seed[3] | 1)
+	for range hashes {
+		h := a >> 3
+		if !f(&m.bits[(h>>6)%uint64(len(m.bits))], 1<<(h&63)) {
+			return false
+		}
+		a += b
+	}
+	return true
+}
+
+func (m *marks) add(ref store.Ref) {
+	m.each(ref, func(w *atomic.Uint64, bit uint64) bool { w.Or(bit); return true })
+}
+
+func (m *marks) has(ref store.Ref) bool {
+	return m.each(ref, func(w *atomic.Uint64, bit uint64) bool { return w.Load()&bit != 0 })
+}
+
+// Collected says what a collection did.
+type Collected struct {
+	// Kept and Removed count chunks, Bytes those of the removed ones.
+	Kept, Removed, Bytes int64
+}
+
+// sweepSlice is how many chunks a collection removes at a time, while writers wait.
+const sweepSlice = 256
+
+// Collect removes the chunks to which nothing leads: no version that the drive shows,
+// none of the past that is kept, no open file and nothing that is being written. It
+// may run at any time; one that is ended by ctx has done a part of its work.
+func (d *Drive) Collect(ctx context.Context) (Collected, error) {
+	d.garbage.one.Lock()
+	defer d.garbage.one.Unlock()
+	var c Collected
+	var chunks int64
+	err := d.cfg.Bodies.Each(store.Ref{}, func(store.Ref, int64, segment.Class) bool { chunks++; return ctx.Err() == nil })
+	if err != nil {
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
+	m, err := newMarks(chunks + chunks/4 + 1<<16)
+	if err != nil {
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
+	// From here on whatever a writer finds or puts is marked.
+	d.garbage.sweep.Lock()
+	d.garbage.marks = m
+	d.garbage.sweep.Unlock()
+	defer func() {
+		d.garbage.sweep.Lock()
+		d.garbage.marks = nil
+		d.garbage.sweep.Unlock()
+	}()
+	if err := d.mark(ctx, m); err != nil {
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
+	if err := d.sweep(ctx, m, &c); err != nil {
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
+	return c, nil
+}
+
+// mark marks all that must stay. What is written meanwhile is first in a session and
+// then in the tree: sessions are looked at before.
+func (d *Drive) mark(ctx context.Context, m *marks) error {
+	for _, refs := range d.underway() {
+		for _, ref := range refs {
+			m.add(ref)
+		}
+	}
+	for _, c := range d.bases() {
+		if err := d.markContent(ctx, m, c); err != nil {
+			return err
+		}
+	}
+	var bad error
+	err := d.cfg.Tree.Contents(d.cfg.KV, func(c store.Content) bool {
+		bad = d.markContent(ctx, m, c)
+		return bad == nil
+	})
+	return errors.Join(err, bad)
+}
+
+// underway returns the chunks of all sessions.
+func (d *Drive) underway() (all [][]store.Ref) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for s := range d.sessions {
+		s.mu.Lock()
+		all = append(all, append([]store.Ref(nil), s.refs...))
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// bases returns what open files are made of.
+func (d *Drive) bases() (all []store.Content) {
+	d.mu.Lock()
+	open := make([]*Inode, 0, len(d.inodes))
+	for _, i := range d.inodes {
+		open = append(open, i)
+	}
+	d.mu.Unlock()
+	for _, i := range open {
+		i.mu.RLock()
+		all = append(all, i.base)
+		i.mu.RUnlock()
+	}
+	return all
+}
+
+// markContent marks the chunks of c. A list that is not here has nothing below it
+// here that this file needs.
+func (d *Drive) markContent(ctx context.Context, m *marks, c store.Content) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return d.cfg.Keys.Walk(c, d.cfg.Bodies.Get, func(p chunk.Part) error {
+		m.add(p.Ref)
+		return nil
+	})
+}
+
+// sweep removes what is not marked.
+func (d *Drive) sweep(ctx context.Context, m *marks, c *Collected) error {
+	var after store.Ref
+	for more := true; more; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var doomed []store.Ref
+		var sizes []int64
+		more = false
+		err := d.cfg.Bodies.Each(after, func(ref store.Ref, size int64, _ segment.Class) bool {
+			if len(doomed) == sweepSlice {
+				more = true
+				return false
+			}
+			after = ref
+			if m.has(ref) {
+				c.Kept++
+				return true
+			}
+			doomed, sizes = append(doomed, ref), append(sizes, size)
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if err := d.remove(m, doomed, sizes, c); err != nil {
+			return err
+		}
+	}
+	return d.cfg.Bodies.Sync()
+}
+
+func (d *Drive) remove(m *marks, doomed []store.Ref, sizes []int64, c *Collected) error {
+	d.garbage.sweep.Lock()
+	defer d.garbage.sweep.Unlock()
+	for i, ref := range doomed {
+		if m.has(ref) { // a writer has found it since
+			c.Kept++
+			continue
+		}
+		if err := d.cfg.Bodies.Delete(ref); err != nil {
+			return err
+		}
+		c.Removed++
+		c.Bytes += sizes[i]
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package drive
+
+import (
+	"sync"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/segment"
+)
+
+// session is the chunks that a writer has put, or found, and that no version of
+// the tree leads to yet: whoever removes garbage leaves them alone. It is safe for
+// concurrent use.
+type session struct {
+	d *Drive
+
+	mu   sync.Mutex
+	refs []store.Ref
+}
+
+func (d *Drive) begin() *session {
+	s := &session{d: d}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sessions[s] = true
+	return s
+}
+
+func (s *session) end() {
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	delete(s.d.sessions, s)
+}
+
+// forget says that versions lead to all that was put until now.
+func (s *session) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refs = s.refs[:0]
+}
+
+func (s *session) note(ref store.Ref) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refs = append(s.refs, ref)
+}
+
+// put keeps a sealed chunk.
+func (s *session) put(c chunk.Sealed) error {
+	s.note(c.Ref)
+	return s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
+}
+
+// have reports whether a chunk is here. From then on it stays here.
+func (s *session) have(ref store.Ref) bool {
+	s.note(ref)
+	return s.d.garbage.spare(ref, func() bool { return s.d.cfg.Bodies.Has(ref) })
+}
