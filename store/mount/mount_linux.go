@@ -142,7 +142,7 @@ func device(dir string) (minor uint64, mounted bool) {
 	for line := range strings.Lines(string(table)) {
 		before, after, ok := strings.Cut(line, " - ")
 		f := strings.Fields(before) // proc_pid_mountinfo(5): ID, parent, device, root, directory
-		if !ok || len(f) < 5 || unescape.Replace(f[4]) != dir {
+		if !ok || len(f) < 5 || unescape(f[4]) != dir {
 			continue
 		}
 		mounted = strings.HasPrefix(after, fileSystem+" ")
@@ -156,7 +156,9 @@ func device(dir string) (minor uint64, mounted bool) {
 const fileSystem = "fuse.aether"
 
 // unescape undoes how the kernel writes odd characters in its table of mounts.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
 
 // recoverStale takes off what a process that died left: every use of it fails with
 // "transport endpoint is not connected".
