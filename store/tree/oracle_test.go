@@ -27,7 +27,8 @@ type oracleNode struct {
 	live     []tree.Op
 	dropped  map[store.Dot]bool
 	deletes  []tree.Op
-	attrs    tree.Op
+	attrs    tree.Op // mode and owner
+	touched  tree.Op // the modification time, set without writing
 	children []*oracleNode
 }
 
@@ -83,7 +84,7 @@ func (o *oracle) find() {
 		for _, op := range o.ops {
 			id := nodeID(op.Dot)
 			if op.Kind == tree.KindCreate && o.nodes[id] == nil && o.isDir(op, op.Parent) {
-				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, dropped: map[store.Dot]bool{}}
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, touched: op, dropped: map[store.Dot]bool{}}
 				again = true
 			}
 		}
@@ -143,8 +144,13 @@ func (o *oracle) registers() {
 			contents = append(contents, op)
 		case op.Kind == tree.KindDelete:
 			deletes = append(deletes, op)
-		case op.Kind == tree.KindAttributes && later(op, n.attrs) > 0:
-			n.attrs = op
+		case op.Kind == tree.KindAttributes:
+			if later(op, n.attrs) > 0 {
+				n.attrs = op
+			}
+			if !op.Version.ModTime.IsZero() && later(op, n.touched) > 0 {
+				n.touched = op
+			}
 		case op.Kind == tree.KindDiscard && !n.create.Dir:
 			for _, d := range op.Dots {
 				n.dropped[d] = n.dropped[d] || o.saw[op.Dot].Has(d)
@@ -239,7 +245,7 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 				files[name] = append(files[name], n)
 			}
 			for _, l := range losers {
-				copies[path.Join(at, copyName(name, l))] = describe(n, l) + " conflict"
+				copies[path.Join(at, copyName(name, l))] = describe(n, l, false) + " conflict"
 			}
 		}
 	}
@@ -250,15 +256,17 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 			w, _ := o.file(n)
 			switch {
 			case i == 0 && dirs[name] == nil:
-				out[path.Join(at, name)] = describe(n, *w)
+				out[path.Join(at, name)] = describe(n, *w, true)
 			case dirs[name] != nil || w.Version.Content != first.Version.Content:
-				copies[path.Join(at, copyName(name, n.place))] = describe(n, *w) + " conflict"
+				copies[path.Join(at, copyName(name, n.place))] = describe(n, *w, true) + " conflict"
 			}
 		}
 	}
 	for name, ns := range dirs {
 		slices.SortFunc(ns, func(a, b *oracleNode) int { return strings.Compare(string(a.id[:]), string(b.id[:])) })
-		out[path.Join(at, name)] = fmt.Sprintf("dir %s %o", ns[0].id, ns[0].attrs.Version.Mode)
+		v := ns[0].attrs.Version
+		v.ModTime = ns[0].touched.Version.ModTime
+		out[path.Join(at, name)] = fmt.Sprintf("dir %s %s", ns[0].id, attributes(v))
 		o.render(out, path.Join(at, name), ns)
 	}
 	for p, what := range copies {
@@ -268,8 +276,19 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 	}
 }
 
-func describe(n *oracleNode, v tree.Op) string {
-	return fmt.Sprintf("file %s %o %d %s", n.id, n.attrs.Version.Mode, v.Version.Content.Size, v.Dot)
+// describe tells of a version of n, which is the winner or a loser. A time that was
+// set counts for the winner, if it was set after the version was written.
+func describe(n *oracleNode, v tree.Op, winner bool) string {
+	shown := n.attrs.Version
+	shown.ModTime = v.Version.ModTime
+	if winner && later(n.touched, v) > 0 {
+		shown.ModTime = n.touched.Version.ModTime
+	}
+	return fmt.Sprintf("file %s %s %d %s", n.id, attributes(shown), v.Version.Content.Size, v.Dot)
+}
+
+func attributes(v tree.Version) string {
+	return fmt.Sprintf("%o %d:%d %d", v.Mode, v.UID, v.GID, v.ModTime.UnixNano())
 }
 
 func copyName(name string, op tree.Op) string {
@@ -282,9 +301,9 @@ func copyName(name string, op tree.Op) string {
 func walked(t *tree.Tree, r store.Reader) (map[string]string, error) {
 	out := map[string]string{}
 	err := t.Walk(r, "/", func(e tree.Entry) bool {
-		what := fmt.Sprintf("file %s %o %d %s", e.ID, e.Version.Mode, e.Version.Content.Size, e.Version.Dot)
+		what := fmt.Sprintf("file %s %s %d %s", e.ID, attributes(e.Version), e.Version.Content.Size, e.Version.Dot)
 		if e.Dir {
-			what = fmt.Sprintf("dir %s %o", e.ID, e.Version.Mode)
+			what = fmt.Sprintf("dir %s %s", e.ID, attributes(e.Version))
 		}
 		if e.Conflict {
 			what += " conflict"

@@ -86,7 +86,8 @@ func drawPath(t *rapid.T, s *site) string {
 
 func localChange(t *rapid.T, s *site, now time.Time) {
 	p := drawPath(t, s)
-	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644}
+	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
+		ModTime: drawTime(t)}
 	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode"}).Draw(t, "kind")
 	_ = s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) { // refusals are part of the test
 		switch kind {
@@ -99,8 +100,17 @@ func localChange(t *rapid.T, s *site, now time.Time) {
 		case "rename":
 			return s.tree.Rename(tx, p, drawPath(t, s), now)
 		}
-		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode"))}, now)
+		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode")), ModTime: drawTime(t)}, now)
 	})
+}
+
+// drawTime returns no time, 1970, or some time.
+func drawTime(t *rapid.T) time.Time {
+	n := rapid.IntRange(-1, 3).Draw(t, "time")
+	if n < 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
 }
 
 // deliver hands b the next operation of author that a has and b lacks.

@@ -51,6 +51,7 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		if !op.Dir {
 			op.Version.Content.Size = int64(rapid.IntRange(1, 3).Draw(t, "size"))
 		}
+		op.Version.ModTime, op.Version.UID = drawTime(t), 2
 	case tree.KindMove:
 		op.Node, op.Parent = pick("node"), pick("parent")
 		op.Name = rapid.SampledFrom([]string{"x", "y", "z.c"}).Draw(t, "name")
@@ -61,6 +62,7 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		op.Node, op.Dots = pick("node"), []store.Dot{someDot}
 	case tree.KindAttributes:
 		op.Node, op.Version.Mode = pick("node"), uint32(rapid.IntRange(0, 7).Draw(t, "mode"))
+		op.Version.ModTime, op.Version.GID = drawTime(t), 3
 	}
 	return op
 }

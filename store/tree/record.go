@@ -29,12 +29,16 @@ type place struct {
 	At     mark
 }
 
-// attr is the register of mode and modification time.
+// attr holds the registers of mode and owner, and of the modification time that
+// was set without writing. They are two, lest who changes a mode take back the
+// time of a version that he has not seen.
 type attr struct {
-	_       struct{} `cbor:",toarray"`
-	Mode    uint32
-	ModTime int64
-	At      mark
+	_        struct{} `cbor:",toarray"`
+	Mode     uint32
+	UID, GID uint32 // plus one; 0 for never set
+	At       mark
+	ModTime  int64
+	TimeAt   mark
 }
 
 // version is one version of a file's bytes.
@@ -76,6 +80,8 @@ type row struct {
 	At      mark // of the version; zero for a directory
 	Content store.Content
 	Mode    uint32
+	UID     uint32
+	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
 }
@@ -164,16 +170,31 @@ func lenError(n int) error {
 	return fmt.Errorf("tree: read number: %d bytes", n)
 }
 
+// epochNano stands for the first nanosecond of 1970, because 0 stands for no time.
+const epochNano = math.MinInt64
+
+// unixNano returns t in nanoseconds since 1970, brought into the years from 1678
+// to 2261; 0 for the zero time.
 func unixNano(t time.Time) int64 {
-	if t.IsZero() || t.Year() < 1678 || t.Year() > 2261 {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Year() < 1678:
+		return epochNano + 1
+	case t.Year() > 2261:
+		return math.MaxInt64
+	case t.UnixNano() == 0:
+		return epochNano
 	}
 	return t.UnixNano()
 }
 
 func fromUnixNano(n int64) time.Time {
-	if n == 0 {
+	switch n {
+	case 0:
 		return time.Time{}
+	case epochNano:
+		return time.Unix(0, 0).UTC()
 	}
 	return time.Unix(0, n).UTC()
 }
