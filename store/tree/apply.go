@@ -71,7 +71,14 @@ func (w *work) enter(op *Op) error {
 		return w.create(op)
 	case KindMove:
 		return w.move(op)
-	case KindContent, KindDelete, KindAttributes, KindDiscard:
+	case KindXattr:
+		return w.setXattr(op)
+	case KindAttributes:
+		if op.Node == Root {
+			return w.setRoot(op)
+		}
+		fallthrough
+	case KindContent, KindDelete, KindDiscard:
 		n, err := w.known(op, op.Node)
 		if err != nil {
 			return err
@@ -111,6 +118,21 @@ func (w *work) knownDir(op *Op, id store.FileID) error {
 		err = errInvalid
 	}
 	return err
+}
+
+// setRoot enters the attributes of the root directory.
+func (w *work) setRoot(op *Op) error {
+	for _, by := range []int64{-1, +1} {
+		b, err := wire.enc.Marshal(&w.state.Root)
+		if err != nil {
+			return err
+		}
+		w.digest(key(keyNode, Root[:]), b, by)
+		if by < 0 {
+			w.state.Root = w.state.Root.merge(attrOf(op))
+		}
+	}
+	return nil
 }
 
 func (w *work) create(op *Op) error {

@@ -52,6 +52,9 @@ func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
 		id = n.View.Group
 		n, err = loadNode(r, id)
 	}
+	if err == nil && id == Root {
+		n.Attr, err = rootAttr(r)
+	}
 	if err != nil {
 		return Node{}, fmt.Errorf("tree: node %s: %w", id, err)
 	}
@@ -59,15 +62,17 @@ func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
 	if n.View.Plain {
 		out.Links = 1
 	}
-	if id == Root {
-		return Node{ID: id, Dir: true, Links: 1}, nil
-	}
 	if !n.Dir && !n.View.Plain {
 		n.View.Winner = slices.MaxFunc(n.Versions, func(a, b version) int { return a.At.compare(b.At) }).At
 	}
 	_, found := n.plainRow(id)
 	out.Version = found.entry("", "").Version
 	return out, nil
+}
+
+func rootAttr(r store.Reader) (attr, error) {
+	s, err := loadState(r)
+	return s.Root, err
 }
 
 // group returns the canonical directory of the one that dir names, which must be
@@ -241,7 +246,7 @@ func (t *Tree) RemoveAt(tx store.Txn, at Place, recursive bool, now time.Time) (
 
 // SetNode sets attributes of the file or directory id, one that has no name any
 // more included. It does not conflict with a new version. It fails with
-// store.ErrNotFound and ErrRoot.
+// store.ErrNotFound.
 func (t *Tree) SetNode(tx store.Txn, id store.FileID, a AttributeChange, now time.Time) ([]Op, []Event, error) {
 	return t.do(tx, now, "set attributes", id.String(), func(l *local) error {
 		n, err := loadNode(l.tx, id)
@@ -259,12 +264,12 @@ func (t *Tree) SetNode(tx store.Txn, id store.FileID, a AttributeChange, now tim
 const typeBits = 0o170000
 
 func (l *local) setAttributes(id store.FileID, a AttributeChange) error {
-	if id == Root {
-		return ErrRoot
-	}
 	n, err := loadNode(l.tx, id)
 	if err != nil {
 		return err
+	}
+	if id == Root {
+		n.Attr = l.state.Root
 	}
 	v := Version{Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID}
 	if a.Mode != nil {
@@ -282,5 +287,5 @@ func (l *local) setAttributes(id store.FileID, a AttributeChange) error {
 	if v.ModTime.IsZero() && v.Mode == n.Attr.Mode && v.UID == n.Attr.UID && v.GID == n.Attr.GID {
 		return nil
 	}
-	return l.on(id, Op{Kind: KindAttributes, Version: v})
+	return l.issue(Op{Kind: KindAttributes, Node: id, Version: v}, n.latest())
 }

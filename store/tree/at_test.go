@@ -248,7 +248,10 @@ func TestSetNode(t *testing.T) {
 			t.Errorf("entry %+v, %v", e, err)
 		}
 	}
-	wantErr(t, "the root", s.change(t, s.setNode(tree.Root, tree.AttributeChange{Mode: number(1)})), tree.ErrRoot)
+	s.in(t, s.setNode(tree.Root, tree.AttributeChange{Mode: number(0o700), ModTime: &first}))
+	if n := s.node(t, tree.Root); n.Version.Mode != 0o700 || !n.Version.ModTime.Equal(first) || !n.Dir || n.Links != 1 {
+		t.Errorf("root %+v", n)
+	}
 }
 
 // TestSetNode_KeepsTheTimeOfAnUnseenVersion: a chmod here and a save there, both

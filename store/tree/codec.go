@@ -98,6 +98,8 @@ func (o *Op) fields(s *shadow) []any {
 		return append(head, &o.Node, &s.dots)
 	case KindAttributes:
 		return append(head, &o.Node, &v.Mode, &s.modTime)
+	case KindXattr:
+		return append(head, &o.Node, &o.Name, &o.Body, &o.Removed)
 	}
 	if o.Kind >= KindForeign {
 		return append(head, &o.Body)
@@ -249,8 +251,14 @@ func (o *Op) check() error {
 			return errors.New("vector")
 		}
 	}
-	if o.Kind == KindCreate || o.Kind == KindMove {
+	switch o.Kind {
+	case KindCreate, KindMove:
 		return CheckName(o.Name)
+	case KindXattr:
+		if o.Removed && len(o.Body) > 0 {
+			return errors.New("removed, with a value")
+		}
+		return checkXattrName(o.Name)
 	}
 	return nil
 }

@@ -30,6 +30,8 @@ func someOps() []tree.Op {
 		{Dot: dot, Time: 9, Kind: tree.KindDelete, Node: store.FileID{1}, Dots: seen},
 		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{Mode: 7, ModTime: v.ModTime}},
 		{Dot: dot, Time: 9, Kind: tree.KindDiscard, Node: store.FileID{1}, Dots: seen},
+		{Dot: dot, Time: 9, Kind: tree.KindXattr, Node: store.FileID{1}, Name: "user.x", Body: []byte{1, 0}},
+		{Dot: dot, Time: 9, Kind: tree.KindXattr, Node: store.FileID{1}, Name: "user.x", Removed: true},
 		{Dot: dot, Time: 9, Kind: tree.KindForeign, Body: []byte("member")},
 		{Dot: dot, Time: 9, Kind: 33, More: [][]byte{{0x01}, {0x63, 'a', 'b', 'c'}}},                             // of a newer version
 		{Dot: dot, Time: 9, Kind: tree.KindMove, Node: store.FileID{1}, Name: "x", More: [][]byte{{0x82, 1, 2}}}, // with a newer field
@@ -48,6 +50,7 @@ func TestOp_RoundTrip(t *testing.T) {
 		}
 		again, err := got.Append(nil)
 		if err != nil || !bytes.Equal(b, again) || got.Name != op.Name || len(got.More) != len(op.More) ||
+			!bytes.Equal(got.Body, op.Body) || got.Removed != op.Removed ||
 			got.Version.UID != op.Version.UID || got.Version.GID != op.Version.GID || len(got.Seen) != len(op.Seen) || !got.Version.ModTime.Equal(op.Version.ModTime) {
 			t.Errorf("%+v became %+v, %v", op, got, err)
 		}

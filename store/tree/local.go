@@ -33,10 +33,10 @@ func (t *Tree) do(tx store.Txn, now time.Time, what, where string, f func(l *loc
 	return l.ops, events, nil
 }
 
-// issue makes op our next operation and applies it. Its stamp comes after those
-// in n, what it changes, even where those come from a clock too far ahead to
+// issue makes op our next operation and applies it. Its stamp comes after
+// latest, that of what it changes, even where those come from a clock too far ahead to
 // follow: who has seen a change and makes another must prevail.
-func (l *local) issue(op Op, n *node) error {
+func (l *local) issue(op Op, latest store.Time) error {
 	last, err := applied(l.tx, l.self)
 	if err != nil {
 		return err
@@ -47,10 +47,7 @@ func (l *local) issue(op Op, n *node) error {
 	ahead := min(l.state.Clock, store.TimeAt(l.now.Add(maxAhead)))
 	l.state.Own = max(store.TimeAt(l.now), after(ahead), after(l.state.Own))
 	op.Dot = store.Dot{Machine: l.self, Seq: last + 1}
-	op.Time = l.state.Own
-	if n != nil {
-		op.Time = max(op.Time, after(n.latest()))
-	}
+	op.Time = max(l.state.Own, after(latest))
 	if err := op.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOp, err)
 	}
@@ -74,7 +71,7 @@ func (l *local) create(s slot, dir bool, v Version) error {
 	if dir {
 		v = Version{Mode: v.Mode, UID: v.UID, GID: v.GID, ModTime: v.ModTime}
 	}
-	return l.issue(Op{Kind: KindCreate, Parent: s.home, Name: s.name, Dir: dir, Version: v}, nil)
+	return l.issue(Op{Kind: KindCreate, Parent: s.home, Name: s.name, Dir: dir, Version: v}, 0)
 }
 
 // on issues op for a node that exists.
@@ -89,7 +86,7 @@ func (l *local) on(id store.FileID, op Op) error {
 			op.Dots = append(op.Dots, v.dot())
 		}
 	}
-	return l.issue(op, &n)
+	return l.issue(op, n.latest())
 }
 
 // vacate prepares for the file that is shown under a name to go from there: those
@@ -181,10 +178,7 @@ func (t *Tree) Put(tx store.Txn, path string, v Version, now time.Time) ([]Op, [
 		case at.row.Kind == rowDir:
 			return ErrIsDir
 		case at.row.Kind == rowLoser:
-			if err := l.discard(at.row); err != nil {
-				return err
-			}
-			return l.create(at.slot, false, v)
+			return l.detach(at.row, at.slot, v)
 		case at.row.Kind == rowFile:
 			if err := l.dropEquals(at.slot); err != nil {
 				return err
@@ -209,6 +203,17 @@ func (l *local) dropEquals(s slot) error {
 		}
 	}
 	return nil
+}
+
+// detach makes the losing version found a file of its own.
+func (l *local) detach(found row, at slot, v Version) error {
+	if err := l.discard(found); err != nil {
+		return err
+	}
+	if err := l.create(at, false, v); err != nil {
+		return err
+	}
+	return l.copyXattrs(found.ID, nodeOf(l.ops[len(l.ops)-1].Dot))
 }
 
 func (l *local) discard(found row) error {
@@ -313,11 +318,15 @@ func (t *Tree) Rename(tx store.Txn, from, to string, now time.Time) ([]Op, []Eve
 // a new version.
 func (t *Tree) SetAttributes(tx store.Txn, path string, v Version, now time.Time) ([]Op, []Event, error) {
 	return t.do(tx, now, "set attributes", path, func(l *local) error {
-		at, err := l.source(path)
+		names, err := split(path)
 		if err != nil {
 			return err
 		}
-		return l.setAttributes(at.row.ID, AttributeChange{Mode: &v.Mode, ModTime: &v.ModTime})
+		found, _, err := resolve(l.tx, names)
+		if err != nil {
+			return err
+		}
+		return l.setAttributes(found.ID, AttributeChange{Mode: &v.Mode, ModTime: &v.ModTime})
 	})
 }
 
@@ -328,7 +337,7 @@ func (t *Tree) Record(tx store.Txn, kind Kind, body []byte, now time.Time) (Op, 
 		return Op{}, fmt.Errorf("tree: record: %w: kind %d", ErrBadOp, kind)
 	}
 	ops, _, err := t.do(tx, now, "record", "", func(l *local) error {
-		return l.issue(Op{Kind: kind, Body: body}, nil)
+		return l.issue(Op{Kind: kind, Body: body}, 0)
 	})
 	if err != nil {
 		return Op{}, err

@@ -58,6 +58,13 @@ func (t *Tree) Lookup(r store.Reader, path string) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("tree: lookup %s: %w", path, err)
 	}
+	if found.ID == Root && found.Kind == rowDir {
+		a, err := rootAttr(r)
+		if err != nil {
+			return Entry{}, fmt.Errorf("tree: lookup: %w", err)
+		}
+		found.Mode, found.UID, found.GID, found.ModTime = a.Mode, a.UID, a.GID, a.ModTime
+	}
 	return found.entry("", strings.Join(names, "/")), nil
 }
 

@@ -21,6 +21,7 @@ const (
 	KindDelete     Kind = 4 // no place
 	KindAttributes Kind = 5 // mode, owner and modification time
 	KindDiscard    Kind = 6 // takes losing versions away
+	KindXattr      Kind = 7 // an extended attribute
 	KindForeign    Kind = 64
 )
 
@@ -52,6 +53,7 @@ type Version struct {
 //	delete      Node Dots: versions that are not removed
 //	attributes  Node Version (Mode UID GID, and ModTime unless it is zero)
 //	discard     Node Dots: the versions to take away
+//	xattr       Node Name Body, or Removed
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -67,6 +69,7 @@ type Op struct {
 	Version Version
 	Dots    []store.Dot
 	Body    []byte
+	Removed bool
 	// More holds the fields that this version of the software does not know, as
 	// they came.
 	More [][]byte

@@ -105,7 +105,8 @@ type state struct {
 	Bytes     int64
 	Conflicts int64
 	Parked    int64
-	Sum       [32]byte // of the hashes of all rows
+	Sum       [32]byte // of the hashes of all that is shown
+	Root      attr     // of the root directory
 }
 
 // get reads a record; a missing one is store.ErrNotFound.
@@ -128,7 +129,7 @@ func put(tx store.Txn, k []byte, v any) error {
 	return tx.Set(k, b)
 }
 
-// loadNode reads a node. The root has no record until something is written.
+// loadNode reads a node. The root has no record; its attributes are in the state.
 func loadNode(r store.Reader, id store.FileID) (node, error) {
 	if id == Root {
 		return node{Dir: true, View: view{Plain: true}}, nil

@@ -117,10 +117,7 @@ func (l *local) shift(src spot, to slot) error {
 	case rowDir:
 		return l.group(src.slot, move)
 	case rowLoser: // becomes a file of its own
-		if err := l.discard(src.row); err != nil {
-			return err
-		}
-		return l.create(to, false, src.row.entry("", "").Version)
+		return l.detach(src.row, to, src.row.entry("", "").Version)
 	}
 	return l.on(src.row.ID, move)
 }
