@@ -31,7 +31,7 @@ func (r *row) entry(dir, name string) Entry {
 	return Entry{
 		Path: path.Join("/", dir, name), ID: r.ID, Dir: r.Kind == rowDir,
 		Conflict: r.Kind == rowPlaced || r.Kind == rowLoser,
-		Version: Version{Content: r.Content, Mode: r.Mode, ModTime: fromUnixNano(r.ModTime),
+		Version: Version{Content: r.Content, Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
 			Holders: r.Holders, Dot: r.At.dot()},
 	}
 }
@@ -57,6 +57,13 @@ func (t *Tree) Lookup(r store.Reader, path string) (Entry, error) {
 	found, _, err := resolve(r, names)
 	if err != nil {
 		return Entry{}, fmt.Errorf("tree: lookup %s: %w", path, err)
+	}
+	if found.ID == Root && found.Kind == rowDir {
+		a, err := rootAttr(r)
+		if err != nil {
+			return Entry{}, fmt.Errorf("tree: lookup: %w", err)
+		}
+		found.Mode, found.UID, found.GID, found.ModTime = a.Mode, a.UID, a.GID, a.ModTime
 	}
 	return found.entry("", strings.Join(names, "/")), nil
 }

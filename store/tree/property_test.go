@@ -86,8 +86,9 @@ func drawPath(t *rapid.T, s *site) string {
 
 func localChange(t *rapid.T, s *site, now time.Time) {
 	p := drawPath(t, s)
-	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode"}).Draw(t, "kind")
+	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
+		ModTime: drawTime(t)}
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode", "xattr"}).Draw(t, "kind")
 	_ = s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) { // refusals are part of the test
 		switch kind {
 		case "put":
@@ -99,8 +100,36 @@ func localChange(t *rapid.T, s *site, now time.Time) {
 		case "rename":
 			return s.tree.Rename(tx, p, drawPath(t, s), now)
 		}
-		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode"))}, now)
+		if kind == "xattr" {
+			return changeXattr(t, s, tx, p, now)
+		}
+		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode")), ModTime: drawTime(t)}, now)
 	})
+}
+
+func changeXattr(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	if rapid.IntRange(0, 5).Draw(t, "root") == 0 {
+		p = "/"
+	}
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := rapid.SampledFrom([]string{"user.a", "user.b"}).Draw(t, "name")
+	if rapid.Bool().Draw(t, "remove") {
+		return s.tree.RemoveXattr(tx, e.ID, name, now)
+	}
+	value := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value")
+	return s.tree.SetXattr(tx, e.ID, name, []byte(value), now)
+}
+
+// drawTime returns no time, 1970, or some time.
+func drawTime(t *rapid.T) time.Time {
+	n := rapid.IntRange(-1, 3).Draw(t, "time")
+	if n < 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
 }
 
 // deliver hands b the next operation of author that a has and b lacks.

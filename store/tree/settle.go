@@ -379,8 +379,8 @@ func (w *work) dropRow(k []byte) error {
 	return w.tx.Delete(k)
 }
 
-// sum keeps the totals and the digest over all rows.
-func (w *work) sum(k, v []byte, r row, by int64) {
+// digest adds the hash of a record to the digest, or takes it out.
+func (w *work) digest(k, v []byte, by int64) {
 	h := sha256.New()
 	h.Write(k)
 	h.Write(v)
@@ -390,6 +390,11 @@ func (w *work) sum(k, v []byte, r row, by int64) {
 		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])
 		binary.BigEndian.PutUint64(lane, n)
 	}
+}
+
+// sum keeps the totals and the digest over all rows.
+func (w *work) sum(k, v []byte, r row, by int64) {
+	w.digest(k, v, by)
 	if r.Kind == rowFile || r.Kind == rowLoser {
 		w.state.Files += by
 		w.state.Bytes += by * r.Content.Size
