@@ -119,7 +119,7 @@ func (d *Drive) Collect(ctx context.Context) (Collected, error) {
 func (d *Drive) collect(ctx context.Context) (Collected, error) {
 	var c Collected
 	var chunks int64
-	if err := d.cfg.Bodies.Sync(); err != nil { // lest what was just put is overlooked
+	if err := d.cfg.Bodies.Sync(); err != nil && !errors.Is(err, store.ErrFull) { // lest what was just put is overlooked
 		return c, fmt.Errorf("drive: collect: %w", err)
 	}
 	err := d.cfg.Bodies.Each(store.Ref{}, func(store.Ref, int64, segment.Class) bool { chunks++; return ctx.Err() == nil })

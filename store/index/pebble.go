@@ -296,7 +296,11 @@ type pebbleTxn struct {
 	p     *Pebble
 	batch *pebble.Batch
 	err   error // why the Txn cannot be used
+	frees bool  // see store.Freeing
 }
+
+// Freeing implements [store.Freeing].
+func (t *pebbleTxn) Freeing() { t.frees = true }
 
 func (t *pebbleTxn) Get(key []byte) ([]byte, error) {
 	if t.err != nil {
@@ -352,8 +356,11 @@ func (t *pebbleTxn) Commit(sync bool) error {
 	}
 	defer t.p.leave()
 	reserve := t.p.reserve
-	if t.batch.Empty() {
+	switch {
+	case t.batch.Empty():
 		reserve /= 64 // what only syncs what was let in before is let far into it
+	case t.frees:
+		reserve /= 8
 	}
 	if err := t.p.hasRoom(reserve, t.batch.Len()); err != nil {
 		return err
