@@ -43,6 +43,7 @@ func (w *work) accept(op *Op, now time.Time) error {
 
 // apply enters op, which is ready, and settles what follows from it.
 func (w *work) apply(op *Op, now time.Time) error {
+	w.op = op.mark()
 	if err := record(w.tx, w.self, op); err != nil {
 		return err
 	}

@@ -30,6 +30,11 @@ type work struct {
 	index map[shownKey]int
 	named []Event // NameChanged, in the order of first touch
 	names map[slot]bool
+
+	op      mark // the operation that is applied
+	touched []touched
+	rows    map[string]int        // in touched, by key
+	began   map[string]store.Time // of rows that are hidden, by key
 }
 
 // slot is a name in a directory.
@@ -53,7 +58,7 @@ type shownVersion struct {
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
 	return &work{tx: tx, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, names: map[slot]bool{}}, err
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, names: map[slot]bool{}, rows: map[string]int{}, began: map[string]store.Time{}}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -71,6 +76,9 @@ func (w *work) finish() ([]Event, error) {
 		w.events = append(w.events, e)
 	}
 	w.events = append(w.events, w.named...)
+	if err := w.remember(); err != nil {
+		return nil, err
+	}
 	return w.events, put(w.tx, key(keyState), &w.state)
 }
 
@@ -295,6 +303,7 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
+		w.beginning(k, n, n.View.Winner)
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
@@ -308,6 +317,7 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	for _, l := range n.View.Losers {
 		k, _ := n.loserRow(id, l)
+		w.beginning(k, n, l)
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
@@ -359,6 +369,7 @@ func (w *work) setRow(k []byte, r row) error {
 	}
 	w.sum(k, b, r, +1)
 	w.renamed(k, r.ID)
+	w.note(k, nil, b)
 	return w.tx.Set(k, b)
 }
 
@@ -376,6 +387,7 @@ func (w *work) dropRow(k []byte) error {
 	}
 	w.sum(k, b, r, -1)
 	w.renamed(k, r.ID)
+	w.note(k, b, nil)
 	return w.tx.Delete(k)
 }
 
