@@ -143,8 +143,7 @@ func (w *behind) fill(p place, ref store.Ref, body []byte) (err error) {
 	if err == nil {
 		defer w.files.put(h)
 	}
-	head := recordHead(ref, p.class, body)
-	rest := [][]byte{head[:], body}
+	rest := [][]byte{recordHead(ref, p.class, p.order, body), body}
 	w.each(p.segment, int64(p.offset), int64(p.offset)+p.size(), func(k blockKey, from, to int64) {
 		w.mu.Lock()
 		b := w.blocks[k]

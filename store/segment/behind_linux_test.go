@@ -37,8 +37,7 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 			if err := w.fill(p, [32]byte{1}, body); err != nil {
 				t.Fatal(err)
 			}
-			head := recordHead([32]byte{1}, 0, body)
-			want = append(append(want, head[:]...), body...)
+			want = append(append(want, recordHead([32]byte{1}, 0, 0, body)...), body...)
 			got := make([]byte, len(want))
 			if err := w.readAt(h, got, 0); err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("seed %d: read after %d bytes: %v", seed, len(want), err)
