@@ -400,18 +400,19 @@ func (s *Store) retire(f *file) error {
 	delete(s.dirty, f.number)
 	delete(s.ahead, f.number)
 	s.space.used -= f.size
-	last := s.space.last
 	s.mu.Unlock()
-	return s.forget(f.number, last)
+	return s.forget(f.number)
 }
 
 // forget removes the entry of segment n, whose file is gone. Its number is not given
 // again: what an older index, after a crash, says of it must not be taken to be about
 // another file.
-func (s *Store) forget(n, last uint32) error {
+func (s *Store) forget(n uint32) error {
 	txn := s.kv.Begin()
 	defer txn.Discard()
-	_ = txn.Delete(segmentKey(n))               // what fails here fails the commit
-	_ = txn.Set(numberKey(), numberValue(last)) // as above
+	_ = txn.Delete(segmentKey(n)) // what fails here fails the commit
+	s.mu.Lock()
+	s.save(txn)
+	s.mu.Unlock()
 	return txn.Commit(false)
 }

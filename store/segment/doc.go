@@ -23,7 +23,8 @@
 //	o segment, offset  → Ref: what lies in a segment
 //	l number, Ref      → nothing: the log in its order
 //	g segment          → class, size up to which all is indexed, live bytes by class
-//	n                  → greatest number given to a segment; an index without it is lost
+//	n                  → greatest numbers given to a segment and to the log; an index
+//	                     without it is lost
 //	c                  → where a scrub stands
 //
 // Put takes room on the disk and copies a record into memory, from where complete

@@ -207,10 +207,21 @@ func logKey(order uint64, ref store.Ref) []byte {
 	return append(b, ref[:]...)
 }
 
-// numberKey has the greatest number given to a segment.
+// numberKey has the greatest numbers given, to a segment and to a Log.
 func numberKey() []byte { return []byte{store.PrefixSegment, 'n'} }
 
-func numberValue(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+func numberValue(segment uint32, order uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, segment), order)
+}
+
+func parseNumbers(b []byte) (segment uint32, order uint64, err error) {
+	r := wire.NewReader(b)
+	segment, order = r.Uint32(), r.Uint64()
+	if err := r.End(); err != nil {
+		return 0, 0, fmt.Errorf("segment: index: %w", err)
+	}
+	return segment, order, nil
+}
 
 // set makes the index entries of rec, and unset removes them.
 func (rec record) set(txn store.Txn) {

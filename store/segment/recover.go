@@ -1,7 +1,6 @@
 package segment
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,17 +61,11 @@ func (s *Store) load() error {
 // not that there were none, is new or lost.
 func (s *Store) loadFiles() (known bool, err error) {
 	v, err := s.kv.Get(numberKey())
-	switch {
-	case err == nil && len(v) == 4:
-		known, s.space.last = true, binary.BigEndian.Uint32(v)
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return false, err
+	if err == nil {
+		known = true
+		s.space.last, s.orders, err = parseNumbers(v)
 	}
-	k, _, err := s.kv.Last(logKey(0, store.Ref{}), []byte{store.PrefixSegment, 'l' + 1})
-	switch {
-	case err == nil && len(k) >= 10:
-		s.orders = binary.BigEndian.Uint64(k[2:])
-	case err != nil && !errors.Is(err, store.ErrNotFound):
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return false, err
 	}
 	var bad error
@@ -92,7 +85,7 @@ func (s *Store) loadFiles() (known bool, err error) {
 func (s *Store) know() error {
 	txn := s.kv.Begin()
 	defer txn.Discard()
-	_ = txn.Set(numberKey(), numberValue(s.space.last)) // what fails here fails the commit
+	s.save(txn)
 	return txn.Commit(true)
 }
 
@@ -204,10 +197,16 @@ func (s recovery) takeIn(f *file, from int64) (clean bool, err error) {
 			f.class = rec.class.kind()
 		}
 		s.orders = max(s.orders, rec.order)
-		if s.lost && rec.class == Cache {
-			rec.class = Replica
+		if s.lost {
+			rec.class = lostClass(rec.place)
 		}
-		if _, err := s.lookup(rec.ref); !errors.Is(err, store.ErrNotFound) {
+		old, err := s.lookup(rec.ref)
+		if err == nil && s.lost && rec.order > old.order {
+			if err = s.Delete(rec.ref); err == nil { // it was put anew after a Delete
+				err = store.ErrNotFound
+			}
+		}
+		if !errors.Is(err, store.ErrNotFound) {
 			return err // a copy that compaction did not finish, or one put twice
 		}
 		s.pending[rec.ref] = rec.place
@@ -222,6 +221,15 @@ func (s recovery) takeIn(f *file, from int64) (clean bool, err error) {
 	f.size = size
 	s.dirty[f.number], s.ahead[f.number] = true, true
 	return end == size, err
+}
+
+// lostClass returns the class of a record whose entry is lost: the greatest that it may
+// have had.
+func lostClass(p place) Class {
+	if p.order != 0 {
+		return Log
+	}
+	return Replica
 }
 
 // discard forgets a segment in which nothing lives. Where the index takes nothing the
@@ -239,6 +247,6 @@ func (s recovery) discard(f *file, there bool) error {
 	delete(s.dirty, f.number)
 	delete(s.ahead, f.number)
 	s.space.used -= f.size
-	_ = s.forget(f.number, s.space.last) // the next Open forgets it then
+	_ = s.forget(f.number) // the next Open forgets it then
 	return nil
 }

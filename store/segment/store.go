@@ -78,8 +78,9 @@ type state struct {
 // Open opens the store of segment files in dir, which it creates where it is
 // missing, with its index in kv. After a crash it takes in what was written and not
 // yet synced as far as it is whole. Where kv has lost the index it is built anew
-// from the files: what was deleted and not yet compacted is back then, and cache is
-// replicas, lest a replica that once was cache be evicted. Errors wrap those of the
+// from the files: what was deleted and not yet compacted is back then, cache is
+// replicas, lest a replica that once was cache be evicted, and what was ever a Log is
+// one. Errors wrap those of the
 // file system.
 func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 	if cfg.Space == 0 {

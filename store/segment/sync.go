@@ -192,8 +192,10 @@ func (s *Store) syncIndex() error {
 	return txn.Commit(true)
 }
 
-// save writes the counts of segments into txn; the caller holds commit and mu.
+// save writes the counts of segments and the numbers given into txn; the caller holds
+// commit and mu.
 func (s *Store) save(txn store.Txn, numbers ...uint32) {
+	_ = txn.Set(numberKey(), numberValue(s.space.last, s.orders)) // what fails here fails the commit
 	for _, n := range numbers {
 		if f := s.space.files[n]; f != nil {
 			_ = txn.Set(segmentKey(n), f.value()) // what fails here fails the commit
