@@ -32,9 +32,11 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 				body[i] = byte(rng.Uint32())
 			}
 			p := place{segment: 1, offset: uint32(len(want)), length: uint32(len(body))}
-			w.admit()
+			if err := w.admit(); err != nil {
+				t.Fatal(err)
+			}
 			w.reserve(p)
-			if err := w.fill(p, [32]byte{1}, body); err != nil {
+			if _, err := w.fill(p, [32]byte{1}, body); err != nil {
 				t.Fatal(err)
 			}
 			want = append(append(want, recordHead([32]byte{1}, 0, 0, body)...), body...)
@@ -75,7 +77,10 @@ func TestBehind_CloseWaitsForWhoFills(t *testing.T) {
 		p := place{segment: 1, length: 3 << 19}
 		w.reserve(p)
 		filled := make(chan error, 1)
-		go func() { filled <- w.fill(p, [32]byte{1}, make([]byte, 3<<19)) }()
+		go func() {
+			_, err := w.fill(p, [32]byte{1}, make([]byte, 3<<19))
+			filled <- err
+		}()
 		w.close()
 		if err := <-filled; err != nil {
 			t.Fatal(err)

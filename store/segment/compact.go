@@ -161,9 +161,9 @@ type at struct {
 func (s *Store) refs(n, from uint32) (all []at, next uint32, err error) {
 	next = from
 	err = s.kv.Scan(orderKey(n, from), orderKey(n+1, 0), func(k, v []byte) bool {
-		if key, err := parseOrderKey(k); err == nil && len(v) == len(store.Ref{}) {
-			all = append(all, at{store.Ref(v), key})
-			next = key + 1
+		if _, offset, err := parseOrderKey(k); err == nil && len(v) == len(store.Ref{}) {
+			all = append(all, at{store.Ref(v), offset})
+			next = offset + 1
 		}
 		return len(all) < sliceRecords
 	})
@@ -224,7 +224,9 @@ func (s *Store) copyAll(refs []at, limit int64) (moves []move, stopped uint32, e
 
 // copy writes the body of ref, which lies at from, anew, unless it is being deleted.
 func (s *Store) copy(ref store.Ref, from place, body []byte) (to place, ok bool, err error) {
-	s.behind.admit()
+	if err := s.behind.admit(); err != nil {
+		return place{}, false, err
+	}
 	s.mu.Lock()
 	if s.moving[ref] {
 		// A copy behind what Open does not look at would bring it back.
@@ -236,11 +238,7 @@ func (s *Store) copy(ref store.Ref, from place, body []byte) (to place, ok bool,
 	if err != nil {
 		return place{}, false, err
 	}
-	if err = s.writeAt(f, to, ref, body); err != nil {
-		s.mu.Lock()
-		s.space.finish(f)
-		s.mu.Unlock()
-	}
+	err = s.writeAt(f, to, ref, body)
 	return to, err == nil, err
 }
 

@@ -26,6 +26,7 @@
 //	n                  → greatest numbers given to a segment and to the log; an index
 //	                     without it is lost
 //	c                  → where a scrub stands
+//	x Ref              → where a body was that Open found lost
 //
 // Put takes room on the disk and copies a record into memory, from where complete
 // blocks of a segment are written behind its back. Sync writes the rest, makes the

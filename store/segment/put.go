@@ -62,7 +62,9 @@ func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) e
 	if class == Log {
 		p.order = 1 // so that its size is right
 	}
-	s.behind.admit()
+	if err := s.behind.admit(); err != nil {
+		return err
+	}
 	if err := s.makeRoom(p.size()); err != nil {
 		return err
 	}
@@ -84,7 +86,6 @@ func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) e
 	defer s.mu.Unlock()
 	s.dirty[f.number] = true
 	if err != nil {
-		s.space.finish(f) // the gap stays dead
 		return err
 	}
 	_, twice := s.pending[ref]
@@ -117,18 +118,45 @@ func (s *Store) next(p place, moved bool) (*file, place, error) {
 	return f, p, nil
 }
 
-// writeAt writes a record to the place given out for it in f, now or behind.
+// writeAt writes a record to the place given out for it in f, now or behind. Where it
+// cannot f grows no more, and what is in it of the record is dead.
 func (s *Store) writeAt(f *file, p place, ref store.Ref, body []byte) error {
-	if f.deferred {
-		return s.behind.fill(p, ref, body)
+	write := s.behind.fill
+	if !f.deferred {
+		write = s.writeNow
 	}
+	n, err := write(p, ref, body)
+	if err != nil {
+		s.abandon(f, p, n)
+	}
+	return err
+}
+
+// writeNow writes a record. Where that fails only the first n bytes are in the file.
+func (s *Store) writeNow(p place, ref store.Ref, body []byte) (n int64, err error) {
 	h, err := s.files.get(p.segment, false)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer s.files.put(h)
 	_, err = h.WriteAt(append(recordHead(ref, p.class, p.order, body), body...), int64(p.offset))
-	return err
+	if err != nil {
+		st, e := h.Stat()
+		if n = p.size(); e == nil {
+			n = max(0, min(n, st.Size()-int64(p.offset)))
+		}
+	}
+	return n, errors.Join(err, s.files.put(h))
+}
+
+// abandon ends the growth of f at a record of which only the first n bytes are there.
+func (s *Store) abandon(f *file, p place, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.space.finish(f)
+	if f.size == int64(p.offset)+p.size() {
+		f.size -= p.size() - n
+		s.space.used -= p.size() - n
+	}
 }
 
 // fail ends the use of the Store after a write behind the back of Put has failed:

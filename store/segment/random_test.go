@@ -322,7 +322,10 @@ func runs(short, long uint64) uint64 {
 // obvious model agrees, also over reopening.
 func TestStore_RandomAgainstModel(t *testing.T) {
 	for seed := range runs(5, 40) {
-		fs := vfs.NewMem()
+		var fs vfs.FS = vfs.NewMem()
+		if seed%2 == 0 {
+			fs = errorfs.Wrap(fs, unprepared{})
+		}
 		r := &random{newOracle(), t, seed, rand.New(rand.NewPCG(seed, 4)), open(t, fs, randomConfig)}
 		for range 15 {
 			for range r.rng.IntN(60) {
@@ -383,6 +386,9 @@ func TestStore_RandomCrashes(t *testing.T) {
 		for range 4 {
 			c := &crash{left: 1 + rng.IntN(400), fs: mem, oracle: o, rng: rand.New(rand.NewPCG(seed, 6))}
 			fs := errorfs.Wrap(mem, c)
+			if seed%2 == 0 {
+				fs = errorfs.Wrap(fs, unprepared{})
+			}
 			r := &random{o, t, seed, rng, open(t, fs, randomConfig)}
 			r.adopt()
 			if err := errors.Join(r.f.Sync(), recount(r.f, fs)); err != nil {

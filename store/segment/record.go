@@ -189,11 +189,11 @@ func orderKey(segment, offset uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, offset)
 }
 
-func parseOrderKey(k []byte) (offset uint32, err error) {
+func parseOrderKey(k []byte) (segment, offset uint32, err error) {
 	r := wire.NewReader(k)
-	r.Skip(6)
-	offset = r.Uint32()
-	return offset, r.End()
+	r.Skip(2)
+	segment, offset = r.Uint32(), r.Uint32()
+	return segment, offset, r.End()
 }
 
 func segmentKey(n uint32) []byte {

@@ -34,6 +34,10 @@ func (s *Store) load() error {
 			}
 		}
 	}
+	_, _, err = s.kv.Last(lostKey(store.Ref{}), []byte{store.PrefixSegment, 'x' + 1})
+	if s.losses = err == nil; err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	r := recovery{s, !known}
 	for _, n := range numbers {
 		_, there := sizes[n]
@@ -41,6 +45,7 @@ func (s *Store) load() error {
 			return fmt.Errorf("segment %d: %w", n, err)
 		}
 	}
+	err = nil
 	if len(s.pending) > 0 {
 		err = s.sync()
 	}
@@ -133,6 +138,7 @@ func (s *Store) dropBehind(f *file, size int64) error {
 			case err != nil || !p.at(place{segment: f.number, offset: r.offset}):
 			case int64(p.offset)+p.size() > size:
 				record{r.ref, p}.unset(txn)
+				_ = txn.Set(lostKey(r.ref), p.value()) // for scrub to tell
 			default:
 				saved[p.class.kind()] += p.size()
 			}

@@ -15,16 +15,37 @@ func (s *Store) Repair(ref store.Ref, body []byte) error {
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(body))
 	}
 	old, err := s.rewrite(ref, body, false)
-	if err == nil {
-		err = s.syncIndex()
-	}
-	if err == nil {
-		err = s.blank(old)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = s.restore(ref, body)
+	case err == nil:
+		if err = s.syncIndex(); err == nil {
+			err = s.blank(old)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("segment: repair %s: %w", ref, err)
 	}
 	return nil
+}
+
+// restore puts a body that Open found lost.
+func (s *Store) restore(ref store.Ref, body []byte) error {
+	v, err := s.kv.Get(lostKey(ref))
+	if err != nil {
+		return err
+	}
+	p, err := parsePlace(v)
+	if err == nil {
+		err = s.Put(ref, body, p.class)
+	}
+	if err == nil {
+		err = s.Sync()
+	}
+	if err != nil {
+		return err
+	}
+	return s.unlose(ref)
 }
 
 // blank makes the record that was at p none, so that no Open without an index takes

@@ -61,10 +61,27 @@ func (s *Store) Usage() Usage {
 // until their segment is compacted.
 func (s *Store) Delete(ref store.Ref) error {
 	err := s.change(ref, func(p place) (place, bool) { return p, false })
-	if errors.Is(err, store.ErrNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return s.unlose(ref)
+}
+
+// unlose forgets that the body of ref was lost.
+func (s *Store) unlose(ref store.Ref) error {
+	s.mu.Lock()
+	losses := s.losses
+	s.mu.Unlock()
+	if !losses {
 		return nil
 	}
-	return err
+	if _, err := s.kv.Get(lostKey(ref)); errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err := s.edit(func(txn store.Txn) { _ = txn.Delete(lostKey(ref)) }); err != nil {
+		return fmt.Errorf("segment: forget the loss of %s: %w", ref, err)
+	}
+	return nil
 }
 
 // SetClass changes the class of the body of ref. It fails with [store.ErrNotFound].

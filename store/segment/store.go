@@ -68,6 +68,7 @@ type state struct {
 	orders  uint64 // the greatest number of a Log
 	changes uint64 // puts and deletes so far
 	commits uint64 // times that pending went to the index
+	losses  bool   // Open, now or once, found bodies lost
 	broken  error  // why the Store cannot go on
 
 	// Deletes and changes of class so far and up to which they are durable. What is

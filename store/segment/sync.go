@@ -6,11 +6,15 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/aether-lan/aether/store"
 )
 
 // Sync makes everything durable that was put or deleted before. Concurrent callers
-// share the work: whoever waited for another finds most of it done.
+// share the work: whoever waited for another finds most of it done. Where the disk is
+// full it fails with [ErrFull] and may be tried again; after another failure of the disk nothing
+// is known of what was not durable, and the Store fails until it is opened again.
 func (s *Store) Sync() error {
 	s.mu.Lock()
 	upTo := s.changes
@@ -26,7 +30,11 @@ func (s *Store) Sync() error {
 	if s.synced >= upTo {
 		return nil
 	}
-	if err := s.sync(); err != nil {
+	err := s.sync()
+	if vfs.IsNoSpaceError(err) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if err != nil {
 		return fmt.Errorf("segment: sync: %w", err)
 	}
 	return nil
@@ -80,9 +88,26 @@ func (s *Store) snapshot() (snapshot, error) {
 
 // syncFiles makes durable what has been written to segments. A file that fails to
 // sync may have lost pages that it will never report again, so the Store stops there.
+// What the disk has no room for stays in memory, to be tried again.
 func (s *Store) syncFiles(numbers []uint32) error {
-	for _, n := range numbers {
-		if err := s.syncFile(n); err != nil {
+	for i, n := range numbers {
+		s.mu.Lock()
+		f := s.space.files[n]
+		grows := f != nil && *s.space.grows(f) == f
+		s.mu.Unlock()
+		err := s.behind.flush(n, grows)
+		if vfs.IsNoSpaceError(err) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, n := range numbers[i:] {
+				s.dirty[n] = true
+			}
+			return err
+		}
+		if err == nil {
+			err = s.syncFile(n)
+		}
+		if err != nil {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.broken == nil {
@@ -95,13 +120,6 @@ func (s *Store) syncFiles(numbers []uint32) error {
 }
 
 func (s *Store) syncFile(n uint32) error {
-	s.mu.Lock()
-	f := s.space.files[n]
-	grows := f != nil && *s.space.grows(f) == f
-	s.mu.Unlock()
-	if err := s.behind.flush(n, grows); err != nil {
-		return err
-	}
 	h, err := s.files.get(n, false)
 	if err == nil {
 		err = errors.Join(h.SyncData(), s.files.put(h))
