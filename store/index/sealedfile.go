@@ -24,7 +24,7 @@ type sealedFile struct {
 	empty bool         // it has no header and reads as empty
 	done  error        // why it takes no more writes
 
-	stream cipher.Stream // of Write and of Read
+	stream keystream // of Write and of Read
 	// ahead is a keystream that the last ReadAt left at its end: who reads a file
 	// from front to back in pieces makes one only.
 	ahead atomic.Pointer[keystream]
@@ -33,23 +33,24 @@ type sealedFile struct {
 // keystream is a cipher.Stream that knows where it is.
 type keystream struct {
 	cipher.Stream
-	at int64
+	at      int64
+	counter [aes.BlockSize]byte // scratch for seek
+}
+
+// seek sets s to the offset off. It allocates, because a cipher.Stream can only go
+// forward.
+func (s *keystream) seek(b cipher.Block, off int64) {
+	s.at = off
+	clear(s.counter[:])
+	binary.BigEndian.PutUint64(s.counter[8:], uint64(off)/aes.BlockSize)
+	s.Stream = cipher.NewCTR(b, s.counter[:])
+	skip := s.counter[:off%aes.BlockSize]
+	s.XORKeyStream(skip, skip)
 }
 
 // pieces are buffers of Write, which may not spoil its argument: Pebble keeps
 // blocks that it has written.
 var pieces = sync.Pool{New: func() any { return new([headerSize + 64<<10]byte) }}
-
-// streamAt returns the keystream at the offset off.
-func streamAt(b cipher.Block, off int64) cipher.Stream {
-	var iv, skip [aes.BlockSize]byte
-	binary.BigEndian.PutUint64(iv[8:], uint64(off)/aes.BlockSize)
-	s := cipher.NewCTR(b, iv[:])
-	if n := off % aes.BlockSize; n > 0 {
-		s.XORKeyStream(skip[:n], skip[:n])
-	}
-	return s
-}
 
 // Write implements vfs.File. The first write carries the header with it. A write
 // that failed is the last one: to write other text where a part of it may lie
@@ -92,7 +93,8 @@ func (f *sealedFile) begin(b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.block, f.stream = block, streamAt(block, 0)
+	f.block = block
+	f.stream.seek(block, 0)
 	return append(b, h[:]...), nil
 }
 
@@ -106,8 +108,8 @@ func (f *sealedFile) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := f.File.Read(p)
-	if f.stream == nil {
-		f.stream = streamAt(f.block, 0)
+	if f.stream.Stream == nil {
+		f.stream.seek(f.block, 0)
 	}
 	f.stream.XORKeyStream(p[:n], p[:n])
 	return n, err
@@ -121,8 +123,11 @@ func (f *sealedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off+headerSize)
 	if n > 0 {
 		s := f.ahead.Swap(nil)
-		if s == nil || s.at != off {
-			s = &keystream{Stream: streamAt(f.block, off), at: off}
+		if s == nil {
+			s = &keystream{at: -1}
+		}
+		if s.at != off {
+			s.seek(f.block, off)
 		}
 		s.XORKeyStream(p[:n], p[:n])
 		s.at += int64(n)
