@@ -255,7 +255,8 @@ func Open(cfg Config) (_ *Machine, err error) {
 
 // openRooms opens what lies in the directory, from the disk upwards.
 func (m *Machine) openRooms() (err error) {
-	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), index.Config{}); err != nil {
+	sealed := index.Config{Key: m.pool.Secret().Derive("aether index")}
+	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), sealed); err != nil {
 		return err
 	}
 	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space()}); err != nil {
