@@ -17,7 +17,7 @@ import (
 //	a name's claimants decide which directories form one group;
 //	a group decides where its children's rows lie.
 type work struct {
-	tx     store.Txn
+	tx     *buffer
 	self   store.MachineID
 	state  state
 	events []Event
@@ -28,6 +28,7 @@ type work struct {
 
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
+	names changedNames
 }
 
 // slot is a name in a directory.
@@ -50,7 +51,7 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: tx, self: self, state: s,
+	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
 		queued: map[store.FileID]bool{}, index: map[shownKey]int{}}, err
 }
 
@@ -68,7 +69,13 @@ func (w *work) finish() ([]Event, error) {
 		}
 		w.events = append(w.events, e)
 	}
-	return w.events, put(w.tx, key(keyState), &w.state)
+	if err := w.reportNames(); err != nil {
+		return nil, err
+	}
+	if err := put(w.tx, key(keyState), &w.state); err != nil {
+		return nil, err
+	}
+	return w.events, w.tx.flush()
 }
 
 func (w *work) touch(id store.FileID) {
@@ -233,11 +240,13 @@ type claim struct {
 // claims returns the rows of the nodes of one name, the first being the one that
 // is shown.
 func claims(r store.Reader, s slot) (rows []claim, err error) {
-	from := rowPrefix(s.home, s.name)
 	var bad error
-	err = r.Scan(from, append(from, classCopy), func(k, v []byte) bool {
+	err = scanRows(r, s, func(k, v []byte) bool {
+		if _, class := rowParts(k); class == classCopy {
+			return false // classes come in order
+		}
 		c := claim{key: append([]byte(nil), k...)}
-		bad = wire.dec.Unmarshal(v, &c.row)
+		bad = decode(v, &c.row)
 		rows = append(rows, c)
 		return bad == nil
 	})
@@ -332,8 +341,11 @@ func (w *work) setRow(k []byte, r row) error {
 	if err := w.dropRow(k); err != nil {
 		return err
 	}
-	b, err := wire.enc.Marshal(&r)
+	b, err := encode(&r)
 	if err != nil {
+		return err
+	}
+	if err := w.noteName(k); err != nil {
 		return err
 	}
 	w.sum(k, b, r, +1)
@@ -349,7 +361,10 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	var r row
-	if err := wire.dec.Unmarshal(b, &r); err != nil {
+	if err := decode(b, &r); err != nil {
+		return err
+	}
+	if err := w.noteName(k); err != nil {
 		return err
 	}
 	w.sum(k, b, r, -1)
@@ -358,10 +373,8 @@ func (w *work) dropRow(k []byte) error {
 
 // digest adds the hash of a record to the digest, or takes it out.
 func (w *work) digest(k, v []byte, by int64) {
-	h := sha256.New()
-	h.Write(k)
-	h.Write(v)
-	d := h.Sum(nil)
+	var room [512]byte
+	d := sha256.Sum256(append(append(room[:0], k...), v...))
 	for i := 0; i < len(d); i += 8 {
 		lane := w.state.Sum[i : i+8]
 		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])
