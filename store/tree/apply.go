@@ -49,6 +49,7 @@ func (w *work) apply(op *Op, now time.Time) error {
 	if op.Time > store.TimeAt(now.Add(maxAhead)) {
 		w.events = append(w.events, Event{Kind: Alarm, Dot: op.Dot})
 	}
+	w.current = op.mark()
 	w.state.Clock = max(w.state.Clock, op.Time)
 	err := w.enter(op)
 	if errors.Is(err, errInvalid) {

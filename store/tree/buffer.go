@@ -21,6 +21,7 @@ type buffer struct {
 	store.Txn
 	cells []cell // sorted by key
 	spans []span // all their keys are among cells
+	spilt bool   // changes were passed on before the work was done
 }
 
 // cell is what is known of a key.
@@ -96,7 +97,7 @@ func (b *buffer) change(k, v []byte, there bool) error {
 			if err := b.flush(); err != nil {
 				return err
 			}
-			i = 0
+			i, b.spilt = 0, true
 		}
 		c := cell{key: k}
 		if b.loaded(k) {
@@ -107,6 +108,13 @@ func (b *buffer) change(k, v []byte, there bool) error {
 	c := &b.cells[i]
 	c.value, c.there, c.dirty = v, there, true
 	return nil
+}
+
+// absent tells that the Txn below has no key k, which saves a look.
+func (b *buffer) absent(k []byte) {
+	if i, ok := b.find(k); !ok && !b.spilt {
+		b.keep(i, k, nil, false)
+	}
 }
 
 // flush passes the changes on and forgets everything.

@@ -23,12 +23,15 @@ type shownName struct {
 	row []byte // as kept; nil where nothing was shown
 }
 
+// noted reports whether a row of the name may have been changed already.
+func (c *changedNames) noted(s slot) bool { return c.more || c.index[s] }
+
 // noteName is called before the row k is changed.
 func (w *work) noteName(k []byte) error {
 	c := &w.names
 	name, _ := rowParts(k)
 	s := slot{store.FileID(k[2:18]), name}
-	if c.more || c.index[s] {
+	if c.noted(s) {
 		return nil
 	}
 	if len(c.before) == maxNames {

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -17,10 +18,11 @@ import (
 //	a name's claimants decide which directories form one group;
 //	a group decides where its children's rows lie.
 type work struct {
-	tx     *buffer
-	self   store.MachineID
-	state  state
-	events []Event
+	tx      *buffer
+	self    store.MachineID
+	state   state
+	current mark // the operation
+	events  []Event
 
 	nodes  []store.FileID // to look at
 	queued map[store.FileID]bool
@@ -205,6 +207,9 @@ func (w *work) settleSlot(s slot) error {
 			return err
 		}
 		k := copyRow(s.home, s.name, n.Place.At)
+		if n.Place.At == w.current { // nobody was kept from a name by a move that was not known
+			w.tx.absent(k)
+		}
 		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {
 			err = w.dropRow(k)
 		} else {
@@ -283,13 +288,11 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
-		if err := w.dropRow(k); err != nil {
+		if err := w.dropCopy(k, n); err != nil {
 			return err
 		}
-		if !n.Dir {
-			if err := w.dropRow(copyRow(n.View.Home, n.Place.Name, n.Place.At)); err != nil {
-				return err
-			}
+		if err := w.dropRow(k); err != nil {
+			return err
 		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
 		w.count(id, n, n.View.Winner, -1)
@@ -303,6 +306,28 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	n.View.Plain, n.View.Winner, n.View.Losers = false, mark{}, nil
 	return w.countChild(n.Place.Parent, -1)
+}
+
+// dropCopy removes the row that the file n has when another bears its name; k is
+// the one at its name.
+func (w *work) dropCopy(k []byte, n *node) error {
+	if n.Dir {
+		return nil
+	}
+	s, c := slot{n.View.Home, n.Place.Name}, copyRow(n.View.Home, n.Place.Name, n.Place.At)
+	if !w.names.noted(s) { // as settled: who comes first has no copy
+		var first bool
+		if err := scanRows(w.tx, s, func(other, _ []byte) bool {
+			first = bytes.Equal(k, other)
+			return false
+		}); err != nil {
+			return err
+		}
+		if first {
+			w.tx.absent(c)
+		}
+	}
+	return w.dropRow(c)
 }
 
 // count notes that a version is shown or hidden.
