@@ -238,11 +238,11 @@ func withoutHeader(st vfs.FileInfo, err error) (vfs.FileInfo, error) {
 	if err != nil || st.IsDir() {
 		return st, err
 	}
-	return sealedInfo{st}, nil
+	return sealedStat{st}, nil
 }
 
-// sealedInfo is what is known of a sealed file, less its header.
-type sealedInfo struct{ vfs.FileInfo }
+// sealedStat is what is known of a sealed file, less its header.
+type sealedStat struct{ vfs.FileInfo }
 
 // Size implements os.FileInfo.
-func (i sealedInfo) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }
+func (i sealedStat) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }

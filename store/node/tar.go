@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
@@ -274,6 +273,6 @@ func (m *Machine) addTar(ctx context.Context, tw *tar.Writer, as, name string, e
 	if err := tw.WriteHeader(h); err != nil {
 		return err
 	}
-	_, err = io.Copy(tw, f)
+	_, err := io.Copy(tw, f)
 	return err
 }

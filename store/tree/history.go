@@ -141,7 +141,7 @@ func rowAt(r store.Reader, s slot, t store.Time) (best row, err error) {
 	var bad error
 	err = r.Scan(from, end(from), func(k, v []byte) bool {
 		var found row
-		if bad = wire.dec.Unmarshal(v, &found); bad != nil {
+		if bad = decode(v, &found); bad != nil {
 			return false
 		}
 		since, e := began(r, found)

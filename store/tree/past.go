@@ -71,7 +71,7 @@ func (w *work) note(k, before, after []byte) {
 		w.touched = append(w.touched, touched{key: bytes.Clone(k), before: bytes.Clone(before), began: w.began[string(k)]})
 	}
 	t := &w.touched[i]
-	t.after, t.end = bytes.Clone(after), w.op
+	t.after, t.end = bytes.Clone(after), w.current
 }
 
 // beginning remembers since when a row is as it is; hide knows it, the row does not.
@@ -108,14 +108,14 @@ func (w *work) remember() error {
 // pastOf returns what is to be remembered of a row; nil for nothing.
 func (w *work) pastOf(t touched) (*past, error) {
 	p := &past{Began: t.began, End: t.end.Time, By: dotWire{Machine: t.end.Machine, Seq: t.end.Seq}}
-	if err := wire.dec.Unmarshal(t.before, &p.Row); err != nil {
+	if err := decode(t.before, &p.Row); err != nil {
 		return nil, err
 	}
 	p.Why = Removed
 	switch {
 	case t.after != nil:
 		var now row
-		if err := wire.dec.Unmarshal(t.after, &now); err != nil {
+		if err := decode(t.after, &now); err != nil {
 			return nil, err
 		}
 		if now.ID == p.Row.ID && now.Content == p.Row.Content || p.Row.Content.Size == 0 {
