@@ -16,16 +16,30 @@ import (
 	"github.com/aether-lan/aether/store/tree"
 )
 
-// Handler returns the WebDAV face of d. It refuses requests that a page of
-// another site makes (by Origin and Sec-Fetch-Site) and requests for a host name
-// that is not this machine's own, which is how a page gets past the first check
-// (DNS rebinding). A nil logger is silent.
-func Handler(d *drive.Drive, log *slog.Logger) http.Handler {
+// Config says what to serve. Drive is needed, the rest may be zero.
+type Config struct {
+	// Drive is the drive to show.
+	Drive *drive.Drive
+	// KV keeps locks over a restart, under store.PrefixWebDAV. Nil: they end with
+	// the process.
+	KV store.KV
+	// Token is the password that every request must bring. Empty: none is asked.
+	Token string
+	// Logger hears of requests that failed. Nil is silent.
+	Logger *slog.Logger
+}
+
+// New returns the WebDAV face of c.Drive. It refuses requests that a page of
+// another site makes (by Origin and Sec-Fetch-Site), requests for a host name that
+// is not this machine's own, which is how a page gets past the first check (DNS
+// rebinding), and requests without the token.
+func New(c Config) http.Handler {
+	log := c.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	dav := &webdav.Handler{
-		FileSystem: fileSystem{d},
+		FileSystem: fileSystem{c.Drive},
 		LockSystem: webdav.NewMemLS(),
 		Logger: func(r *http.Request, err error) {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +47,7 @@ func Handler(d *drive.Drive, log *slog.Logger) http.Handler {
 			}
 		},
 	}
-	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(dav)))
+	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(withToken(c.Token, dav))))
 }
 
 // fileSystem is the drive as x/net/webdav sees it.

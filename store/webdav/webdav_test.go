@@ -58,7 +58,7 @@ func newFace(t *testing.T) *face {
 		KV: f.kv, Tree: f.tree, Keys: keys, Bodies: f.bodies, Journal: f,
 		Holders: func([16]byte) []store.MachineID { return []store.MachineID{self} },
 	})
-	srv := httptest.NewServer(Handler(f.drive, nil))
+	srv := httptest.NewServer(New(Config{Drive: f.drive, KV: f.kv}))
 	t.Cleanup(srv.Close)
 	f.url = srv.URL
 	return f
