@@ -2,6 +2,7 @@ package webdav
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -38,7 +39,7 @@ func TestNew_TokenIsAskedOfEveryMethod(t *testing.T) {
 		t.Error("/f was written")
 	}
 	for i, good := range []string{basic("", testToken), basic("anybody", testToken), "Bearer " + testToken, "bearer  " + testToken} {
-		f.want(http.StatusCreated, "PUT", "/f", string(rune('a'+i)), "Authorization", good)
+		f.want(http.StatusCreated, "PUT", fmt.Sprint("/f", i), "x", "Authorization", good)
 	}
 	f.want(http.StatusOK, "OPTIONS", "/", "", "Authorization", basic("x", testToken))
 }
