@@ -39,9 +39,11 @@ func (f *readFile) open() *drive.File {
 	return f.f
 }
 
-func (f *readFile) Read(b []byte) (int, error)                   { return f.open().Read(b) }
-func (f *readFile) Seek(offset int64, whence int) (int64, error) { return f.open().Seek(offset, whence) }
-func (f *readFile) Readdir(int) ([]fs.FileInfo, error)           { return nil, fs.ErrInvalid }
+func (f *readFile) Read(b []byte) (int, error) { return f.open().Read(b) }
+func (f *readFile) Seek(offset int64, whence int) (int64, error) {
+	return f.open().Seek(offset, whence)
+}
+func (f *readFile) Readdir(int) ([]fs.FileInfo, error) { return nil, fs.ErrInvalid }
 func (f *readFile) Close() error {
 	if f.f == nil {
 		return nil

@@ -24,16 +24,10 @@ var (
 
 // litmus is the test suite of a WebDAV client library, by other people.
 func TestHandler_Litmus(t *testing.T) {
-	bin, err := exec.LookPath("litmus")
-	if err != nil {
-		if os.Getenv("AETHER_REQUIRE_PEERS") == "1" {
-			t.Fatal("litmus is missing: apt-get install litmus")
-		}
-		t.Skip("litmus is missing: apt-get install litmus")
-	}
-	f := newFace(t)
+	bin := need(t, "litmus", "litmus")
+	f := newSecretFace(t)
 	for _, s := range litmusSuites {
-		cmd := exec.Command(bin, "-k", f.url+"/")
+		cmd := exec.Command(bin, "-k", f.url+"/", "aether", testToken)
 		cmd.Dir = t.TempDir() // litmus writes its logs where it runs
 		cmd.Env = append(os.Environ(), "TESTS="+s.name)
 		out, _ := cmd.CombinedOutput() // the status says what the summary says

@@ -65,9 +65,9 @@ func (e *lockedError) Error() string {
 type locks struct {
 	kv store.KV
 
-	mu     sync.Mutex
+	mu      sync.Mutex
 	byToken map[string]*lock
-	writes map[*write]bool
+	writes  map[*write]bool
 }
 
 // write is a request that writes.
