@@ -64,4 +64,5 @@ const (
 	PrefixTree      = 't' // store/tree: names, versions, move log
 	PrefixGossip    = 'g' // store/gossip: operations by machine and number
 	PrefixReplicate = 'r' // store/replicate: what is still to be fetched
+	PrefixWebDAV    = 'w' // store/webdav: locks
 )

@@ -19,6 +19,7 @@ func storeServeCommand() *cli.Command {
 		Description: "Runs until interrupted. Other machines of the pool on the same links are found by themselves;\n" +
 			"machines elsewhere are named with --peer. With --zeroconf, interfaces without an address get one\n" +
 			"(RFC 3927), which needs CAP_NET_RAW and CAP_NET_ADMIN.\n" +
+			"The WebDAV face asks for a password: any user name, and what DIR/webdav.token holds.\n" +
 			"Exit status: 1 when it cannot run, 3 when a right is missing." +
 			examples("aether store serve", "aether store serve --zeroconf -i eth0 --secret-file /media/usb/pool.secret",
 				"aether store serve --listen 192.0.2.7:7473 --peer 198.51.100.9:7473"),
@@ -31,6 +32,7 @@ func storeServeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "mount", Usage: "show the drive in this `DIRECTORY`; may be repeated"},
 			allowOtherFlag(),
 			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
+			&cli.BoolFlag{Name: "webdav-open", Usage: "let anybody who can connect use the WebDAV face without a password"},
 		),
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 0 {
@@ -52,7 +54,8 @@ func storeServeCommand() *cli.Command {
 // serveConfig reads the flags of serve.
 func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
 	cfg = node.ServeConfig{Interfaces: c.StringSlice("interface"), Zeroconf: c.Bool("zeroconf"), NoDiscovery: c.Bool("no-discovery"),
-		Mounts: c.StringSlice("mount"), AllowOther: c.Bool("allow-other")}
+		Mounts: c.StringSlice("mount"), AllowOther: c.Bool("allow-other"),
+		WebDAVOpen: c.Bool("webdav-open")}
 	if s := c.String("listen"); s != "" {
 		if cfg.Listen, err = netip.ParseAddrPort(s); err != nil {
 			return cfg, usage("--listen: want ADDR:PORT, not %q", s)
@@ -97,14 +100,15 @@ func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
 	if !secret.IsZero() && secret.ID() != m.Pool().ID {
 		return errors.Join(fmt.Errorf("%s is a machine of pool %s, the secret is that of pool %s", dir, m.Pool().ID, secret.ID()), m.Close())
 	}
-	cfg.Event = func(ev node.Event) { printServeEvent(p, m, ev) }
+	cfg.Event = func(ev node.Event) { printServeEvent(p, m, ev, cfg.WebDAVOpen) }
 	err = m.Serve(c.Context, cfg)
 	return errors.Join(err, m.Close())
 }
 
 // printServeEvent prints what happens to a serving node. The first event says
-// where everything is and what to type next.
-func printServeEvent(p *printer, m *node.Machine, ev node.Event) {
+// where everything is and what to type next; open says that the WebDAV face asks for
+// no password.
+func printServeEvent(p *printer, m *node.Machine, ev node.Event, open bool) {
 	name := m.NameOf(ev.Machine)
 	switch ev.Kind {
 	case node.EventServing:
@@ -112,6 +116,9 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event) {
 		text := fmt.Sprintf("pool    %s\nmachine %s (%s)\ndir     %s\nlisten  %s\n", s.Pool, s.Machine, s.Name, s.Dir, s.Listen)
 		if s.WebDAV != "" {
 			text += fmt.Sprintf("webdav  %s\n", s.WebDAV)
+			if !open {
+				text += fmt.Sprintf("        any user; the password is in %s\n", filepath.Join(s.Dir, node.WebDAVTokenFile))
+			}
 		}
 		for _, d := range m.Mounts() {
 			text += fmt.Sprintf("mounted %s\n", d)

@@ -14,8 +14,7 @@ var sayNothing = []string{"util", "utils", "common", "helper", "helpers", "manag
 
 // mayBeCalled are types whose name is given from outside.
 var mayBeCalled = map[string]string{
-	"store/webdav fileInfo":   "an fs.FileInfo",
-	"store/webdav uploadInfo": "an fs.FileInfo",
+	"store/webdav fileInfo": "an fs.FileInfo",
 }
 
 // words parts a name like fooBarHTTPBaz or foo_bar into lower-case words.

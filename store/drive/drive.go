@@ -82,4 +82,8 @@ type Attributes struct {
 	Mode uint32
 	// ModTime is the modification time; zero means now.
 	ModTime time.Time
+	// If is asked whether to go on, within the change and so with what is there at
+	// that moment: the entry, or exists unset. Its error is Put's. It must not call the
+	// Drive. Nil always goes on.
+	If func(e tree.Entry, exists bool) error
 }

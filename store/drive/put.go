@@ -32,6 +32,15 @@ func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (t
 	}
 	var e tree.Entry
 	err = d.cfg.Journal.Do(ctx, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		if a.If != nil {
+			old, err := t.Lookup(tx, p)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return nil, nil, err
+			}
+			if err := a.If(old, err == nil); err != nil {
+				return nil, nil, err
+			}
+		}
 		if v.ModTime.IsZero() {
 			v.ModTime = now
 		}

@@ -39,6 +39,9 @@ type ServeConfig struct {
 	WebDAV netip.AddrPort
 	// NoWebDAV leaves the WebDAV face out.
 	NoWebDAV bool
+	// WebDAVOpen lets anybody who can connect use the WebDAV face. Otherwise it asks
+	// for the password in the file [WebDAVTokenFile] of the machine's directory.
+	WebDAVOpen bool
 	// Mounts are directories in which to show the drive.
 	Mounts []string
 	// AllowOther lets other users of the host into them.
@@ -90,7 +93,12 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	s.listen = peers.Addr().(*net.TCPAddr).AddrPort()
 	var dav net.Listener
+	var token string
 	if !cfg.NoWebDAV {
+		if token, err = m.webdavToken(cfg); err != nil {
+			peers.Close()
+			return err
+		}
 		if dav, err = listenWebDAV(cfg.WebDAV); err != nil {
 			peers.Close()
 			return fmt.Errorf("node: listen for WebDAV: %w", err)
@@ -121,7 +129,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	g, ctx := errgroup.WithContext(ctx)
 	serveHTTP(ctx, g, control, controlHandler(m))
 	if dav != nil {
-		serveHTTP(ctx, g, dav, webdav.Handler(m.drive, m.log))
+		serveHTTP(ctx, g, dav, webdav.New(webdav.Config{Drive: m.drive, KV: m.kv, Token: token, Logger: m.log}))
 	}
 	g.Go(func() error { return m.core.run(ctx) })
 	if cfg.Zeroconf {

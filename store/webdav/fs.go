@@ -3,10 +3,12 @@ package webdav
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
-	"log/slog"
-	"net/http"
+	"mime"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/net/webdav"
@@ -16,28 +18,11 @@ import (
 	"github.com/aether-lan/aether/store/tree"
 )
 
-// Handler returns the WebDAV face of d. It refuses requests that a page of
-// another site makes (by Origin and Sec-Fetch-Site) and requests for a host name
-// that is not this machine's own, which is how a page gets past the first check
-// (DNS rebinding). A nil logger is silent.
-func Handler(d *drive.Drive, log *slog.Logger) http.Handler {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	dav := &webdav.Handler{
-		FileSystem: fileSystem{d},
-		LockSystem: webdav.NewMemLS(),
-		Logger: func(r *http.Request, err error) {
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				log.Warn("webdav", "method", r.Method, "path", r.URL.Path, "error", err)
-			}
-		},
-	}
-	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(dav)))
+// fileSystem is the drive as x/net/webdav reads it. What writes goes through front.
+type fileSystem struct {
+	d     *drive.Drive
+	locks *locks
 }
-
-// fileSystem is the drive as x/net/webdav sees it.
-type fileSystem struct{ d *drive.Drive }
 
 // slashed gives a path the leading slash that x/net/webdav sometimes drops.
 func slashed(name string) string {
@@ -47,62 +32,167 @@ func slashed(name string) string {
 	return name
 }
 
-// osError turns the drive's errors into those that x/net/webdav looks for.
-func osError(err error) error {
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return os.ErrNotExist
-	case errors.Is(err, tree.ErrExist):
-		return os.ErrExist
+// osError turns the drive's errors into those that x/net/webdav looks for; it passes
+// over a member of a directory whose error is a PathError.
+func osError(name string, err error) error {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, tree.ErrNotDir) {
+		return &fs.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
 	return err
 }
 
-func (s fileSystem) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
-	return osError(s.d.Mkdir(ctx, slashed(name)))
+// What a mode says that an entry is (inode(7)).
+const (
+	kindBits    = 0o170000
+	kindRegular = 0o100000
+	kindLink    = 0o120000
+)
+
+func isLink(e tree.Entry) bool { return !e.Dir && e.Version.Mode&kindBits == kindLink }
+
+// isFile says that an entry holds bytes, unlike a pipe or a socket.
+func isFile(e tree.Entry) bool {
+	kind := e.Version.Mode & kindBits
+	return !e.Dir && (kind == 0 || kind == kindRegular)
 }
 
-func (s fileSystem) RemoveAll(ctx context.Context, name string) error {
-	return osError(s.d.Remove(ctx, slashed(name), true))
+const (
+	maxHops   = 40   // symbolic links followed for one path, as Linux does
+	maxTarget = 4096 // bytes of where one leads
+)
+
+// follow returns the entry at p and its path, where symbolic links lead to. One that
+// leads out of the drive, nowhere or in circles leads to nothing: store.ErrNotFound.
+// What is not there has the path that it would be made at.
+func (s fileSystem) follow(p string) (string, tree.Entry, error) { return s.resolve(p, true) }
+
+// place is follow, but not of a link that p itself is.
+func (s fileSystem) place(p string) (string, tree.Entry, error) { return s.resolve(p, false) }
+
+func (s fileSystem) resolve(p string, last bool) (string, tree.Entry, error) {
+	for range maxHops {
+		e, err := s.d.Stat(p)
+		switch {
+		case err == nil && !(last && isLink(e)):
+			if !isFile(e) && !e.Dir && !isLink(e) {
+				return p, tree.Entry{}, store.ErrNotFound // a pipe, a socket, a device
+			}
+			return p, e, nil
+		case err == nil:
+			if p, err = s.target(e); err != nil {
+				return p, tree.Entry{}, err
+			}
+		case errors.Is(err, tree.ErrNotDir):
+			next, lerr := s.linkAbove(p)
+			if lerr != nil {
+				return p, tree.Entry{}, err // the error of Stat: there is no link
+			}
+			p = next
+		default:
+			return p, tree.Entry{}, err
+		}
+	}
+	return p, tree.Entry{}, store.ErrNotFound
 }
 
-func (s fileSystem) Rename(ctx context.Context, from, to string) error {
-	return osError(s.d.Rename(ctx, slashed(from), slashed(to)))
+// linkAbove replaces the first directory in p that is a symbolic link.
+func (s fileSystem) linkAbove(p string) (string, error) {
+	for i := 1; i < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		e, err := s.d.Stat(p[:i])
+		if err != nil {
+			return "", err
+		}
+		if isLink(e) {
+			to, err := s.target(e)
+			return path.Join(to, p[i:]), err
+		}
+	}
+	return "", store.ErrNotFound
 }
 
+// target returns the path that a symbolic link leads to. One that begins with a slash
+// means the host that it was made on, not the drive.
+func (s fileSystem) target(e tree.Entry) (string, error) {
+	if e.Version.Content.Size > maxTarget {
+		return e.Path, store.ErrNotFound
+	}
+	f := s.d.OpenEntry(context.Background(), e)
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return e.Path, err
+	}
+	to := string(b)
+	if to == "" || to[0] == '/' {
+		return e.Path, store.ErrNotFound
+	}
+	parts := strings.Split(strings.TrimPrefix(path.Dir(e.Path), "/"), "/")
+	if parts[0] == "" {
+		parts = nil
+	}
+	for _, name := range strings.Split(to, "/") {
+		switch {
+		case name == "" || name == ".":
+		case name != "..":
+			parts = append(parts, name)
+		case len(parts) == 0:
+			return e.Path, store.ErrNotFound // out of the drive
+		default:
+			parts = parts[:len(parts)-1]
+		}
+	}
+	p, err := drive.Clean("/" + strings.Join(parts, "/"))
+	if err != nil {
+		return e.Path, store.ErrNotFound
+	}
+	return p, nil
+}
+
+// Mkdir implements webdav.FileSystem; front makes directories.
+func (s fileSystem) Mkdir(context.Context, string, os.FileMode) error { return fs.ErrPermission }
+
+// RemoveAll implements webdav.FileSystem; front removes.
+func (s fileSystem) RemoveAll(context.Context, string) error { return fs.ErrPermission }
+
+// Rename implements webdav.FileSystem; front renames.
+func (s fileSystem) Rename(context.Context, string, string) error { return fs.ErrPermission }
+
+// Stat implements webdav.FileSystem.
 func (s fileSystem) Stat(_ context.Context, name string) (os.FileInfo, error) {
-	e, err := s.d.Stat(slashed(name))
+	_, e, err := s.follow(slashed(name))
 	if err != nil {
-		return nil, osError(err)
+		return nil, osError(name, err)
 	}
-	return fileInfo{e}, nil
+	return fileInfo{e: e, name: path.Base(name)}, nil
 }
 
+// OpenFile implements webdav.FileSystem, for reading: PROPPATCH asks to write, but
+// writes properties alone.
 func (s fileSystem) OpenFile(ctx context.Context, name string, flag int, _ os.FileMode) (webdav.File, error) {
-	name = slashed(name)
-	// PROPPATCH opens for writing what it does not write: without O_TRUNC it is for
-	// reading here.
 	if flag&(os.O_CREATE|os.O_TRUNC) != 0 {
-		return newUpload(ctx, s.d, name, flag)
+		return nil, fs.ErrPermission
 	}
-	e, err := s.d.Stat(name)
+	p, e, err := s.follow(slashed(name))
 	if err != nil {
-		return nil, osError(err)
+		return nil, osError(name, err)
 	}
+	r := resource{ctx: ctx, files: s, path: p, info: fileInfo{e: e, name: path.Base(name)}}
 	if e.Dir {
-		return &directory{d: s.d, name: name, entry: e}, nil
+		return &directory{resource: r}, nil
 	}
-	f, err := s.d.Open(ctx, name)
-	if err != nil {
-		return nil, osError(err)
-	}
-	return readFile{f}, nil
+	return &readFile{resource: r}, nil
 }
 
 // fileInfo is an entry of the tree as a fs.FileInfo with an ETag.
-type fileInfo struct{ e tree.Entry }
+type fileInfo struct {
+	e    tree.Entry
+	name string // that it was asked by
+}
 
-func (i fileInfo) Name() string       { return i.e.Name() }
+func (i fileInfo) Name() string       { return i.name }
 func (i fileInfo) Size() int64        { return i.e.Version.Content.Size }
 func (i fileInfo) ModTime() time.Time { return i.e.Version.ModTime }
 func (i fileInfo) IsDir() bool        { return i.e.Dir }
@@ -114,10 +204,22 @@ func (i fileInfo) Mode() fs.FileMode {
 	return fs.FileMode(i.e.Version.Mode) & fs.ModePerm
 }
 
-// ETag returns a strong validator: the address of the content (RFC 9110 8.8.3).
-func (i fileInfo) ETag(context.Context) (string, error) {
+// tag is a strong validator: the address of the content (RFC 9110 section 8.8.3).
+func (i fileInfo) tag() string {
 	if i.e.Dir {
-		return `"dir-` + i.e.ID.String() + `"`, nil
+		return `"dir-` + i.e.ID.String() + `"`
 	}
-	return `"` + i.e.Version.Content.Root.String()[:32] + `"`, nil
+	return `"` + i.e.Version.Content.Root.String()[:32] + `"`
+}
+
+// ETag implements webdav.ETager.
+func (i fileInfo) ETag(context.Context) (string, error) { return i.tag(), nil }
+
+// ContentType implements webdav.ContentTyper by the name alone: to look into every
+// file of a listing would bring the beginning of each from where it lies.
+func (i fileInfo) ContentType(context.Context) (string, error) {
+	if t := mime.TypeByExtension(path.Ext(i.name)); t != "" {
+		return t, nil
+	}
+	return "application/octet-stream", nil
 }
