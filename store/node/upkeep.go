@@ -25,12 +25,18 @@ const (
 func (m *Machine) upkeep(ctx context.Context) {
 	t := time.NewTicker(upkeepEvery)
 	defer t.Stop()
+	names := time.NewTicker(logEvery)
+	defer names.Stop()
 	var forgot time.Time
 	collected := time.Now() // not at the start, which shall be quick
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-names.C:
+			if err := m.names.write(); err != nil {
+				m.log.Debug("operations wait to be written to the segments", "error", err)
+			}
 		case now := <-t.C:
 			n := 0
 			if now.Sub(forgot) >= forgetEvery {
