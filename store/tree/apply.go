@@ -72,6 +72,8 @@ func (w *work) enter(op *Op) error {
 		return w.create(op)
 	case KindMove:
 		return w.move(op)
+	case KindLink:
+		return w.link(op)
 	case KindXattr:
 		return w.setXattr(op)
 	case KindAttributes:
@@ -167,7 +169,7 @@ func versionOf(op *Op) version {
 
 // change applies an operation that concerns one node and leaves it in its place.
 func (w *work) change(op *Op, n *node) error {
-	if op.Kind != KindDelete && op.Kind != KindAttributes && n.Dir {
+	if op.Kind != KindDelete && (op.Kind != KindAttributes && n.Dir || n.isLink()) {
 		return errInvalid
 	}
 	if err := w.hide(op.Node, n); err != nil {

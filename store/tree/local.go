@@ -97,16 +97,14 @@ func (l *local) vacate(s slot, stay ...store.FileID) error {
 		return err
 	}
 	for _, c := range rows[1:] {
-		if slices.Contains(stay, c.row.ID) {
+		id := c.row.bearer()
+		if slices.Contains(stay, id) {
 			continue
 		}
 		if c.row.Content == rows[0].row.Content {
-			err = l.on(c.row.ID, Op{Kind: KindDelete})
+			err = l.on(id, Op{Kind: KindDelete})
 		} else {
-			var n node
-			if n, err = loadNode(l.tx, c.row.ID); err == nil {
-				err = l.on(c.row.ID, Op{Kind: KindMove, Parent: s.home, Name: conflictName(s.name, n.Place.At)})
-			}
+			err = l.on(id, Op{Kind: KindMove, Parent: s.home, Name: conflictName(s.name, placedAt(c.key))})
 		}
 		if err != nil {
 			return err
@@ -179,12 +177,8 @@ func (t *Tree) Put(tx store.Txn, path string, v Version, now time.Time) ([]Op, [
 			return ErrIsDir
 		case at.row.Kind == rowLoser:
 			return l.detach(at.row, at.slot, v)
-		case at.row.Kind == rowFile:
-			if err := l.dropEquals(at.slot); err != nil {
-				return err
-			}
 		}
-		return l.on(at.row.ID, Op{Kind: KindContent, Version: v})
+		return l.write(at.row.ID, Op{Kind: KindContent, Version: v})
 	})
 }
 
@@ -196,8 +190,8 @@ func (l *local) dropEquals(s slot) error {
 		return err
 	}
 	for _, c := range rows[1:] {
-		if c.row.Content == rows[0].row.Content {
-			if err := l.on(c.row.ID, Op{Kind: KindDelete}); err != nil {
+		if c.row.Content == rows[0].row.Content && c.row.ID != rows[0].row.ID {
+			if err := l.on(c.row.bearer(), Op{Kind: KindDelete}); err != nil {
 				return err
 			}
 		}
@@ -259,7 +253,7 @@ func (l *local) remove(at spot, recursive bool, stay ...store.FileID) error {
 	case rowDir:
 		return l.removeDir(at, recursive)
 	}
-	return l.on(at.row.ID, Op{Kind: KindDelete})
+	return l.removeName(at.row)
 }
 
 // removeDir removes all directories of a group.

@@ -107,11 +107,11 @@ func (w *work) remember() error {
 
 // pastOf returns what is to be remembered of a row; nil for nothing.
 func (w *work) pastOf(t touched) (*past, error) {
-	p := &past{Began: t.began, End: t.end.Time, By: dotWire{Machine: t.end.Machine, Seq: t.end.Seq}}
+	p := &past{End: t.end.Time, By: dotWire{Machine: t.end.Machine, Seq: t.end.Seq}}
 	if err := decode(t.before, &p.Row); err != nil {
 		return nil, err
 	}
-	p.Why = Removed
+	p.Began, p.Why = max(t.began, p.Row.At.Time), Removed
 	switch {
 	case t.after != nil:
 		var now row
