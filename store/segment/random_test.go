@@ -8,7 +8,9 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,9 +62,8 @@ func (o *oracle) synced() {
 	clear(o.since)
 }
 
+// clone copies o, of which the caller holds mu.
 func (o *oracle) clone() *oracle {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	c := &oracle{now: maps.Clone(o.now), since: maps.Clone(o.since), clock: o.clock}
 	for n, s := range c.since {
 		c.since[n] = slices.Clone(s)
@@ -281,8 +282,8 @@ func recount(f fixture, fs vfs.FS) error {
 	})
 	err = errors.Join(err, e)
 	e = f.kv.Scan([]byte("sg"), []byte("sp"), func(k, v []byte) bool {
-		switch {
-		case k[1] == 'g':
+		switch k[1] {
+		case 'g':
 			n := binary.BigEndian.Uint32(k[2:])
 			if c := counts[n]; c == nil {
 				counts[n] = new([2]int64)
@@ -291,7 +292,7 @@ func recount(f fixture, fs vfs.FS) error {
 				err = errors.Join(err, fmt.Errorf("segment %d counts %x, want %v", n, v, c))
 			}
 			delete(counts, n)
-		case k[1] == 'o' || k[1] == 'l':
+		case 'o', 'l':
 			if w, ok := want[string(k)]; !ok || w != string(v) {
 				err = errors.Join(err, fmt.Errorf("the index has %q", k))
 			}
@@ -311,7 +312,11 @@ func recount(f fixture, fs vfs.FS) error {
 
 var randomConfig = segment.Config{Space: 300 << 10, SegmentSize: 24 << 10}
 
+// runs returns how many seeds to try; AETHER_SIM_SEEDS in the environment asks for more.
 func runs(short, long uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("AETHER_SIM_SEEDS"), 10, 32); err == nil {
+		return n
+	}
 	if testing.Short() {
 		return short
 	}
@@ -321,7 +326,7 @@ func runs(short, long uint64) uint64 {
 // TestStore_RandomAgainstModel does anything in any order and looks whether a slow and
 // obvious model agrees, also over reopening.
 func TestStore_RandomAgainstModel(t *testing.T) {
-	for seed := range runs(5, 40) {
+	for seed := range runs(4, 12) {
 		var fs vfs.FS = vfs.NewMem()
 		if seed%2 == 0 {
 			fs = errorfs.Wrap(fs, unprepared{})
@@ -370,7 +375,8 @@ func (c *crash) MaybeError(op errorfs.Op) error {
 func (c *crash) String() string { return "crash" }
 
 func (c *crash) take() {
-	// The model first: what is done in between may survive or not.
+	c.oracle.mu.Lock() // nothing is tried in between
+	defer c.oracle.mu.Unlock()
 	c.model = c.oracle.clone()
 	c.after = c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 100, c.rng.IntN(101)}[c.rng.IntN(3)], RNG: c.rng})
 }
@@ -378,7 +384,7 @@ func (c *crash) take() {
 // TestStore_RandomCrashes does anything in any order, loses power at any write of
 // segments or index, and looks whether a model agrees with what is left.
 func TestStore_RandomCrashes(t *testing.T) {
-	for seed := range runs(20, 150) {
+	for seed := range runs(15, 50) {
 		mem := vfs.NewCrashableMem()
 		o := newOracle()
 		rng := rand.New(rand.NewPCG(seed, 5))
@@ -411,7 +417,7 @@ func TestStore_RandomCrashes(t *testing.T) {
 // TestStore_IndexLost takes the index away: what was put and not deleted is there, the
 // log in its order, and what is there is right.
 func TestStore_IndexLost(t *testing.T) {
-	for seed := range runs(5, 40) {
+	for seed := range runs(4, 12) {
 		fs := vfs.NewMem()
 		r := &random{newOracle(), t, seed, rand.New(rand.NewPCG(seed, 7)), open(t, fs, randomConfig)}
 		for range 300 {
