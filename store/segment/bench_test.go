@@ -1,6 +1,7 @@
 package segment_test
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -137,8 +138,8 @@ func BenchmarkPut(b *testing.B) {
 }
 
 // BenchmarkCompactSome_OthersWait measures what a put with sync of 4 KiB, a put of 64
-// KiB and a get take while slice after slice of compaction runs, and while nothing
-// does, in turns. "worst-ratio" is the greatest time with over that without, and
+// KiB and a get take while slices of compaction run, with pauses as long as they, and
+// while nothing does, in turns. "worst-ratio" is the greatest time with over that without, and
 // "p99-ratio" the same of the 99th percentile; both are of the kind of operation that
 // suffers most.
 //
@@ -170,26 +171,25 @@ func BenchmarkCompactSome_OthersWait(b *testing.B) {
 		}
 		without, with := map[string][]time.Duration{}, map[string][]time.Duration{}
 		var slices int
-		for more := true; more && slices < 5000; {
-			w.measure(without, kept)
-			stop, done := make(chan bool), make(chan int)
+		for more := true; more; {
+			w.measure(b.Context(), without, kept)
+			ctx, stop := context.WithCancel(b.Context())
+			done := make(chan bool)
 			go func() {
-				n := 0
-				for ; ; n++ {
-					select {
-					case <-stop:
-						done <- n
-						return
-					default:
+				defer close(done)
+				for ; more && ctx.Err() == nil; slices++ {
+					var err error
+					start := time.Now()
+					if _, more, err = s.CompactSome(1 << 20); err != nil {
+						b.Error(err)
 					}
-					if _, m, err := s.CompactSome(256 << 10); err != nil || !m {
-						more = false
-					}
+					time.Sleep(time.Since(start))
 				}
+				stop()
 			}()
-			w.measure(with, kept)
-			close(stop)
-			slices += <-done
+			w.measure(ctx, with, kept)
+			stop()
+			<-done
 		}
 		var worst, p99 float64
 		for kind, times := range with {
@@ -226,15 +226,15 @@ func (w *waits) put(n, size int) {
 	}
 }
 
-// measure does operations for a second.
-func (w *waits) measure(took map[string][]time.Duration, kept int) {
+// measure does operations for a quarter of a second, or until ctx ends.
+func (w *waits) measure(ctx context.Context, took map[string][]time.Duration, kept int) {
 	rng := rand.New(rand.NewPCG(1, uint64(w.puts)))
 	timed := func(kind string, f func()) {
 		start := time.Now()
 		f()
 		took[kind] = append(took[kind], time.Since(start))
 	}
-	for start := time.Now(); time.Since(start) < time.Second; w.puts += 2 {
+	for start := time.Now(); ctx.Err() == nil && time.Since(start) < time.Second/4; w.puts += 2 {
 		timed("get", func() {
 			if _, err := w.s.Get(refOf(2 * rng.IntN(kept))); err != nil {
 				w.b.Fatal(err)

@@ -73,7 +73,10 @@ func (o *oracle) clone() *oracle {
 
 // later returns the standing of class c of a body that has s.
 func (o *oracle) later(s standing, c segment.Class) standing {
-	if c == segment.Log && s.since == 0 {
+	switch {
+	case c != segment.Log:
+		s.since = 0
+	case !s.there || s.class != segment.Log:
 		o.clock++
 		s.since = o.clock
 	}
@@ -170,15 +173,21 @@ func (r *random) check(fs vfs.FS) {
 // adopt compares what is there after a crash, and goes on from it.
 func (r *random) adopt() {
 	r.t.Helper()
-	for n := range oracleBodies {
-		if len(r.since[n]) == 0 {
-			r.since[n] = []standing{r.now[n]}
+	mayBe := func(n int) []standing {
+		if s := r.since[n]; len(s) > 0 {
+			return s
 		}
-		if s := r.since[n]; !r.f.holds(n) && !slices.ContainsFunc(s, func(s standing) bool { return !s.there || s.class == segment.Cache }) {
-			r.fatalf("%d is gone, want one of %+v", n, s)
+		return []standing{r.now[n]}
+	}
+	for n := range oracleBodies {
+		if !r.f.holds(n) && !slices.ContainsFunc(mayBe(n), func(s standing) bool { return !s.there || s.class == segment.Cache }) {
+			r.fatalf("%d is gone, want one of %+v", n, mayBe(n))
 		}
 	}
-	r.now = r.matches(func(n int) []standing { return r.since[n] })
+	now := r.matches(mayBe)
+	r.mu.Lock() // the next crash may come from elsewhere
+	defer r.mu.Unlock()
+	r.now = now
 	clear(r.since)
 }
 
