@@ -183,7 +183,10 @@ func BenchmarkCompactSome_OthersWait(b *testing.B) {
 					if _, more, err = s.CompactSome(1 << 20); err != nil {
 						b.Error(err)
 					}
-					time.Sleep(time.Since(start))
+					select {
+					case <-time.After(time.Since(start)):
+					case <-ctx.Done():
+					}
 				}
 				stop()
 			}()
