@@ -382,6 +382,15 @@ func (c *crash) MaybeError(op errorfs.Op) error {
 	return nil
 }
 
+// surely takes what is left now unless that was done before.
+func (c *crash) surely() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.after == nil {
+		c.take()
+	}
+}
+
 func (c *crash) String() string { return "crash" }
 
 func (c *crash) take() {
@@ -430,15 +439,76 @@ func crashes(t *testing.T, seed uint64) bool {
 		for range rng.IntN(200) {
 			r.step()
 		}
-		c.mu.Lock()
-		if c.after == nil {
-			c.take()
-		}
-		c.mu.Unlock()
+		c.surely()
 		r.f.close()
 		mem, o = c.after, c.model
 	}
 	return true
+}
+
+// TestStore_CrashWhileManyWrite loses power while some put, delete and sync, each bodies
+// of their own, and another compacts: what a Sync has said to be durable is.
+func TestStore_CrashWhileManyWrite(t *testing.T) {
+	cfg := segment.Config{Space: 4 << 20, SegmentSize: 48 << 10}
+	for seed := range runs(5, 25) {
+		mem, o := vfs.NewCrashableMem(), newOracle()
+		open(t, mem, cfg).close()
+		c := &crash{left: 1 + rand.New(rand.NewPCG(seed, 8)).IntN(600), fs: mem, oracle: o, rng: rand.New(rand.NewPCG(seed, 9))}
+		f := open(t, errorfs.Wrap(mem, c), cfg)
+		var wg sync.WaitGroup
+		for w := range 4 {
+			wg.Go(func() { o.write(f, w, rand.New(rand.NewPCG(seed, uint64(w)))) })
+		}
+		wg.Go(func() {
+			for range 60 {
+				if _, _, err := f.CompactSome(10 << 10); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Wait()
+		c.surely()
+		f.close()
+		f = open(t, c.after, cfg)
+		r := &random{c.model, t, seed, nil, f}
+		r.adopt()
+		if err := errors.Join(f.Sync(), recount(f, c.after)); err != nil {
+			r.fatalf("%v", err)
+		}
+		f.close()
+	}
+}
+
+// write puts, deletes and syncs bodies that nobody else does.
+func (o *oracle) write(f fixture, writer int, rng *rand.Rand) {
+	mine := map[int]standing{}
+	for range 150 {
+		n := writer + 4*rng.IntN(oracleBodies/4)
+		var err error
+		switch k := rng.IntN(10); {
+		case k < 6:
+			s := standing{there: true, class: segment.Replica}
+			done := o.tries(n, s)
+			err = f.Put(refOf(n), bodyOf(n), s.class)
+			done()
+			mine[n] = s
+		case k < 8:
+			done := o.tries(n, standing{})
+			err = f.Delete(refOf(n))
+			done()
+			mine[n] = standing{}
+		default:
+			err = f.Sync()
+			o.mu.Lock()
+			for n, s := range mine {
+				o.since[n] = []standing{s}
+			}
+			o.mu.Unlock()
+		}
+		if err != nil {
+			f.t.Error(err)
+		}
+	}
 }
 
 // TestStore_IndexLost takes the index away: what was put and not deleted is there, the
