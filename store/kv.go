@@ -40,6 +40,14 @@ type Txn interface {
 	Discard()
 }
 
+// Freeing says that tx leads to more room than it takes, like the removal of a file:
+// a KV on a disk that is almost full lets it further into what it keeps in reserve.
+func Freeing(tx Txn) {
+	if f, ok := tx.(interface{ Freeing() }); ok {
+		f.Freeing()
+	}
+}
+
 // KV is an ordered key-value store: in memory in tests, on disk in life. Package
 // store/index has both. Rooms that share one KV begin their keys with a byte of
 // their own, listed here so that none is given twice.

@@ -89,6 +89,7 @@ func (d *Drive) SymlinkAt(ctx context.Context, at tree.Place, target string, v t
 // RemoveAt removes a file, or a directory with nothing in it.
 func (d *Drive) RemoveAt(ctx context.Context, at tree.Place) error {
 	return d.at(ctx, "remove", at, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		store.Freeing(tx)
 		return t.RemoveAt(tx, at, false, now)
 	})
 }

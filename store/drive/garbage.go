@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
@@ -21,6 +22,9 @@ type garbage struct {
 	one   sync.Mutex // held by the collection under way
 	sweep sync.RWMutex
 	marks *marks // nil between collections
+
+	runs  atomic.Int64 // collections that came to their end
+	empty time.Time    // when a collection for want of room last found nothing; under one
 }
 
 // spare runs have, which asks whether the chunk ref is here, so that no collection
@@ -108,8 +112,16 @@ const sweepSlice = 256
 func (d *Drive) Collect(ctx context.Context) (Collected, error) {
 	d.garbage.one.Lock()
 	defer d.garbage.one.Unlock()
+	return d.collect(ctx)
+}
+
+// collect is Collect; the caller holds garbage.one.
+func (d *Drive) collect(ctx context.Context) (Collected, error) {
 	var c Collected
 	var chunks int64
+	if err := d.cfg.Bodies.Sync(); err != nil && !errors.Is(err, store.ErrFull) { // lest what was just put is overlooked
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
 	err := d.cfg.Bodies.Each(store.Ref{}, func(store.Ref, int64, segment.Class) bool { chunks++; return ctx.Err() == nil })
 	if err != nil {
 		return c, fmt.Errorf("drive: collect: %w", err)
@@ -133,7 +145,30 @@ func (d *Drive) Collect(ctx context.Context) (Collected, error) {
 	if err := d.sweep(ctx, m, &c); err != nil {
 		return c, fmt.Errorf("drive: collect: %w", err)
 	}
+	d.garbage.runs.Add(1)
 	return c, nil
+}
+
+// fruitless is how long a collection that found nothing keeps others from trying for
+// want of room.
+const fruitless = 5 * time.Second
+
+// reclaim collects garbage for want of room, unless that was done since the caller saw
+// runs. It reports whether trying again makes sense.
+func (d *Drive) reclaim(runs int64) bool {
+	d.garbage.one.Lock()
+	defer d.garbage.one.Unlock()
+	if d.garbage.runs.Load() != runs {
+		return true
+	}
+	if time.Since(d.garbage.empty) < fruitless {
+		return false
+	}
+	if ok, err := d.makeRoom(d.cfg.Context); err != nil || !ok {
+		d.garbage.empty = time.Now()
+		return false
+	}
+	return true
 }
 
 // mark marks all that must stay. What is written meanwhile is first in a session and
@@ -150,10 +185,15 @@ func (d *Drive) mark(ctx context.Context, m *marks) error {
 		}
 	}
 	var bad error
-	err := d.cfg.Tree.Contents(d.cfg.KV, func(c store.Content) bool {
+	visit := func(c store.Content) bool {
 		bad = d.markContent(ctx, m, c)
 		return bad == nil
-	})
+	}
+	// The present before the past: what moves from one to the other meanwhile is met.
+	err := d.cfg.Tree.Contents(d.cfg.KV, visit)
+	if err == nil && bad == nil {
+		err = d.cfg.Tree.PastContents(d.cfg.KV, visit)
+	}
 	return errors.Join(err, bad)
 }
 

@@ -153,6 +153,7 @@ func (d *Drive) Remove(ctx context.Context, p string, recursive bool) error {
 		return err
 	}
 	return d.do(ctx, "remove", p, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		store.Freeing(tx)
 		return t.Remove(tx, p, recursive, now)
 	})
 }

@@ -35,6 +35,9 @@ func (d *Drive) Reassign(ctx context.Context, entries []tree.Entry) error {
 		}
 		return ops, events, nil
 	})
+	if err == nil {
+		err = d.Sync(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("drive: reassign: %w", err)
 	}

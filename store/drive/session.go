@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/aether-lan/aether/store"
@@ -45,10 +46,15 @@ func (s *session) note(ref store.Ref) {
 	s.refs = append(s.refs, ref)
 }
 
-// put keeps a sealed chunk.
+// put keeps a sealed chunk. Where there is no room for it garbage is collected.
 func (s *session) put(c chunk.Sealed) error {
 	s.note(c.Ref)
-	return s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
+	seen := s.d.garbage.runs.Load()
+	err := s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
+	if errors.Is(err, store.ErrFull) && s.d.reclaim(seen) {
+		err = s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
+	}
+	return err
 }
 
 // have reports whether a chunk is here. From then on it stays here.

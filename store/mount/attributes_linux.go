@@ -1,7 +1,6 @@
 package mount
 
 import (
-	"encoding/binary"
 	"errors"
 	"syscall"
 	"time"
@@ -25,8 +24,11 @@ func (k *kernelFS) fill(f file, n *tree.Node, out *fuse.Attr) {
 	out.Blocks = (out.Size + 511) / 512
 	out.Blksize = 128 << 10
 	out.Owner = k.owner
-	if o, ok := k.ownerOf(n.ID); ok {
-		out.Owner = o
+	if v.UID != 0 {
+		out.Uid = v.UID - 1
+	}
+	if v.GID != 0 {
+		out.Gid = v.GID - 1
 	}
 	changed := n.Changed
 	if changed.Before(v.ModTime) && time.Until(v.ModTime) <= 0 {
@@ -94,9 +96,6 @@ func (k *kernelFS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 			return k.status("truncate", err)
 		}
 	}
-	if err := k.chown(f.id, in); err != nil {
-		return k.status("chown", err)
-	}
 	a, any := k.asked(f, in)
 	if any {
 		if err := k.d.SetNode(k.ctx, f.id, a); err != nil {
@@ -122,52 +121,16 @@ func (k *kernelFS) asked(f file, in *fuse.SetAttrIn) (a tree.AttributeChange, an
 		a.Mode = k.withoutSetID(f.id)
 		any = a.Mode != nil
 	}
+	if uid, ok := in.GetUID(); ok {
+		a.UID, any = &uid, true
+	}
+	if gid, ok := in.GetGID(); ok {
+		a.GID, any = &gid, true
+	}
 	if t, ok := in.GetMTime(); ok && !k.touch(f.id, t) {
 		a.ModTime, any = &t, true
 	}
 	return a, any
-}
-
-// ownerName is the extended attribute that holds owner and group, 4 bytes each, big
-// endian. A file without it belongs to whoever mounts the drive: numbers of users mean
-// nothing on other machines.
-const ownerName = "aether.owner"
-
-func (k *kernelFS) ownerOf(id store.FileID) (o fuse.Owner, ok bool) {
-	b, err := k.d.NodeXattr(id, ownerName)
-	if err != nil || len(b) != 8 {
-		return o, false
-	}
-	return fuse.Owner{Uid: binary.BigEndian.Uint32(b), Gid: binary.BigEndian.Uint32(b[4:])}, true
-}
-
-func (k *kernelFS) setOwner(id store.FileID, o fuse.Owner) error {
-	b := binary.BigEndian.AppendUint32(nil, o.Uid)
-	return k.d.SetNodeXattr(k.ctx, id, ownerName, binary.BigEndian.AppendUint32(b, o.Gid))
-}
-
-func (k *kernelFS) chown(id store.FileID, in *fuse.SetAttrIn) error {
-	uid, hasUID := in.GetUID()
-	gid, hasGID := in.GetGID()
-	if !hasUID && !hasGID {
-		return nil
-	}
-	was, ok := k.ownerOf(id)
-	if !ok {
-		was = k.owner
-	}
-	o := was
-	if hasUID {
-		o.Uid = uid
-	}
-	if hasGID {
-		o.Gid = gid
-	}
-	if o == was {
-		return nil
-	}
-	k.changed()
-	return k.setOwner(id, o)
 }
 
 // touch sets the time of a file that is being written; it reports whether it is.

@@ -103,7 +103,7 @@ func (k *kernelFS) created(h *fuse.InHeader, name string, mode uint32) (file, tr
 	if st != fuse.OK {
 		return file{}, tree.Node{}, st
 	}
-	v, owner, st := k.belongs(h, at, mode)
+	v, st := k.belongs(h, at, mode)
 	if st != fuse.OK {
 		return file{}, tree.Node{}, st
 	}
@@ -113,41 +113,37 @@ func (k *kernelFS) created(h *fuse.InHeader, name string, mode uint32) (file, tr
 		return file{}, n, k.status("create", err)
 	}
 	k.changed()
-	if owner != k.owner {
-		if err := k.setOwner(n.ID, owner); err != nil {
-			return file{}, n, k.status("create", err)
-		}
-	}
 	return file{id: n.ID}, n, fuse.OK
 }
 
-// belongs returns the attributes of a new file and whose it is: the caller's, but for
-// the group of a directory that hands its own down.
-func (k *kernelFS) belongs(h *fuse.InHeader, at tree.Place, mode uint32) (v tree.Version, o fuse.Owner, st fuse.Status) {
-	v.Mode, o = mode&0o7777, h.Owner
+// belongs returns the attributes of a new file: the caller's, but for the group of a
+// directory that hands its own down. What belongs to whoever mounts the drive has no
+// owner: numbers of users mean nothing on other machines.
+func (k *kernelFS) belongs(h *fuse.InHeader, at tree.Place, mode uint32) (v tree.Version, st fuse.Status) {
+	v.Mode = mode & 0o7777
 	if t := mode & syscall.S_IFMT; t != syscall.S_IFREG && t != syscall.S_IFDIR {
 		v.Mode |= t
 	}
-	if at.Dir == tree.Root {
-		return v, o, fuse.OK
+	if h.Uid != k.owner.Uid {
+		v.UID = h.Uid + 1
+	}
+	if h.Gid != k.owner.Gid {
+		v.GID = h.Gid + 1
 	}
 	parent, err := k.d.Node(at.Dir)
 	switch {
 	case err != nil:
-		return v, o, k.status("create", err)
+		return v, k.status("create", err)
 	case parent.Links == 0: // removed, with somebody's working directory in it
-		return v, o, fuse.ENOENT
+		return v, fuse.ENOENT
 	case parent.Version.Mode&syscall.S_ISGID == 0:
-		return v, o, fuse.OK
+		return v, fuse.OK
 	}
-	o.Gid = k.owner.Gid
-	if of, ok := k.ownerOf(at.Dir); ok {
-		o.Gid = of.Gid
-	}
+	v.GID = parent.Version.GID
 	if mode&syscall.S_IFMT == syscall.S_IFDIR {
 		v.Mode |= syscall.S_ISGID
 	}
-	return v, o, fuse.OK
+	return v, fuse.OK
 }
 
 // Mkdir implements mkdir(2).
@@ -182,7 +178,7 @@ func (k *kernelFS) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name str
 	if st != fuse.OK {
 		return st
 	}
-	v, owner, st := k.belongs(h, at, syscall.S_IFLNK|0o777)
+	v, st := k.belongs(h, at, syscall.S_IFLNK|0o777)
 	if st != fuse.OK {
 		return st
 	}
@@ -191,11 +187,6 @@ func (k *kernelFS) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name str
 		return k.status("symlink", err)
 	}
 	k.changed()
-	if owner != k.owner {
-		if err := k.setOwner(n.ID, owner); err != nil {
-			return k.status("symlink", err)
-		}
-	}
 	return k.entered(file{id: n.ID}, &n, out)
 }
 

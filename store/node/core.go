@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aether-lan/aether/internal/loop"
@@ -19,9 +20,15 @@ import (
 
 // core is the engine of a machine: the log of operations (gossip), what they make
 // of the drive (tree), who the members are, and which copies are still to be
-// fetched (replicate). It is turned by loop.Run on one goroutine, with or without
-// a network, and is the only one that changes any of them.
+// fetched (replicate). It alone changes any of them, one change at a time under its
+// lock. loop.Run turns it, with or without a network; changes that come from this
+// machine are made by whoever asks, because handing each to another goroutine and
+// back costs as much as the change.
 type core struct {
+	mu      sync.Mutex // held by every input; see turned
+	closed  bool
+	peers   int       // connected machines
+	armed   time.Time // when the loop will wake by itself; zero: not
 	m       *Machine
 	gossip  *gossip.Engine
 	copying *replicate.Engine
@@ -33,7 +40,7 @@ type core struct {
 	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
 	err          error     // why the core cannot go on
 
-	do            chan func(time.Time)
+	do            chan func(time.Time) // wakes the loop when there may be something to send
 	ended         chan struct{}
 	quit          context.CancelFunc
 	balanceWanted chan struct{}
@@ -55,7 +62,7 @@ func newCore(m *Machine) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time)), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
+	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
@@ -68,7 +75,7 @@ func (c *core) start() error {
 	c.quit = quit
 	go func() {
 		defer close(c.ended)
-		_ = loop.Run[gossip.Packet, replicate.Fetch](ctx, c, c.wire, loop.Config[gossip.Packet, replicate.Fetch]{
+		_ = loop.Run[gossip.Packet, replicate.Fetch](ctx, turned{c}, c.wire, loop.Config[gossip.Packet, replicate.Fetch]{
 			Do:         c.do,
 			Event:      c.carryOut,
 			WriteError: func(gossip.Packet, error) error { return nil }, // gossip asks again
@@ -89,6 +96,9 @@ func (c *core) stop() error {
 	}
 	c.quit()
 	<-c.ended
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	return c.sync()
 }
 
@@ -96,15 +106,65 @@ func (c *core) stop() error {
 // at the same time share one fsync.
 func (c *core) sync() error { return c.m.kv.Begin().Commit(true) }
 
-// call runs f on the loop's goroutine.
+// call runs f alone with the core, and has the loop look what there is to send.
 func (c *core) call(ctx context.Context, f func()) error {
-	if err := loop.Call(ctx, c.do, c.ended, func(time.Time) { f() }); err != nil {
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("node: the machine is closed: %w", err)
-		}
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	closed := c.closed
+	if !closed {
+		f()
+	}
+	next, _ := c.NextTimeout()
+	wake := c.peers > 0 || !next.Equal(c.armed)
+	c.mu.Unlock()
+	if closed {
+		return fmt.Errorf("node: the machine is closed: %w", net.ErrClosed)
+	}
+	if !wake {
+		return nil
+	}
+	select {
+	case c.do <- func(time.Time) {}:
+	default: // it will look anyway
 	}
 	return nil
+}
+
+// turned is the core as the loop sees it: each input alone with it.
+type turned struct{ c *core }
+
+func (t turned) HandlePacket(now time.Time, p gossip.Packet) {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	t.c.HandlePacket(now, p)
+}
+
+func (t turned) HandleTimeout(now time.Time) {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	t.c.HandleTimeout(now)
+}
+
+func (t turned) NextTimeout() (time.Time, bool) {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	next, ok := t.c.NextTimeout()
+	t.c.armed = next
+	return next, ok
+}
+
+func (t turned) Outgoing() []gossip.Packet {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	return t.c.Outgoing()
+}
+
+func (t turned) Events() []replicate.Fetch {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	return t.c.Events()
 }
 
 // Do makes a change of the tree; see drive.Journal.
@@ -387,6 +447,7 @@ func (c *core) fail(err error) {
 func (c *core) peerUp(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
 		now := time.Now()
+		c.peers++
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
 		c.wantBalance()
@@ -395,6 +456,7 @@ func (c *core) peerUp(id store.MachineID) {
 
 func (c *core) peerDown(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
+		c.peers = max(0, c.peers-1)
 		c.gossip.PeerDown(time.Now(), id)
 		c.copying.PeerDown(time.Now(), id)
 	})
@@ -404,6 +466,7 @@ func (c *core) peerDown(id store.MachineID) {
 // tell of its own end.
 func (c *core) allDown() {
 	_ = c.call(context.Background(), func() {
+		c.peers = 0
 		for id := range c.members.byID {
 			c.gossip.PeerDown(time.Now(), id)
 			c.copying.PeerDown(time.Now(), id)

@@ -91,7 +91,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// machines lists the members. It runs on the core's goroutine.
+// machines lists the members. It runs alone with the core.
 func (m *Machine) machines() []MachineStatus {
 	var out []MachineStatus
 	mesh := m.mesh.Load()

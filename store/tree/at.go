@@ -1,8 +1,9 @@
 package tree
 
 import (
-	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -16,188 +17,168 @@ type Place struct {
 
 // Node is a file or directory by its ID, whatever it is called.
 type Node struct {
-	// ID names it.
+	// ID names it; of directories shown as one it is the canonical one's.
 	ID store.FileID
 	// Dir says that it is a directory.
 	Dir bool
-	// Version is what it holds; for a directory Mode and ModTime.
+	// Version is the winner, with Mode and ModTime as shown. A file without a name
+	// has the version that it had last. A directory has Mode, ModTime and owner.
 	Version Version
-	// Changed is when it, its name or its attributes last changed.
+	// Changed is when anything about it was last changed, its name included (the
+	// ctime of Unix), by the clock of who changed it, to the millisecond.
 	Changed time.Time
-	// Links is how many names lead to it: 0 when it was removed.
+	// Links is how many names lead to it, 0 when it has none any more. Losing
+	// versions are not counted.
 	Links int
 }
 
-// Renaming says what a rename does with what it finds at its target.
-type Renaming uint8
-
-const (
-	// Replace replaces a file, or an empty directory.
-	Replace Renaming = iota
-	// NoReplace fails with ErrExist.
-	NoReplace
-	// Exchange lets both change places.
-	Exchange
-)
-
-// AttributeChange says which attributes change; nil leaves one as it is.
+// AttributeChange says which attributes to set; nil leaves one as it is.
 type AttributeChange struct {
-	// Mode replaces the permission bits, never those that say what a file is.
-	Mode    *uint32
+	// Mode holds permission bits. The type bits stay as they are.
+	Mode *uint32
+	// ModTime is kept to the nanosecond in the years from 1678 to 2261. The zero
+	// time leaves it as it is.
 	ModTime *time.Time
+	// UID and GID are the numbers themselves, not plus one; the greatest uint32
+	// leaves what is there, as chown does.
+	UID, GID *uint32
 }
 
-// permissions are the bits of a mode that SetNode changes: those above say whether a
-// file is a symbolic link, a pipe or a socket (inode(7)).
-const permissions = 0o7777
-
-// Node returns the file or directory id, removed or not. It fails with
-// store.ErrNotFound for one that was never there.
+// Node returns the node id. It fails with store.ErrNotFound for an ID that was
+// never given; one whose node was removed has no Links.
 func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
-	if id == Root {
-		return Node{Dir: true, Version: Version{Mode: 0o755}, Links: 1}, nil
-	}
 	n, err := loadNode(r, id)
+	if err == nil && n.Dir && id != Root && n.View.Group != id {
+		id = n.View.Group
+		n, err = loadNode(r, id)
+	}
+	if err == nil && id == Root {
+		n.Attr, err = rootAttr(r)
+	}
 	if err != nil {
 		return Node{}, fmt.Errorf("tree: node %s: %w", id, err)
 	}
-	return n.node(id), nil
-}
-
-func (n *node) node(id store.FileID) Node {
 	out := Node{ID: id, Dir: n.Dir, Changed: n.latest().Wall()}
-	if !n.View.Plain && len(n.Versions) > 0 { // removed: what it held last
-		last := n.Versions[0]
-		for _, v := range n.Versions {
-			if v.At.compare(last.At) > 0 {
-				last = v
-			}
-		}
-		r := n.versionRow(id, last, rowFile)
-		out.Version = r.entry("", "").Version
-		return out
-	}
-	_, r := n.plainRow(id)
-	out.Version = r.entry("", "").Version
 	if n.View.Plain {
 		out.Links = 1
 	}
-	return out
+	if !n.Dir && !n.View.Plain {
+		n.View.Winner = slices.MaxFunc(n.Versions, func(a, b version) int { return a.At.compare(b.At) }).At
+	}
+	_, found := n.plainRow(id)
+	out.Version = found.entry("", "").Version
+	return out, nil
 }
 
-// homeOf returns where the rows of a directory's children lie. It fails with
-// ErrNotDir.
-func homeOf(r store.Reader, dir store.FileID) (store.FileID, error) {
-	if dir == Root {
-		return Root, nil
-	}
+func rootAttr(r store.Reader) (attr, error) {
+	s, err := loadState(r)
+	return s.Root, err
+}
+
+// group returns the canonical directory of the one that dir names, which must be
+// shown: where the rows of what it holds lie.
+func group(r store.Reader, dir store.FileID) (store.FileID, error) {
 	n, err := loadNode(r, dir)
-	if err == nil && !n.Dir {
-		err = ErrNotDir
+	switch {
+	case err != nil:
+		return dir, err
+	case !n.Dir:
+		return dir, ErrNotDir
+	case !n.View.Plain:
+		return dir, store.ErrNotFound
 	}
-	return n.View.Group, err
+	return n.View.Group, nil
 }
 
-// Child returns what the directory dir shows under name; its Path is the name alone.
-// It fails with store.ErrNotFound and ErrNotDir.
+// Child returns what the directory dir shows under name, by two reads. The
+// entry's Path is the name alone. It fails with store.ErrNotFound or ErrNotDir.
 func (t *Tree) Child(r store.Reader, dir store.FileID, name string) (Entry, error) {
-	home, err := homeOf(r, dir)
-	if err != nil {
-		return Entry{}, fmt.Errorf("tree: child %q: %w", name, err)
+	home, err := group(r, dir)
+	if err == nil {
+		err = CheckName(name)
 	}
-	found, err := firstRow(r, home, name)
+	var found row
+	if err == nil {
+		found, err = firstRow(r, home, name)
+	}
 	if err != nil {
-		return Entry{}, fmt.Errorf("tree: child %q: %w", name, err)
+		return Entry{}, fmt.Errorf("tree: child %s: %w", name, err)
 	}
 	e := found.entry("", "")
 	e.Path = name
 	return e, nil
 }
 
-// Children calls f with what the directory dir holds, as [Tree.List] does.
+// Children is [Tree.List] for the directory dir. The entries' Paths are names
+// alone.
 func (t *Tree) Children(r store.Reader, dir store.FileID, after string, f func(Entry) bool) error {
-	home, err := homeOf(r, dir)
+	home, err := group(r, dir)
 	if err == nil {
-		err = list(r, home, "", after, f)
+		err = list(r, home, "", after, func(e Entry) bool {
+			e.Path = e.Path[1:]
+			return f(e)
+		})
 	}
 	if err != nil {
-		return fmt.Errorf("tree: children: %w", err)
+		return fmt.Errorf("tree: children of %s: %w", dir, err)
 	}
 	return nil
 }
 
-// Parent returns the directory that the directory or file id lies in; the root lies
-// in itself.
+// Parent returns the directory in which the directory id lies: the canonical one
+// of its group. The root lies in itself.
 func (t *Tree) Parent(r store.Reader, id store.FileID) (store.FileID, error) {
-	if id == Root {
-		return Root, nil
-	}
 	n, err := loadNode(r, id)
-	if err != nil {
-		return Root, fmt.Errorf("tree: parent: %w", err)
+	if err == nil && !n.Dir {
+		err = ErrNotDir
 	}
-	return homeOf(r, n.Place.Parent)
+	if err != nil {
+		return Root, fmt.Errorf("tree: parent of %s: %w", id, err)
+	}
+	return n.View.Home, nil
 }
 
-// at runs a local change.
-func (t *Tree) at(tx store.Txn, now time.Time, what string, f func(l *local) error) ([]Op, []Event, error) {
-	w, err := newWork(tx, t.self)
+// at finds a place, whose directory must be shown.
+func (l *local) at(p Place) (spot, error) {
+	if err := CheckName(p.Name); err != nil {
+		return spot{}, err
+	}
+	home, err := group(l.tx, p.Dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("tree: %s: %w", what, err)
+		return spot{}, err
 	}
-	l := &local{work: w, now: now}
-	if err := f(l); err != nil {
-		return nil, nil, fmt.Errorf("tree: %s: %w", what, err)
-	}
-	events, err := w.finish()
-	if err != nil {
-		return nil, nil, fmt.Errorf("tree: %s: %w", what, err)
-	}
-	return l.ops, events, nil
+	return l.spot(home, p.Name)
 }
 
-// row returns what is shown at a place, if anything is.
-func (l *local) row(at Place) (found row, home store.FileID, exists bool, err error) {
-	if err := CheckName(at.Name); err != nil {
-		return row{}, home, false, err
-	}
-	if home, err = homeOf(l.tx, at.Dir); err != nil {
-		return row{}, home, false, err
-	}
-	found, err = firstRow(l.tx, home, at.Name)
-	if errors.Is(err, store.ErrNotFound) {
-		return row{}, home, false, nil
-	}
-	return found, home, err == nil, err
-}
-
-// CreateAt makes a file with the bytes and attributes of v, or a directory with its
-// attributes, and returns its ID. It fails with ErrExist.
-func (t *Tree) CreateAt(tx store.Txn, at Place, dir bool, v Version, now time.Time) (id store.FileID, ops []Op, events []Event, err error) {
-	ops, events, err = t.at(tx, now, "create", func(l *local) error {
-		_, home, exists, err := l.row(at)
+// CreateAt makes a file with the version v, or a directory with its mode, owner
+// and time, and returns its ID. It fails with ErrExist, and with
+// store.ErrNotFound or ErrNotDir for the directory.
+func (t *Tree) CreateAt(tx store.Txn, at Place, dir bool, v Version, now time.Time) (store.FileID, []Op, []Event, error) {
+	ops, events, err := t.do(tx, now, "create", at.Name, func(l *local) error {
+		s, err := l.at(at)
 		if err != nil {
 			return err
 		}
-		if exists {
+		if s.exists {
 			return ErrExist
 		}
-		if dir {
-			v = Version{Mode: v.Mode, ModTime: v.ModTime}
-		}
-		return l.create(home, at.Name, dir, v)
+		return l.create(s.slot, dir, v)
 	})
-	if err == nil {
-		id = nodeOf(ops[0].Dot)
+	if err != nil {
+		return store.FileID{}, nil, nil, err
 	}
-	return id, ops, events, err
+	return nodeOf(ops[0].Dot), ops, events, nil
 }
 
-// WriteNode makes v the version of the file id, whatever it is called. base is the
-// version that the writer began with: where another machine's has come since, it is
-// not replaced but becomes a conflict copy. Its Mode is not changed.
+// WriteNode makes v the current version of the file id, wherever its names are.
+// base names the version that the writer had before it when it began; zero is
+// none. A current version of another machine that is not base came while the
+// writer was at work: the writer has not seen it, even though this machine has,
+// and it is kept as a conflict copy. A file that another machine removed
+// meanwhile is there again. It fails with store.ErrNotFound for a file that was
+// removed here, and ErrIsDir.
 func (t *Tree) WriteNode(tx store.Txn, id store.FileID, base store.Dot, v Version, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "write", func(l *local) error {
+	return t.do(tx, now, "write", id.String(), func(l *local) error {
 		n, err := loadNode(l.tx, id)
 		switch {
 		case err != nil:
@@ -205,164 +186,106 @@ func (t *Tree) WriteNode(tx store.Txn, id store.FileID, base store.Dot, v Versio
 		case n.Dir:
 			return ErrIsDir
 		case !n.View.Plain:
-			return store.ErrNotFound
-		}
-		if rows, err := claims(l.tx, slot{n.View.Home, n.Place.Name}); err != nil {
-			return err
-		} else if len(rows) > 1 && rows[0].row.ID == id {
-			if err := l.dropEquals(n.View.Home, n.Place.Name); err != nil {
+			if err := l.removedHere(&n); err != nil {
+				return err
+			}
+		default:
+			if err := l.claimName(id, &n); err != nil {
 				return err
 			}
 		}
 		op := Op{Kind: KindContent, Version: v}
-		if w := n.View.Winner; w.dot() != base && w.Machine != l.self {
+		if w := n.View.Winner; n.View.Plain && w.Machine != l.self && w.dot() != base {
 			op.Dots = append(op.Dots, w.dot())
 		}
 		return l.on(id, op)
 	})
 }
 
-// RemoveAt removes what is at a place; see [Tree.Remove].
+// claimName deletes the files that are hidden behind n's bytes, when n is the one
+// that its name shows.
+func (l *local) claimName(id store.FileID, n *node) error {
+	at := slot{n.View.Home, n.Place.Name}
+	first, err := firstRow(l.tx, at.home, at.name)
+	if err != nil || first.ID != id || first.Kind != rowFile {
+		return err
+	}
+	return l.dropEquals(at)
+}
+
+// removedHere returns store.ErrNotFound when a deletion that holds for n was made
+// on this machine.
+func (l *local) removedHere(n *node) error {
+	parent, err := loadNode(l.tx, n.Place.Parent)
+	if err != nil {
+		return err
+	}
+	del, err := deletionsOf(l.tx, n, &parent)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(del, func(d deletion) bool { return d.At.Machine == l.self }) {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// RemoveAt removes what the place shows: see [Tree.Remove].
 func (t *Tree) RemoveAt(tx store.Txn, at Place, recursive bool, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "remove", func(l *local) error {
-		found, home, exists, err := l.row(at)
-		if err == nil && !exists {
+	return t.do(tx, now, "remove", at.Name, func(l *local) error {
+		s, err := l.at(at)
+		if err == nil && !s.exists {
 			err = store.ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		return l.remove(found, home, at.Name, recursive)
+		return l.remove(s, recursive)
 	})
 }
 
-// RenameAt moves what is at from to the place to. It fails as [Tree.Rename] does.
-func (t *Tree) RenameAt(tx store.Txn, from, to Place, how Renaming, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "rename", func(l *local) error {
-		src, home, exists, err := l.row(from)
-		if err == nil && !exists {
-			err = store.ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		dst, toHome, taken, err := l.row(to)
-		if err != nil {
-			return err
-		}
-		if home == toHome && from.Name == to.Name {
-			return nil
-		}
-		if err := l.belowItself(src, toHome); err != nil {
-			return err
-		}
-		switch {
-		case how == NoReplace && taken:
-			return ErrExist
-		case how == Exchange && !taken:
-			return store.ErrNotFound
-		case how == Exchange:
-			return l.exchange(src, home, from.Name, dst, toHome, to.Name)
-		case taken:
-			if err := replaces(src, dst); err != nil {
-				return err
-			}
-			if err := l.remove(dst, toHome, to.Name, false, src.ID); err != nil {
-				return err
-			}
-		}
-		return l.rename(src, home, from.Name, toHome, to.Name)
-	})
-}
-
-// replaces says why src may not take the place of dst.
-func replaces(src, dst row) error {
-	switch {
-	case src.Kind == rowDir && dst.Kind != rowDir:
-		return ErrNotDir
-	case src.Kind != rowDir && dst.Kind == rowDir:
-		return ErrIsDir
-	}
-	return nil
-}
-
-// belowItself returns ErrCycle when the directory src is home or lies above it.
-func (l *local) belowItself(src row, home store.FileID) error {
-	if src.Kind != rowDir {
-		return nil
-	}
-	for home != Root {
-		if home == src.ID {
-			return ErrCycle
-		}
-		n, err := loadNode(l.tx, home)
-		if err != nil {
-			return err
-		}
-		if home, err = homeOf(l.tx, n.Place.Parent); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// exchange lets a and b change places, by two moves.
-func (l *local) exchange(a row, aHome store.FileID, aName string, b row, bHome store.FileID, bName string) error {
-	if err := l.belowItself(b, aHome); err != nil {
-		return err
-	}
-	if a.Kind == rowLoser || b.Kind == rowLoser {
-		return ErrExist // a version has no place of its own
-	}
-	if err := l.on(a.ID, Op{Kind: KindMove, Parent: bHome, Name: bName}); err != nil {
-		return err
-	}
-	return l.on(b.ID, Op{Kind: KindMove, Parent: aHome, Name: aName})
-}
-
-// SetNode changes attributes of the file or directory id.
+// SetNode sets attributes of the file or directory id, one that has no name any
+// more included. It does not conflict with a new version. It fails with
+// store.ErrNotFound.
 func (t *Tree) SetNode(tx store.Txn, id store.FileID, a AttributeChange, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "set attributes", func(l *local) error {
-		if id == Root {
-			return ErrRoot
-		}
+	return t.do(tx, now, "set attributes", id.String(), func(l *local) error {
 		n, err := loadNode(l.tx, id)
 		if err != nil {
 			return err
 		}
-		v := n.node(id).Version
-		if a.Mode != nil {
-			v.Mode = v.Mode&^permissions | *a.Mode&permissions
+		if n.Dir {
+			id = n.View.Group
 		}
-		if a.ModTime != nil {
-			v.ModTime = *a.ModTime
-		}
-		return l.on(id, Op{Kind: KindAttributes, Version: Version{Mode: v.Mode, ModTime: v.ModTime}})
+		return l.setAttributes(id, a)
 	})
 }
 
-// Contents calls f with what everything holds that the drive shows, conflict copies
-// and hidden equals among it, until f returns false.
-func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
-	from := key(keyRow)
-	var bad error
-	err := r.Scan(from, end(from), func(_, v []byte) bool {
-		var found row
-		if bad = wire.dec.Unmarshal(v, &found); bad != nil {
-			return false
-		}
-		return found.Kind == rowDir || found.Content.Size == 0 || f(found.Content)
-	})
-	if err = errors.Join(err, bad); err != nil {
-		return fmt.Errorf("tree: contents: %w", err)
+// typeBits are the bits of Mode that say what kind of file it is.
+const typeBits = 0o170000
+
+func (l *local) setAttributes(id store.FileID, a AttributeChange) error {
+	n, err := loadNode(l.tx, id)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// ErrNoLinks reports a second name for a file: files have one.
-var ErrNoLinks = errors.New("hard links are not kept")
-
-// LinkAt gives the file id another name.
-func (t *Tree) LinkAt(tx store.Txn, id store.FileID, at Place, now time.Time) ([]Op, []Event, error) {
-	return nil, nil, ErrNoLinks
+	if id == Root {
+		n.Attr = l.state.Root
+	}
+	v := Version{Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID}
+	if a.Mode != nil {
+		v.Mode = v.Mode&typeBits | *a.Mode&^typeBits
+	}
+	if a.ModTime != nil {
+		v.ModTime = *a.ModTime
+	}
+	if a.UID != nil && *a.UID != math.MaxUint32 {
+		v.UID = *a.UID + 1
+	}
+	if a.GID != nil && *a.GID != math.MaxUint32 {
+		v.GID = *a.GID + 1
+	}
+	if v.ModTime.IsZero() && v.Mode == n.Attr.Mode && v.UID == n.Attr.UID && v.GID == n.Attr.GID {
+		return nil
+	}
+	return l.issue(Op{Kind: KindAttributes, Node: id, Version: v}, n.latest())
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
-	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -84,7 +82,8 @@ type shadow struct {
 }
 
 // fields lists where the fields of an operation of o's kind lie, in the order in
-// which they travel. Encoding and decoding share the list.
+// which they travel, without those of [Op.extra]. Encoding and decoding share the
+// list.
 func (o *Op) fields(s *shadow) []any {
 	head := []any{&o.Dot.Machine, &o.Dot.Seq, &o.Time, &s.seen, &o.Kind}
 	v := &o.Version
@@ -100,12 +99,22 @@ func (o *Op) fields(s *shadow) []any {
 	case KindAttributes:
 		return append(head, &o.Node, &v.Mode, &s.modTime)
 	case KindXattr:
-		return append(head, &o.Node, &o.Name, &o.Dir, &o.Body)
+		return append(head, &o.Node, &o.Name, &o.Body, &o.Removed)
 	}
 	if o.Kind >= KindForeign {
 		return append(head, &o.Body)
 	}
 	return head
+}
+
+// extra lists the fields that the first version of the software did not have.
+// They travel only where one of them is set or More follows, so that what has no
+// owner is encoded as it always was.
+func (o *Op) extra() []any {
+	if o.Kind == KindCreate || o.Kind == KindAttributes {
+		return []any{&o.Version.UID, &o.Version.GID}
+	}
+	return nil
 }
 
 // Append appends the operation to b in canonical CBOR: one array of the fields
@@ -115,13 +124,14 @@ func (o Op) Append(b []byte) ([]byte, error) {
 	if s.holders == nil {
 		s.holders = []store.MachineID{}
 	}
-	if !o.Version.ModTime.IsZero() {
-		s.modTime = o.Version.ModTime.UnixNano()
-	}
+	s.modTime = unixNano(o.Version.ModTime)
 	if o.Body == nil {
 		o.Body = []byte{}
 	}
 	fields := o.fields(&s)
+	if o.Version.UID != 0 || o.Version.GID != 0 || len(o.More) > 0 {
+		fields = append(fields, o.extra()...)
+	}
 	n := len(fields) + len(o.More)
 	if n > maxFields {
 		return b, fmt.Errorf("tree: append: %w: %d fields", ErrBadOp, n)
@@ -183,6 +193,9 @@ func parseOp(b []byte) (o Op, err error) {
 	if len(raw) < len(fields) {
 		return o, errors.New("number of fields")
 	}
+	if extra := o.extra(); len(raw) >= len(fields)+len(extra) {
+		fields = append(fields, extra...)
+	}
 	for i, f := range fields {
 		if err := wire.dec.Unmarshal(raw[i], f); err != nil {
 			return o, err
@@ -198,9 +211,7 @@ func parseOp(b []byte) (o Op, err error) {
 	if len(s.holders) > 0 {
 		o.Version.Holders = s.holders
 	}
-	if s.modTime != 0 {
-		o.Version.ModTime = time.Unix(0, s.modTime).UTC()
-	}
+	o.Version.ModTime = fromUnixNano(s.modTime)
 	if len(o.Body) == 0 {
 		o.Body = nil
 	}
@@ -240,11 +251,14 @@ func (o *Op) check() error {
 			return errors.New("vector")
 		}
 	}
-	switch {
-	case o.Kind == KindCreate || o.Kind == KindMove:
+	switch o.Kind {
+	case KindCreate, KindMove:
 		return CheckName(o.Name)
-	case o.Kind == KindXattr && (o.Name == "" || len(o.Name) > maxXattrName || !utf8.ValidString(o.Name)):
-		return errors.New("attribute name")
+	case KindXattr:
+		if o.Removed && len(o.Body) > 0 {
+			return errors.New("removed, with a value")
+		}
+		return checkXattrName(o.Name)
 	}
 	return nil
 }

@@ -12,13 +12,17 @@ const (
 	keyChild  = 'k' // parent, node: empty
 	keyCount  = 'q' // directory: how many of its children are shown
 	keyRow    = 'e' // directory, name, 0, class, order: what is shown there
+	keyXattr  = 'x' // node, name: an extended attribute
 	keyMove   = 'm' // time, machine, number: a directory's move
 	keyVector = 'v' // machine: the last of its operations that was applied
 	keySeen   = 's' // machine, other machine, number: what it had seen of the other
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
-	keyXattr  = 'x' // node, name: an extended attribute
 	keyState  = 'z' // clock and totals
+
+	keyPast       = 'h' // directory, name, 0, end, class, order: what was shown there
+	keyPastTime   = 'H' // end, directory, name, 0, class, order: the same by time
+	keyPastTotals = 'Z' // sums over them
 )
 
 func key(kind byte, parts ...[]byte) []byte {

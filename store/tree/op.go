@@ -19,19 +19,24 @@ const (
 	KindContent    Kind = 2 // a new version of a file
 	KindMove       Kind = 3 // another place
 	KindDelete     Kind = 4 // no place
-	KindAttributes Kind = 5 // mode and modification time
+	KindAttributes Kind = 5 // mode, owner and modification time
 	KindDiscard    Kind = 6 // takes losing versions away
 	KindXattr      Kind = 7 // an extended attribute
 	KindForeign    Kind = 64
 )
 
-// Version is what a file holds. A directory has a Version with Mode and ModTime
-// alone.
+// Version is what a file holds. A directory has a Version with Mode, ModTime and
+// owner alone.
 type Version struct {
 	// Content says what the bytes are.
 	Content store.Content
-	// Mode holds permission bits; what they mean is the faces' business.
+	// Mode holds permission bits and, above them, the type as Linux writes it
+	// (S_IFMT): zero is a regular file; a symbolic link's Content is its target.
+	// What they mean is the faces' business.
 	Mode uint32
+	// UID and GID are the owner's and the group's number plus one; 0 means that
+	// nobody ever said.
+	UID, GID uint32
 	// ModTime is when the bytes were last changed, for people.
 	ModTime time.Time
 	// Holders are the machines that keep the bytes, as the writer chose them.
@@ -43,12 +48,12 @@ type Version struct {
 // Op is one change. Which fields count depends on Kind:
 //
 //	create      Parent Name Dir Version (the node's ID comes from Dot)
-//	content     Node Version (without Mode) Dots: versions that are not replaced
+//	content     Node Version (Content ModTime Holders) Dots: versions that are not replaced
 //	move        Node Parent Name
 //	delete      Node Dots: versions that are not removed
-//	attributes  Node Version.Mode Version.ModTime
+//	attributes  Node Version (Mode UID GID, and ModTime unless it is zero)
 //	discard     Node Dots: the versions to take away
-//	xattr       Node Name (the attribute's) Dir (set: it is removed) Body: its value
+//	xattr       Node Name Body, or Removed
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -64,6 +69,7 @@ type Op struct {
 	Version Version
 	Dots    []store.Dot
 	Body    []byte
+	Removed bool
 	// More holds the fields that this version of the software does not know, as
 	// they came.
 	More [][]byte
@@ -120,8 +126,9 @@ const (
 	Alarm
 	// Invalid: an operation made no sense and changed nothing.
 	Invalid
-	// NameChanged: what a directory shows under a name may be another thing now, or
-	// have another version or other attributes.
+	// NameChanged: a name shows something else, nothing any more, or other
+	// attributes. After 4096 of one call comes one with an empty Name: anything may
+	// have changed.
 	NameChanged
 )
 
@@ -131,15 +138,15 @@ type EventKind uint8
 // Event is something that applying an operation did.
 type Event struct {
 	Kind EventKind
-	// File is the node concerned; zero for Alarm.
+	// File is the node concerned; zero for Alarm. For NameChanged it is what the
+	// name shows now, or what it showed.
 	File store.FileID
+	// Dir and Name say which name changed: Dir is the canonical directory.
+	Dir  store.FileID
+	Name string
 	// Dot names the version, or for the last three kinds the operation.
 	Dot store.Dot
 	// Content and Holders are the version's.
 	Content store.Content
 	Holders []store.MachineID
-	// Dir and Name say where a name changed. An empty Name means that more changed
-	// than is told.
-	Dir  store.FileID
-	Name string
 }

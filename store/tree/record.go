@@ -29,12 +29,16 @@ type place struct {
 	At     mark
 }
 
-// attr is the register of mode and modification time.
+// attr holds the registers of mode and owner, and of the modification time that
+// was set without writing. They are two, lest who changes a mode take back the
+// time of a version that he has not seen.
 type attr struct {
-	_       struct{} `cbor:",toarray"`
-	Mode    uint32
-	ModTime int64
-	At      mark
+	_        struct{} `cbor:",toarray"`
+	Mode     uint32
+	UID, GID uint32 // plus one; 0 for never set
+	At       mark
+	ModTime  int64
+	TimeAt   mark
 }
 
 // version is one version of a file's bytes.
@@ -76,6 +80,8 @@ type row struct {
 	At      mark // of the version; zero for a directory
 	Content store.Content
 	Mode    uint32
+	UID     uint32
+	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
 }
@@ -99,7 +105,9 @@ type state struct {
 	Bytes     int64
 	Conflicts int64
 	Parked    int64
-	Sum       [32]byte // of the hashes of all rows
+	News      int64    // machines heard of since our own last operation
+	Sum       [32]byte // of the hashes of all that is shown
+	Root      attr     // of the root directory
 }
 
 // get reads a record; a missing one is store.ErrNotFound.
@@ -108,21 +116,21 @@ func get[T any](r store.Reader, k []byte) (v T, err error) {
 	if err != nil {
 		return v, err
 	}
-	if err := wire.dec.Unmarshal(b, &v); err != nil {
+	if err := decode(b, &v); err != nil {
 		return v, fmt.Errorf("tree: read record: %w", err)
 	}
 	return v, nil
 }
 
 func put(tx store.Txn, k []byte, v any) error {
-	b, err := wire.enc.Marshal(v)
+	b, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("tree: write record: %w", err)
 	}
 	return tx.Set(k, b)
 }
 
-// loadNode reads a node. The root has no record until something is written.
+// loadNode reads a node. The root has no record; its attributes are in the state.
 func loadNode(r store.Reader, id store.FileID) (node, error) {
 	if id == Root {
 		return node{Dir: true, View: view{Plain: true}}, nil
@@ -164,16 +172,31 @@ func lenError(n int) error {
 	return fmt.Errorf("tree: read number: %d bytes", n)
 }
 
+// epochNano stands for the first nanosecond of 1970, because 0 stands for no time.
+const epochNano = math.MinInt64
+
+// unixNano returns t in nanoseconds since 1970, brought into the years from 1678
+// to 2261; 0 for the zero time.
 func unixNano(t time.Time) int64 {
-	if t.IsZero() || t.Year() < 1678 || t.Year() > 2261 {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Year() < 1678:
+		return epochNano + 1
+	case t.Year() > 2261:
+		return math.MaxInt64
+	case t.UnixNano() == 0:
+		return epochNano
 	}
 	return t.UnixNano()
 }
 
 func fromUnixNano(n int64) time.Time {
-	if n == 0 {
+	switch n {
+	case 0:
 		return time.Time{}
+	case epochNano:
+		return time.Unix(0, 0).UTC()
 	}
 	return time.Unix(0, n).UTC()
 }

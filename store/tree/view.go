@@ -81,11 +81,11 @@ func (n *node) version(at mark) version {
 func (n *node) plainRow(id store.FileID) (k []byte, r row) {
 	if n.Dir {
 		return dirRow(n.View.Home, n.Place.Name, id),
-			row{ID: id, Kind: rowDir, Mode: n.Attr.Mode, ModTime: n.Attr.ModTime}
+			row{ID: id, Kind: rowDir, Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID, ModTime: n.Attr.ModTime}
 	}
 	v := n.version(n.View.Winner)
 	r = n.versionRow(id, v, rowFile)
-	if n.Attr.At.compare(v.At) > 0 {
+	if n.Attr.TimeAt.compare(v.At) > 0 {
 		r.ModTime = n.Attr.ModTime
 	}
 	return fileRow(n.View.Home, n.Place.Name, n.Place.At, id), r
@@ -98,7 +98,7 @@ func (n *node) loserRow(id store.FileID, at mark) (k []byte, r row) {
 
 func (n *node) versionRow(id store.FileID, v version, kind rowKind) row {
 	return row{ID: id, Kind: kind, At: v.At, Content: v.Content,
-		Mode: n.Attr.Mode, ModTime: v.ModTime, Holders: v.Holders}
+		Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID, ModTime: v.ModTime, Holders: v.Holders}
 }
 
 // equal reports whether two views of one node have the same rows in the same

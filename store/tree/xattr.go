@@ -3,22 +3,26 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aether-lan/aether/store"
 )
 
-// ErrTooLarge reports an extended attribute, or all of a node's, over what can be
-// kept.
-var ErrTooLarge = errors.New("too large")
-
+// Bounds of extended attributes, those of Linux (xattr(7)) where they fit.
 const (
-	maxXattrName = 255
-	// maxXattrs bounds the names and values of a node in bytes, and so each of them.
-	maxXattrs = maxOp - 4<<10
+	maxXattrName = 255           // bytes
+	maxXattr     = maxOp - 2<<10 // bytes of a value, so that it fits in an operation
+	maxXattrs    = 64 << 10      // bytes of all names and values of a node
 )
 
-// xattr is the register of one extended attribute of a node.
+// ErrTooLarge reports an extended attribute beyond the bounds: 255 bytes for the
+// name, 62 KiB for the value, 64 KiB for all names and values of one file.
+var ErrTooLarge = errors.New("extended attribute too large")
+
+// xattr is the register of one extended attribute. One that was removed stays,
+// lest a change with an earlier stamp bring it back.
 type xattr struct {
 	_       struct{} `cbor:",toarray"`
 	At      mark
@@ -26,9 +30,22 @@ type xattr struct {
 	Value   []byte
 }
 
-func xattrKey(id store.FileID, name string) []byte { return key(keyXattr, id[:], []byte(name)) }
+func xattrKey(id store.FileID, name string) []byte {
+	return key(keyXattr, id[:], []byte(name))
+}
 
-// setXattr enters an operation: the one with the latest stamp counts for each name.
+// checkXattrName returns ErrTooLarge or ErrBadName.
+func checkXattrName(name string) error {
+	switch {
+	case len(name) > maxXattrName:
+		return fmt.Errorf("%w: name of %d bytes", ErrTooLarge, len(name))
+	case name == "" || strings.IndexByte(name, 0) >= 0 || !utf8.ValidString(name):
+		return fmt.Errorf("%w: %q", ErrBadName, name)
+	}
+	return nil
+}
+
+// setXattr enters an operation: of the values of one name the latest counts.
 func (w *work) setXattr(op *Op) error {
 	if op.Node != Root {
 		if _, err := w.known(op, op.Node); err != nil {
@@ -36,86 +53,149 @@ func (w *work) setXattr(op *Op) error {
 		}
 	}
 	k := xattrKey(op.Node, op.Name)
-	old, err := get[xattr](w.tx, k)
+	was, err := w.tx.Get(k)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 	case err != nil:
 		return err
-	case op.mark().compare(old.At) <= 0:
-		return nil
 	default:
-		if err := w.sumXattr(k, old, -1); err != nil {
+		var old xattr
+		if err := decode(was, &old); err != nil {
 			return err
 		}
+		if op.mark().compare(old.At) <= 0 {
+			return nil
+		}
+		w.digest(k, was, -1)
 	}
-	now := xattr{At: op.mark(), Removed: op.Dir, Value: op.Body}
-	if err := w.sumXattr(k, now, +1); err != nil {
+	x := xattr{At: op.mark(), Removed: op.Removed, Value: append([]byte{}, op.Body...)} // nil would be written differently
+	b, err := encode(&x)
+	if err != nil {
 		return err
 	}
-	return put(w.tx, k, &now)
+	w.digest(k, b, +1)
+	return w.tx.Set(k, b)
 }
 
-func (w *work) sumXattr(k []byte, x xattr, by int64) error {
-	b, err := wire.enc.Marshal(&x)
-	if err == nil {
-		w.sum(k, b, row{Kind: rowDir}, by)
+// xattrNode returns the node that keeps the attributes of id, and its latest time.
+func xattrNode(r store.Reader, id store.FileID) (store.FileID, error) {
+	n, err := loadNode(r, id)
+	if err == nil && n.Dir {
+		id = n.View.Group
 	}
-	return err
+	return id, err
 }
 
-// SetXattr gives the file or directory id the extended attribute name. It fails with
-// ErrTooLarge and ErrBadName.
+// SetXattr gives the file or directory id the extended attribute name. It does
+// not conflict with any other change; of two values the later one counts. It
+// fails with store.ErrNotFound, ErrBadName and ErrTooLarge.
 func (t *Tree) SetXattr(tx store.Txn, id store.FileID, name string, value []byte, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "set attribute", func(l *local) error {
+	return t.do(tx, now, "set xattr", name, func(l *local) error {
+		if err := checkXattrName(name); err != nil {
+			return err
+		}
+		id, err := xattrNode(l.tx, id)
+		if err != nil {
+			return err
+		}
 		total := len(name) + len(value)
-		err := xattrs(l.tx, id, func(n string, x xattr) {
+		if err := xattrs(l.tx, id, func(n string, x xattr) {
 			if n != name {
 				total += len(n) + len(x.Value)
 			}
-		})
-		switch {
-		case err != nil:
+		}); err != nil {
 			return err
-		case name == "" || len(name) > maxXattrName:
-			return fmt.Errorf("%w: attribute %.64q", ErrBadName, name)
-		case total > maxXattrs:
-			return fmt.Errorf("%w: the attributes have %d bytes, at most %d can be kept", ErrTooLarge, total, maxXattrs)
 		}
-		return l.issue(Op{Kind: KindXattr, Node: id, Name: name, Body: value}, nil)
+		if len(value) > maxXattr || total > maxXattrs {
+			return fmt.Errorf("%w: %d bytes, %d with the others", ErrTooLarge, len(value), total)
+		}
+		return l.putXattr(id, Op{Name: name, Body: value})
 	})
 }
 
-// RemoveXattr removes an extended attribute. It fails with store.ErrNotFound.
+// RemoveXattr takes an extended attribute away. It fails with store.ErrNotFound.
 func (t *Tree) RemoveXattr(tx store.Txn, id store.FileID, name string, now time.Time) ([]Op, []Event, error) {
-	return t.at(tx, now, "remove attribute", func(l *local) error {
+	return t.do(tx, now, "remove xattr", name, func(l *local) error {
 		if _, err := t.Xattr(l.tx, id, name); err != nil {
 			return err
 		}
-		return l.issue(Op{Kind: KindXattr, Node: id, Name: name, Dir: true}, nil)
+		id, err := xattrNode(l.tx, id)
+		if err != nil {
+			return err
+		}
+		return l.putXattr(id, Op{Name: name, Removed: true})
 	})
+}
+
+func (l *local) putXattr(id store.FileID, op Op) error {
+	old, err := get[xattr](l.tx, xattrKey(id, op.Name))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	op.Kind, op.Node = KindXattr, id
+	if err := l.issue(op, old.At.Time); err != nil {
+		return err
+	}
+	if _, err := l.ops[len(l.ops)-1].Append(nil); err != nil { // too much seen besides
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return nil
+}
+
+// copyXattrs gives a new file the extended attributes of another.
+func (l *local) copyXattrs(from, to store.FileID) error {
+	var ops []Op
+	if err := xattrs(l.tx, from, func(name string, x xattr) {
+		ops = append(ops, Op{Name: name, Body: x.Value})
+	}); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if err := l.putXattr(to, op); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Xattr returns the value of an extended attribute, or store.ErrNotFound.
 func (t *Tree) Xattr(r store.Reader, id store.FileID, name string) ([]byte, error) {
-	x, err := get[xattr](r, xattrKey(id, name))
+	id, err := xattrNode(r, id)
+	if err == nil {
+		err = checkXattrName(name)
+	}
+	var x xattr
+	if err == nil {
+		x, err = get[xattr](r, xattrKey(id, name))
+	}
 	if err == nil && x.Removed {
 		err = store.ErrNotFound
 	}
-	return x.Value, err
+	if err != nil {
+		return nil, fmt.Errorf("tree: xattr %s: %w", name, err)
+	}
+	return x.Value, nil
 }
 
-// Xattrs returns the names of the extended attributes of a node, in order.
+// Xattrs returns the names of the extended attributes of id, sorted as bytes.
 func (t *Tree) Xattrs(r store.Reader, id store.FileID) (names []string, err error) {
-	err = xattrs(r, id, func(name string, _ xattr) { names = append(names, name) })
-	return names, err
+	id, err = xattrNode(r, id)
+	if err == nil {
+		err = xattrs(r, id, func(name string, _ xattr) { names = append(names, name) })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tree: xattrs: %w", err)
+	}
+	return names, nil
 }
 
+// xattrs calls f with the extended attributes of a node, in the order of names.
 func xattrs(r store.Reader, id store.FileID, f func(name string, x xattr)) error {
-	from := xattrKey(id, "")
+	from := key(keyXattr, id[:])
 	var bad error
 	err := r.Scan(from, end(from), func(k, v []byte) bool {
 		var x xattr
-		if bad = wire.dec.Unmarshal(v, &x); bad == nil && !x.Removed {
+		if bad = decode(v, &x); bad == nil && !x.Removed {
 			f(string(k[len(from):]), x)
 		}
 		return bad == nil
