@@ -100,7 +100,7 @@ func (c *copying) all(from, to string, deep bool) error {
 		return fmt.Errorf("%w: more than %d", ErrTooMany, maxCopy)
 	}
 	old, err := c.t.Lookup(c.tx, to)
-	if err == nil && (old.Dir || root.Dir) {
+	if err == nil && !alike(old, root) {
 		err = c.made(c.t.Remove(c.tx, to, true, c.now))
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -115,6 +115,19 @@ func (c *copying) all(from, to string, deep bool) error {
 		}
 	}
 	return nil
+}
+
+// alike says that b can become a version of the file a: Put keeps what a file is, a
+// symbolic link or not (the bits of inode(7)).
+func alike(a, b tree.Entry) bool {
+	const kind = 0o170000
+	regular := func(e tree.Entry) uint32 {
+		if k := e.Version.Mode & kind; k != 0 {
+			return k
+		}
+		return 0o100000
+	}
+	return !a.Dir && !b.Dir && regular(a) == regular(b)
 }
 
 // one makes to a copy of e alone.

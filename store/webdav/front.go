@@ -21,6 +21,10 @@ import (
 // errPrecondition reports a condition of a request that does not hold.
 var errPrecondition = errors.New("webdav: a condition of the request does not hold")
 
+// errNoFile reports what takes no bytes: a pipe, or a symbolic link that leads out of
+// the drive.
+var errNoFile = fail(http.StatusConflict, errors.New("webdav: neither a file nor a directory"))
+
 // front checks conditions and locks, does everything that writes, and leaves to dav,
 // which knows no locks, what reads and PROPPATCH.
 type front struct {
@@ -240,9 +244,14 @@ func (f *front) put(w http.ResponseWriter, r *request) error {
 	if err := f.hasParent(r.path); err != nil {
 		return err
 	}
+	if e, err := f.files.d.Stat(r.path); err == nil && !isFile(e) {
+		return errNoFile
+	}
 	existed := false
 	a := drive.Attributes{If: func(e tree.Entry, exists bool) error {
-		existed = exists
+		if existed = exists; exists && !isFile(e) {
+			return errNoFile
+		}
 		return f.check(r, e, exists) // once more: somebody may have written meanwhile
 	}}
 	if s := r.Header.Get("X-OC-Mtime"); s != "" { // seconds, as ownCloud's clients send
