@@ -324,8 +324,11 @@ func (d *disk) holds(ctx context.Context) (held, error) {
 	if err := errors.Join(err, bad); err != nil {
 		return nil, err
 	}
-	if got, err := d.tree.Totals(d.kv); err != nil || got != totals {
-		return nil, fmt.Errorf("totals %+v, counted %+v, %v", got, totals, err)
+	switch got, err := d.tree.Totals(d.kv); {
+	case err != nil:
+		return nil, err
+	case got != totals:
+		return nil, fmt.Errorf("totals %+v, counted %+v", got, totals)
 	}
 	return h, d.recount()
 }

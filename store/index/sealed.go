@@ -238,11 +238,11 @@ func withoutHeader(st vfs.FileInfo, err error) (vfs.FileInfo, error) {
 	if err != nil || st.IsDir() {
 		return st, err
 	}
-	return sealedInfo{st}, nil
+	return textStat{st}, nil
 }
 
-// sealedInfo is what is known of a sealed file, less its header.
-type sealedInfo struct{ vfs.FileInfo }
+// textStat is what is known of a sealed file, less its header.
+type textStat struct{ vfs.FileInfo }
 
 // Size implements os.FileInfo.
-func (i sealedInfo) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }
+func (i textStat) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }

@@ -153,13 +153,13 @@ func (f *sealedFile) Prefetch(offset, length int64) error {
 func (f *sealedFile) Stat() (vfs.FileInfo, error) {
 	st, err := withoutHeader(f.File.Stat())
 	if err == nil && f.empty {
-		return emptyInfo{st}, nil
+		return emptyStat{st}, nil
 	}
 	return st, err
 }
 
-// emptyInfo is what is known of a file that reads as empty.
-type emptyInfo struct{ vfs.FileInfo }
+// emptyStat is what is known of a file that reads as empty.
+type emptyStat struct{ vfs.FileInfo }
 
 // Size implements os.FileInfo.
-func (emptyInfo) Size() int64 { return 0 }
+func (emptyStat) Size() int64 { return 0 }
