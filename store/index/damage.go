@@ -19,7 +19,7 @@ var ErrDamaged = errors.New("index: damaged, it has to be rebuilt")
 // checkComplete looks for files of dir that nothing but damage can take away:
 // without them Pebble would begin anew, and delete what is left. In this order a
 // new directory gets them, each durable before the next: the marker that names
-// the manifest, a log, the options, and later tables.
+// the manifest, a log, the options, and later tables; see [orderedFS].
 func checkComplete(fsys vfs.FS, dir string) error {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -30,7 +30,7 @@ func checkComplete(fsys vfs.FS, dir string) error {
 		switch {
 		case strings.HasPrefix(name, "marker.manifest."):
 			marker = true
-		case strings.HasSuffix(name, ".log"):
+		case isLog(name):
 			log = true
 		case strings.HasSuffix(name, ".sst"):
 			table = true
