@@ -39,6 +39,7 @@ func storeCommand() *cli.Command {
 			storeFlushCommand(),
 			storeStatusCommand(),
 			storeTopCommand(),
+			storeBenchCommand(),
 		},
 	}
 }
