@@ -31,10 +31,7 @@ type work struct {
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
 	names changedNames
-
-	touched []touched             // rows, for the past
-	rows    map[string]int        // in touched, by key
-	began   map[string]store.Time // of rows that are hidden, by key
+	past  recorder
 }
 
 // slot is a name in a directory.
@@ -57,9 +54,8 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{},
-		rows: map[string]int{}, began: map[string]store.Time{}}, err
+	return &work{tx: newBuffer(tx), self: self, state: s,
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -79,7 +75,7 @@ func (w *work) finish() ([]Event, error) {
 	if err := w.reportNames(); err != nil {
 		return nil, err
 	}
-	if err := w.remember(); err != nil {
+	if err := w.keepPast(); err != nil {
 		return nil, err
 	}
 	if err := put(w.tx, key(keyState), &w.state); err != nil {
@@ -214,6 +210,7 @@ func (w *work) touchChildren(id store.FileID) error {
 // bytes are those of the first.
 func (w *work) settleSlot(s slot) error {
 	rows, err := claims(w.tx, s)
+	w.past.claims[s] = len(rows)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -315,7 +312,6 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
-		w.beginning(k, n, n.View.Winner)
 		if !n.Dir {
 			if err := w.dropCopy(k, slot{n.View.Home, n.Place.Name}, n.Place.At); err != nil {
 				return err
@@ -328,7 +324,6 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	for _, l := range n.View.Losers {
 		k, _ := n.loserRow(id, l)
-		w.beginning(k, n, l)
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
@@ -401,7 +396,9 @@ func (w *work) setRow(k []byte, r row) error {
 		return err
 	}
 	w.sum(k, b, r, +1)
-	w.note(k, nil, b)
+	if err := w.touched(k, nil, b); err != nil {
+		return err
+	}
 	return w.tx.Set(k, b)
 }
 
@@ -421,7 +418,9 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	w.sum(k, b, r, -1)
-	w.note(k, b, nil)
+	if err := w.touched(k, b, nil); err != nil {
+		return err
+	}
 	return w.tx.Delete(k)
 }
 
