@@ -100,6 +100,7 @@ type state struct {
 	Conflicts int64
 	Parked    int64
 	Sum       [32]byte // of the hashes of all rows
+	Past      pastTotals
 }
 
 // get reads a record; a missing one is store.ErrNotFound.

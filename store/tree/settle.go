@@ -28,6 +28,7 @@ type work struct {
 
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
+	past  recorder
 }
 
 // slot is a name in a directory.
@@ -51,7 +52,7 @@ type shownVersion struct {
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
 	return &work{tx: tx, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{}}, err
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -67,6 +68,9 @@ func (w *work) finish() ([]Event, error) {
 			continue
 		}
 		w.events = append(w.events, e)
+	}
+	if err := w.keepPast(); err != nil {
+		return nil, err
 	}
 	return w.events, put(w.tx, key(keyState), &w.state)
 }
@@ -182,6 +186,7 @@ func (w *work) touchChildren(id store.FileID) error {
 // bytes are those of the first.
 func (w *work) settleSlot(s slot) error {
 	rows, err := claims(w.tx, s)
+	w.past.claims[s] = len(rows)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -337,6 +342,9 @@ func (w *work) setRow(k []byte, r row) error {
 		return err
 	}
 	w.sum(k, b, r, +1)
+	if err := w.touched(k, nil, b); err != nil {
+		return err
+	}
 	return w.tx.Set(k, b)
 }
 
@@ -353,6 +361,9 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	w.sum(k, b, r, -1)
+	if err := w.touched(k, b, nil); err != nil {
+		return err
+	}
 	return w.tx.Delete(k)
 }
 
