@@ -50,7 +50,7 @@ func (w *work) apply(op *Op, now time.Time) error {
 		w.events = append(w.events, Event{Kind: Alarm, Dot: op.Dot})
 	}
 	w.state.Clock = max(w.state.Clock, op.Time)
-	w.past.by = op.mark()
+	w.past.enter(op, now)
 	err := w.enter(op)
 	if errors.Is(err, errInvalid) {
 		w.events = append(w.events, Event{Kind: Invalid, File: op.Node, Dot: op.Dot})

@@ -132,9 +132,11 @@ func resolveAt(r store.Reader, names []string, t store.Time) (interval, error) {
 }
 
 // LookupAt returns what path led to at when, to the millisecond: what changed in
-// the millisecond counts as changed. Modes and extended attributes are not kept
-// apart from bytes: they are as they were last. It fails with store.ErrNotFound,
-// also for what was forgotten, with ErrNotDir or ErrBadName.
+// the millisecond counts as changed. It goes by the stamps of changes, which may be
+// up to a minute ahead of the clock where another machine's clock is. Attributes
+// have no past of their own: they are as they were when the bytes were replaced.
+// It fails with store.ErrNotFound, also for what was forgotten, with ErrNotDir or
+// ErrBadName.
 func (t *Tree) LookupAt(r store.Reader, path string, when time.Time) (Entry, error) {
 	names, err := split(path)
 	if err != nil {

@@ -88,7 +88,8 @@ type rowChange struct {
 // recorder gathers what happens to rows, so that what is kept of the past
 // follows from the difference between before and after alone.
 type recorder struct {
-	by      mark // the operation that is being applied
+	by      mark       // the operation that is being applied
+	latest  store.Time // beyond which a stamp comes from a clock that is wrong
 	changes []rowChange
 	index   map[string]int
 	claims  map[slot]int // how many nodes claim a name, where that is known
@@ -96,6 +97,13 @@ type recorder struct {
 
 func newRecorder() recorder {
 	return recorder{index: map[string]int{}, claims: map[slot]int{}}
+}
+
+// enter makes op the operation that is being applied. One from a clock far ahead
+// counts as made as late as may be, lest what it ended seem to go on for years.
+func (p *recorder) enter(op *Op, now time.Time) {
+	p.by, p.latest = op.mark(), store.TimeAt(now.Add(maxAhead))
+	p.by.Time = min(p.by.Time, p.latest)
 }
 
 // touched notes that a row changes. before may be nil, and so may after.
@@ -224,7 +232,7 @@ func (w *work) keepName(s slot, changes []rowChange) error {
 			return err
 		}
 	}
-	if is != nil && is.began < start {
+	if is != nil && (is.began < start || is.began > max(start, w.past.latest)) {
 		return w.tx.Set(pastKey(s.home, s.name, present), u64(uint64(start)))
 	}
 	return nil

@@ -114,13 +114,15 @@ func (b *back) find(at store.Time) error {
 // findLast seeks what the last change took away. What equals the present is passed
 // over: it was brought back before.
 func (b *back) findLast() error {
+	free := true
 	err := b.seek(func(now *interval, _ store.FileID, i interval) bool {
 		if i.to == present {
 			return false
 		}
-		return now == nil || !(&appearance{row: now.row}).same(&appearance{row: i.row})
+		free = now == nil
+		return free || !(&appearance{row: now.row}).same(&appearance{row: i.row})
 	})
-	b.move = b.what.why == Moved
+	b.move = free && b.what.why == Moved
 	return err
 }
 
@@ -256,9 +258,20 @@ func (b *back) reviveDirs(home store.FileID, name string, alive bool) error {
 	if alive && !b.move {
 		return ErrElsewhere
 	}
-	for _, id := range append([]store.FileID{b.what.row.ID}, b.what.also...) {
-		if inside, err := within(b.tx, home, id); err != nil || inside {
-			return errors.Join(err, ErrCycle)
+	for i, id := range append([]store.FileID{b.what.row.ID}, b.what.also...) {
+		if i > 0 {
+			n, err := loadNode(b.tx, id)
+			if err != nil {
+				return err
+			}
+			if n.View.Plain && !b.move {
+				continue // it was brought back, or moved, by itself
+			}
+		}
+		if inside, err := within(b.tx, home, id); err != nil {
+			return err
+		} else if inside {
+			return ErrCycle
 		}
 		if err := b.on(id, Op{Kind: KindMove, Parent: home, Name: name}); err != nil {
 			return err
