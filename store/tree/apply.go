@@ -51,6 +51,7 @@ func (w *work) apply(op *Op, now time.Time) error {
 	}
 	w.current = op.mark()
 	w.state.Clock = max(w.state.Clock, op.Time)
+	w.past.enter(op, now)
 	err := w.enter(op)
 	if errors.Is(err, errInvalid) {
 		w.events = append(w.events, Event{Kind: Invalid, File: op.Node, Dot: op.Dot})

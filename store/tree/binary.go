@@ -136,6 +136,8 @@ func (e *encoder) state(s *state) {
 	e.int(s.News)
 	e.bytes(s.Sum[:])
 	e.attr(&s.Root)
+	e.int(s.Past.Rows)
+	e.int(s.Past.Bytes)
 }
 
 // encode returns the bytes of a record.
@@ -336,4 +338,6 @@ func (d *decoder) state(s *state) {
 	s.News = d.int()
 	copy(s.Sum[:], d.take(len(s.Sum)))
 	s.Root = d.attr()
+	s.Past.Rows = d.int()
+	s.Past.Bytes = d.int()
 }

@@ -20,6 +20,8 @@ const (
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
 	keyState  = 'z' // clock and totals
+	keyPast   = 'h' // directory, name, 0, end: what was shown there until then
+	keyDue    = 'H' // end, directory, name: empty; past rows by age
 )
 
 func key(kind byte, parts ...[]byte) []byte {

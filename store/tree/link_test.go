@@ -224,3 +224,31 @@ func checkModel(t *rapid.T, s *site, dirs []store.FileID, model map[string]store
 		t.Fatalf("totals %+v, %v, want %d files, %d bytes", totals, err, files, bytes)
 	}
 }
+
+// TestLink_Undo: taking back the removal of one name of a file makes it a name of
+// the file again, and leaves the other names alone.
+func TestLink_Undo(t *testing.T) {
+	s := newSite(t, 1)
+	f := s.create(t, tree.Root, "f", false, 1)
+	s.in(t, s.linkAt(f, tree.Place{Name: "l"}))
+	for _, name := range []string{"f", "l"} {
+		s.in(t, s.removeAt(tree.Place{Name: name}))
+		s.in(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) {
+			_, ops, events, err := s.tree.Undo(tx, "/"+name, epoch)
+			return ops, events, err
+		})
+		if n := s.node(t, f); n.Links != 2 || s.paths(t) != "/f: 1\n/l: 1\n" {
+			t.Errorf("removal of %s undone: %d links\n%s", name, n.Links, s.paths(t))
+		}
+	}
+	for _, name := range []string{"f", "l"} {
+		s.in(t, s.removeAt(tree.Place{Name: name}))
+	}
+	s.in(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) {
+		_, ops, events, err := s.tree.Undo(tx, "/f", epoch)
+		return ops, events, err
+	})
+	if n := s.node(t, f); n.Links != 1 || s.paths(t) != "/f: 1\n" {
+		t.Errorf("removal of all, one undone: %d links\n%s", n.Links, s.paths(t))
+	}
+}

@@ -133,12 +133,9 @@ func (l *local) spot(dir store.FileID, name string) (s spot, err error) {
 
 // target finds what path leads to; it need not exist, but its directory must.
 func (l *local) target(path string) (spot, error) {
-	names, err := split(path)
+	names, err := namesOf(path)
 	if err != nil {
 		return spot{}, err
-	}
-	if len(names) == 0 {
-		return spot{}, ErrRoot
 	}
 	last := len(names) - 1
 	dir, _, err := resolve(l.tx, names[:last])

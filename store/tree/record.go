@@ -135,6 +135,7 @@ type state struct {
 	News      int64    // machines heard of since our own last operation
 	Sum       [32]byte // of the hashes of all that is shown
 	Root      attr     // of the root directory
+	Past      pastTotals
 }
 
 // get reads a record; a missing one is store.ErrNotFound.

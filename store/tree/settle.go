@@ -31,6 +31,7 @@ type work struct {
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
 	names changedNames
+	past  recorder
 }
 
 // slot is a name in a directory.
@@ -54,7 +55,7 @@ type shownVersion struct {
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
 	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{}}, err
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -72,6 +73,9 @@ func (w *work) finish() ([]Event, error) {
 		w.events = append(w.events, e)
 	}
 	if err := w.reportNames(); err != nil {
+		return nil, err
+	}
+	if err := w.keepPast(); err != nil {
 		return nil, err
 	}
 	if err := put(w.tx, key(keyState), &w.state); err != nil {
@@ -206,6 +210,7 @@ func (w *work) touchChildren(id store.FileID) error {
 // bytes are those of the first.
 func (w *work) settleSlot(s slot) error {
 	rows, err := claims(w.tx, s)
+	w.past.claims[s] = len(rows)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -391,6 +396,9 @@ func (w *work) setRow(k []byte, r row) error {
 		return err
 	}
 	w.sum(k, b, r, +1)
+	if err := w.touched(k, nil, b); err != nil {
+		return err
+	}
 	return w.tx.Set(k, b)
 }
 
@@ -410,6 +418,9 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	w.sum(k, b, r, -1)
+	if err := w.touched(k, b, nil); err != nil {
+		return err
+	}
 	return w.tx.Delete(k)
 }
 
