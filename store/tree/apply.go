@@ -126,6 +126,7 @@ func (w *work) knownDir(op *Op, id store.FileID) error {
 
 // setRoot enters the attributes of the root directory.
 func (w *work) setRoot(op *Op) error {
+	was := w.state.Root
 	for _, by := range []int64{-1, +1} {
 		var e encoder
 		e.attr(&w.state.Root)
@@ -133,6 +134,9 @@ func (w *work) setRoot(op *Op) error {
 		if by < 0 {
 			w.state.Root = w.state.Root.merge(attrOf(op))
 		}
+	}
+	if w.state.Root != was { // the root has no name that could have changed
+		w.events = append(w.events, Event{Kind: NameChanged})
 	}
 	return nil
 }
