@@ -75,6 +75,7 @@ var designed = []string{
 var testsMayImport = map[string][]string{
 	"store/segment": {"store/index", "store/chunk"}, // a real index and real chunks
 	"store/drive":   {"store/index"},                // the same
+	"store/tree":    {"store/index"},                // the same
 	"store/webdav":  {"store/index", "store/chunk", "store/segment"},
 }
 

@@ -1,0 +1,201 @@
+package tree_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// counted counts what a Txn writes.
+type counted struct {
+	store.Txn
+	sets *int
+}
+
+func (c counted) Set(key, value []byte) error { *c.sets++; return c.Txn.Set(key, value) }
+
+// bench is a tree in a real index.
+type bench struct {
+	kv   store.KV
+	tree *tree.Tree
+	n    int
+	sets int
+}
+
+func newBench(t testing.TB) *bench {
+	kv, err := index.Open(vfs.NewMem(), "index", index.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kv.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	tr, err := tree.Open(kv, store.MachineID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{kv: kv, tree: tr}
+}
+
+// do commits one change, a millisecond after the one before.
+func (b *bench) do(t testing.TB, f func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error)) {
+	t.Helper()
+	b.n++
+	tx := b.kv.Begin()
+	defer tx.Discard()
+	if _, _, err := f(counted{tx, &b.sets}, epoch.Add(time.Duration(b.n)*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bench) put(t testing.TB, path string, size int) {
+	t.Helper()
+	b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		return b.tree.Put(tx, path, tree.Version{Content: store.Content{Size: int64(size)}, Mode: 0o644}, now)
+	})
+}
+
+func (b *bench) mkdir(t testing.TB, path string) {
+	t.Helper()
+	b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+		return b.tree.Mkdir(tx, path, tree.Version{Mode: 0o755}, now)
+	})
+}
+
+func BenchmarkCreate(t *testing.B) {
+	b := newBench(t)
+	for n := range t.N {
+		b.put(t, fmt.Sprintf("/f%d", n), n)
+	}
+	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
+}
+
+// BenchmarkOverwrite makes new versions of 1,000 files.
+func BenchmarkOverwrite(t *testing.B) {
+	b := newBench(t)
+	for n := range 1000 {
+		b.put(t, fmt.Sprintf("/f%d", n), n)
+	}
+	b.sets = 0
+	t.ResetTimer()
+	for n := range t.N {
+		b.put(t, fmt.Sprintf("/f%d", n%1000), 1000+n)
+	}
+	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
+}
+
+// BenchmarkRename moves 1,000 files to and fro.
+func BenchmarkRename(t *testing.B) {
+	b := newBench(t)
+	for n := range 1000 {
+		b.put(t, fmt.Sprintf("/f%d.0", n), n)
+	}
+	b.sets = 0
+	t.ResetTimer()
+	for n := range t.N {
+		i, turn := n%1000, n/1000
+		b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+			return b.tree.Rename(tx, fmt.Sprintf("/f%d.%d", i, turn), fmt.Sprintf("/f%d.%d", i, turn+1), now)
+		})
+	}
+	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
+}
+
+// BenchmarkRemoveDirectory removes 1,000 files at once; the time is that of all.
+func BenchmarkRemoveDirectory(t *testing.B) {
+	b := newBench(t)
+	t.StopTimer()
+	for range t.N {
+		b.mkdir(t, "/d")
+		for n := range 1000 {
+			b.put(t, fmt.Sprintf("/d/f%d", n), n)
+		}
+		b.sets = 0
+		t.StartTimer()
+		b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
+			return b.tree.Remove(tx, "/d", true, now)
+		})
+		t.StopTimer()
+	}
+	t.ReportMetric(float64(b.sets), "sets/op")
+}
+
+// mostRead counts the pairs that each Scan goes through.
+type mostRead struct {
+	store.Reader
+	most, all int
+}
+
+func (m *mostRead) Scan(from, to []byte, f func(key, value []byte) bool) error {
+	n := 0
+	err := m.Reader.Scan(from, to, func(k, v []byte) bool { n++; return f(k, v) })
+	m.most, m.all = max(m.most, n), m.all+n
+	return err
+}
+
+// TestListAt_ReadsAPageAtATime: of a directory of 100,000 names, half of them
+// gone and one of a thousand versions, a scan reads no more than a page, and the
+// whole list reads no name twice.
+func TestListAt_ReadsAPageAtATime(t *testing.T) {
+	const names, versions = 100_000, 1000
+	kv := index.NewMemory()
+	tr, err := tree.Open(kv, store.MachineID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := kv.Begin()
+	change := func(n int, f func(now time.Time) ([]tree.Op, []tree.Event, error)) {
+		if _, _, err := f(epoch.Add(time.Duration(n) * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if n%1000 == 0 {
+			if err := tx.Commit(false); err != nil {
+				t.Fatal(err)
+			}
+			tx = kv.Begin()
+		}
+	}
+	put := func(n int, path string) {
+		change(n, func(now time.Time) ([]tree.Op, []tree.Event, error) {
+			return tr.Put(tx, path, tree.Version{Content: store.Content{Size: int64(n)}}, now)
+		})
+	}
+	for n := range names {
+		put(n, fmt.Sprintf("/f%05d", n))
+	}
+	for n := range versions {
+		put(names+n, "/f50001")
+	}
+	for n := 0; n < names; n += 2 {
+		change(names+versions+n, func(now time.Time) ([]tree.Op, []tree.Event, error) {
+			return tr.Remove(tx, fmt.Sprintf("/f%05d", n), false, now)
+		})
+	}
+	if err := tx.Commit(false); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ at, want int }{{names + versions - 1, names}, {3 * names, names / 2}, {names / 4, names/4 + 1}} {
+		r := &mostRead{Reader: kv}
+		got := 0
+		if err := tr.ListAt(r, "/", epoch.Add(time.Duration(c.at)*time.Millisecond), "", func(e tree.Entry) bool { got++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		if got != c.want {
+			t.Errorf("at %d: %d names, want %d", c.at, got, c.want)
+		}
+		if r.most > 600 || r.all > 3*names {
+			t.Errorf("at %d: a scan read %d pairs, all of them %d", c.at, r.most, r.all)
+		}
+	}
+}
