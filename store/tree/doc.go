@@ -20,6 +20,8 @@
 //	           before it made B. Operations carry this as the changes of the
 //	           author's vector since its operation before.
 //	row        what a directory shows under one name; rows are kept ready to read.
+//	past row   what a name showed until some time. Only ends are written, so that
+//	           new files cost nothing.
 //	group      directories of one name in one place, shown as one. Its canonical
 //	           directory is the one with the lowest ID.
 //
@@ -52,6 +54,14 @@
 // Names are stored exactly as given. Stamps come from a hybrid logical clock; a
 // machine does not follow clocks more than a minute ahead of its own, and says so
 // with an [Alarm] event.
+//
+// Past rows are a machine's own memory of what it showed: two machines with the
+// same operations may have heard of them in different orders and remember
+// different pasts. They change nothing that is shown and are in no hash. An
+// operation that arrives late counts from its stamp on, where the name was free.
+// [Tree.History], [Tree.LookupAt], [Tree.ListAt] read them, [Tree.Restore] and
+// [Tree.Undo] bring things back by ordinary operations, [Tree.PastContents] says
+// what bytes they need, and [Tree.ForgetPast] ends them.
 //
 // All state lies in a [store.KV] under [store.PrefixTree]; memory does not grow
 // with the number of files. Read op.go first, then settle.go.
