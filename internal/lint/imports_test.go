@@ -75,8 +75,8 @@ var designed = []string{
 var testsMayImport = map[string][]string{
 	"store/segment": {"store/index", "store/chunk"}, // a real index and real chunks
 	"store/drive":   {"store/index"},                // the same
-	"store/tree":    {"store/index"},                // the same
 	"store/webdav":  {"store/index", "store/chunk", "store/segment"},
+	"store/tree":    {"store/index"}, // the disk, for its benchmarks
 }
 
 // onlyTests are the packages that no part of the program may import.

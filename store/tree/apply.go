@@ -43,12 +43,13 @@ func (w *work) accept(op *Op, now time.Time) error {
 
 // apply enters op, which is ready, and settles what follows from it.
 func (w *work) apply(op *Op, now time.Time) error {
-	if err := record(w.tx, w.self, op); err != nil {
+	if err := w.record(op); err != nil {
 		return err
 	}
 	if op.Time > store.TimeAt(now.Add(maxAhead)) {
 		w.events = append(w.events, Event{Kind: Alarm, Dot: op.Dot})
 	}
+	w.current = op.mark()
 	w.state.Clock = max(w.state.Clock, op.Time)
 	w.past.enter(op, now)
 	err := w.enter(op)
@@ -72,7 +73,16 @@ func (w *work) enter(op *Op) error {
 		return w.create(op)
 	case KindMove:
 		return w.move(op)
-	case KindContent, KindDelete, KindAttributes, KindDiscard:
+	case KindLink:
+		return w.link(op)
+	case KindXattr:
+		return w.setXattr(op)
+	case KindAttributes:
+		if op.Node == Root {
+			return w.setRoot(op)
+		}
+		fallthrough
+	case KindContent, KindDelete, KindDiscard:
 		n, err := w.known(op, op.Node)
 		if err != nil {
 			return err
@@ -114,6 +124,19 @@ func (w *work) knownDir(op *Op, id store.FileID) error {
 	return err
 }
 
+// setRoot enters the attributes of the root directory.
+func (w *work) setRoot(op *Op) error {
+	for _, by := range []int64{-1, +1} {
+		var e encoder
+		e.attr(&w.state.Root)
+		w.digest(key(keyNode, Root[:]), e.b, by)
+		if by < 0 {
+			w.state.Root = w.state.Root.merge(attrOf(op))
+		}
+	}
+	return nil
+}
+
 func (w *work) create(op *Op) error {
 	if err := w.knownDir(op, op.Parent); err != nil {
 		return err
@@ -123,7 +146,7 @@ func (w *work) create(op *Op) error {
 		Dir:   op.Dir,
 		Born:  at,
 		Place: place{Parent: op.Parent, Name: op.Name, At: at},
-		Attr:  attr{Mode: op.Version.Mode, ModTime: unixNano(op.Version.ModTime), At: at},
+		Attr:  attrOf(op),
 		View:  view{Group: id},
 	}
 	if !op.Dir {
@@ -135,6 +158,11 @@ func (w *work) create(op *Op) error {
 	return w.save(id, &n)
 }
 
+func attrOf(op *Op) attr {
+	v := op.Version
+	return attr{Mode: v.Mode, UID: v.UID, GID: v.GID, At: op.mark(), ModTime: unixNano(v.ModTime), TimeAt: op.mark()}
+}
+
 func versionOf(op *Op) version {
 	v := op.Version
 	return version{At: op.mark(), Content: v.Content, ModTime: unixNano(v.ModTime), Holders: v.Holders}
@@ -142,7 +170,7 @@ func versionOf(op *Op) version {
 
 // change applies an operation that concerns one node and leaves it in its place.
 func (w *work) change(op *Op, n *node) error {
-	if op.Kind != KindDelete && op.Kind != KindAttributes && n.Dir {
+	if op.Kind != KindDelete && (op.Kind != KindAttributes && n.Dir || n.isLink()) {
 		return errInvalid
 	}
 	if err := w.hide(op.Node, n); err != nil {
@@ -157,9 +185,7 @@ func (w *work) change(op *Op, n *node) error {
 		n.Deletes, err = seenDeletes(w.tx, op, n.Deletes)
 		n.Deletes = append(n.Deletes, deletion{At: op.mark(), Spare: toWire(op.Dots)})
 	case KindAttributes:
-		if op.mark().compare(n.Attr.At) > 0 {
-			n.Attr = attr{Mode: op.Version.Mode, ModTime: unixNano(op.Version.ModTime), At: op.mark()}
-		}
+		n.Attr = n.Attr.merge(attrOf(op))
 	case KindDiscard:
 		for i, v := range n.Versions {
 			if slices.Contains(op.Dots, v.At.dot()) {
@@ -173,6 +199,19 @@ func (w *work) change(op *Op, n *node) error {
 		return err
 	}
 	return w.save(op.Node, n)
+}
+
+// merge enters what an operation says into the registers.
+func (a attr) merge(b attr) attr {
+	t, at := a.ModTime, a.TimeAt
+	if b.ModTime != 0 && b.TimeAt.compare(at) > 0 {
+		t, at = b.ModTime, b.TimeAt
+	}
+	if b.At.compare(a.At) > 0 {
+		a = b
+	}
+	a.ModTime, a.TimeAt = t, at
+	return a
 }
 
 // replaced returns the versions that op, a new one, leaves. The first version of

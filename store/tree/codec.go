@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -83,7 +82,8 @@ type shadow struct {
 }
 
 // fields lists where the fields of an operation of o's kind lie, in the order in
-// which they travel. Encoding and decoding share the list.
+// which they travel, without those of [Op.extra]. Encoding and decoding share the
+// list.
 func (o *Op) fields(s *shadow) []any {
 	head := []any{&o.Dot.Machine, &o.Dot.Seq, &o.Time, &s.seen, &o.Kind}
 	v := &o.Version
@@ -92,17 +92,29 @@ func (o *Op) fields(s *shadow) []any {
 		return append(head, &o.Parent, &o.Name, &o.Dir, &v.Mode, &s.modTime, &v.Content, &s.holders)
 	case KindContent:
 		return append(head, &o.Node, &v.Content, &s.modTime, &s.holders, &s.dots)
-	case KindMove:
+	case KindMove, KindLink:
 		return append(head, &o.Node, &o.Parent, &o.Name)
 	case KindDelete, KindDiscard:
 		return append(head, &o.Node, &s.dots)
 	case KindAttributes:
 		return append(head, &o.Node, &v.Mode, &s.modTime)
+	case KindXattr:
+		return append(head, &o.Node, &o.Name, &o.Body, &o.Removed)
 	}
 	if o.Kind >= KindForeign {
 		return append(head, &o.Body)
 	}
 	return head
+}
+
+// extra lists the fields that the first version of the software did not have.
+// They travel only where one of them is set or More follows, so that what has no
+// owner is encoded as it always was.
+func (o *Op) extra() []any {
+	if o.Kind == KindCreate || o.Kind == KindAttributes {
+		return []any{&o.Version.UID, &o.Version.GID}
+	}
+	return nil
 }
 
 // Append appends the operation to b in canonical CBOR: one array of the fields
@@ -112,13 +124,14 @@ func (o Op) Append(b []byte) ([]byte, error) {
 	if s.holders == nil {
 		s.holders = []store.MachineID{}
 	}
-	if !o.Version.ModTime.IsZero() {
-		s.modTime = o.Version.ModTime.UnixNano()
-	}
+	s.modTime = unixNano(o.Version.ModTime)
 	if o.Body == nil {
 		o.Body = []byte{}
 	}
 	fields := o.fields(&s)
+	if o.Version.UID != 0 || o.Version.GID != 0 || len(o.More) > 0 {
+		fields = append(fields, o.extra()...)
+	}
 	n := len(fields) + len(o.More)
 	if n > maxFields {
 		return b, fmt.Errorf("tree: append: %w: %d fields", ErrBadOp, n)
@@ -180,6 +193,9 @@ func parseOp(b []byte) (o Op, err error) {
 	if len(raw) < len(fields) {
 		return o, errors.New("number of fields")
 	}
+	if extra := o.extra(); len(raw) >= len(fields)+len(extra) {
+		fields = append(fields, extra...)
+	}
 	for i, f := range fields {
 		if err := wire.dec.Unmarshal(raw[i], f); err != nil {
 			return o, err
@@ -195,9 +211,7 @@ func parseOp(b []byte) (o Op, err error) {
 	if len(s.holders) > 0 {
 		o.Version.Holders = s.holders
 	}
-	if s.modTime != 0 {
-		o.Version.ModTime = time.Unix(0, s.modTime).UTC()
-	}
+	o.Version.ModTime = fromUnixNano(s.modTime)
 	if len(o.Body) == 0 {
 		o.Body = nil
 	}
@@ -237,8 +251,14 @@ func (o *Op) check() error {
 			return errors.New("vector")
 		}
 	}
-	if o.Kind == KindCreate || o.Kind == KindMove {
+	switch o.Kind {
+	case KindCreate, KindMove, KindLink:
 		return CheckName(o.Name)
+	case KindXattr:
+		if o.Removed && len(o.Body) > 0 {
+			return errors.New("removed, with a value")
+		}
+		return checkXattrName(o.Name)
 	}
 	return nil
 }

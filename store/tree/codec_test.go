@@ -17,7 +17,12 @@ func someOps() []tree.Op {
 	v := tree.Version{Content: store.Content{Size: 5, Root: store.Ref{1}}, Mode: 0o644, ModTime: time.Unix(5, 6).UTC(), Holders: []store.MachineID{m}}
 	content := v
 	content.Mode = 0
+	owned := v
+	owned.UID, owned.GID = 1001, 1
 	return []tree.Op{
+		{Dot: dot, Time: 9, Kind: tree.KindCreate, Name: "x", Version: owned},
+		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{Mode: 7, GID: 1}},
+		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{ModTime: time.Unix(0, 0).UTC()}, More: [][]byte{{1}}},
 		{Dot: dot, Time: 9, Seen: seen, Kind: tree.KindCreate, Parent: tree.Root, Name: "a b.txt", Version: v},
 		{Dot: dot, Time: 9, Kind: tree.KindCreate, Parent: store.FileID{4}, Name: "dir", Dir: true},
 		{Dot: dot, Time: 9, Kind: tree.KindContent, Node: store.FileID{1}, Version: content, Dots: seen},
@@ -25,6 +30,8 @@ func someOps() []tree.Op {
 		{Dot: dot, Time: 9, Kind: tree.KindDelete, Node: store.FileID{1}, Dots: seen},
 		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{Mode: 7, ModTime: v.ModTime}},
 		{Dot: dot, Time: 9, Kind: tree.KindDiscard, Node: store.FileID{1}, Dots: seen},
+		{Dot: dot, Time: 9, Kind: tree.KindXattr, Node: store.FileID{1}, Name: "user.x", Body: []byte{1, 0}},
+		{Dot: dot, Time: 9, Kind: tree.KindXattr, Node: store.FileID{1}, Name: "user.x", Removed: true},
 		{Dot: dot, Time: 9, Kind: tree.KindForeign, Body: []byte("member")},
 		{Dot: dot, Time: 9, Kind: 33, More: [][]byte{{0x01}, {0x63, 'a', 'b', 'c'}}},                             // of a newer version
 		{Dot: dot, Time: 9, Kind: tree.KindMove, Node: store.FileID{1}, Name: "x", More: [][]byte{{0x82, 1, 2}}}, // with a newer field
@@ -43,14 +50,15 @@ func TestOp_RoundTrip(t *testing.T) {
 		}
 		again, err := got.Append(nil)
 		if err != nil || !bytes.Equal(b, again) || got.Name != op.Name || len(got.More) != len(op.More) ||
-			len(got.Seen) != len(op.Seen) || !got.Version.ModTime.Equal(op.Version.ModTime) {
+			!bytes.Equal(got.Body, op.Body) || got.Removed != op.Removed ||
+			got.Version.UID != op.Version.UID || got.Version.GID != op.Version.GID || len(got.Seen) != len(op.Seen) || !got.Version.ModTime.Equal(op.Version.ModTime) {
 			t.Errorf("%+v became %+v, %v", op, got, err)
 		}
 	}
 }
 
 func TestParseOp_Refuses(t *testing.T) {
-	good, err := someOps()[3].Append(nil)
+	good, err := someOps()[6].Append(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

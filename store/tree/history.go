@@ -66,7 +66,7 @@ func shownNow(r store.Reader, home store.FileID, name string, start store.Time) 
 	var at []byte
 	err := r.Scan(from, end(from), func(k, v []byte) bool {
 		at = slices.Clone(k)
-		bad = wire.dec.Unmarshal(v, &i.row)
+		bad = decode(v, &i.row)
 		return false
 	})
 	if err = errors.Join(err, bad); err == nil && start == 0 {
@@ -110,7 +110,7 @@ func parsePast(k, v []byte) (i interval, start store.Time, err error) {
 		return i, store.Time(be64(v)), nil
 	}
 	var p pastRow
-	if err := wire.dec.Unmarshal(v, &p); err != nil {
+	if err := decode(v, &p); err != nil {
 		return i, 0, fmt.Errorf("read past row: %w", err)
 	}
 	return p.interval(to), 0, nil

@@ -12,6 +12,8 @@ const (
 	keyChild  = 'k' // parent, node: empty
 	keyCount  = 'q' // directory: how many of its children are shown
 	keyRow    = 'e' // directory, name, 0, class, order: what is shown there
+	keyLink   = 'l' // file, link: empty
+	keyXattr  = 'x' // node, name: an extended attribute
 	keyMove   = 'm' // time, machine, number: a directory's move
 	keyVector = 'v' // machine: the last of its operations that was applied
 	keySeen   = 's' // machine, other machine, number: what it had seen of the other
@@ -72,6 +74,17 @@ func fileRow(home store.FileID, name string, at mark, id store.FileID) []byte {
 	}
 	k = append(k, u64(^at.Seq)...)
 	return append(k, id[:]...)
+}
+
+// placedAt takes the placement out of a fileRow's key.
+func placedAt(k []byte) (at mark) {
+	k = k[len(k)-16-32:]
+	at.Time = store.Time(^be64(k))
+	for i := range at.Machine {
+		at.Machine[i] = ^k[8+i]
+	}
+	at.Seq = ^be64(k[24:])
+	return at
 }
 
 // copyRow is the row of a conflict copy.

@@ -124,7 +124,7 @@ func (m *merge) readNow(p *pages) error {
 			return true
 		}
 		n := named{name: name, key: slices.Clone(k)}
-		bad = wire.dec.Unmarshal(v, &n.i.row)
+		bad = decode(v, &n.i.row)
 		p.last, p.read = name, append(p.read, n)
 		p.done = bad == nil && len(p.read) < page
 		return p.done

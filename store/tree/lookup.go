@@ -31,7 +31,7 @@ func (r *row) entry(dir, name string) Entry {
 	return Entry{
 		Path: path.Join("/", dir, name), ID: r.ID, Dir: r.Kind == rowDir,
 		Conflict: r.Kind == rowPlaced || r.Kind == rowLoser,
-		Version: Version{Content: r.Content, Mode: r.Mode, ModTime: fromUnixNano(r.ModTime),
+		Version: Version{Content: r.Content, Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
 			Holders: r.Holders, Dot: r.At.dot()},
 	}
 }
@@ -58,6 +58,13 @@ func (t *Tree) Lookup(r store.Reader, path string) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("tree: lookup %s: %w", path, err)
 	}
+	if found.ID == Root && found.Kind == rowDir {
+		a, err := rootAttr(r)
+		if err != nil {
+			return Entry{}, fmt.Errorf("tree: lookup: %w", err)
+		}
+		found.Mode, found.UID, found.GID, found.ModTime = a.Mode, a.UID, a.GID, a.ModTime
+	}
 	return found.entry("", strings.Join(names, "/")), nil
 }
 
@@ -74,17 +81,6 @@ func resolve(r store.Reader, names []string) (found row, home store.FileID, err 
 		}
 	}
 	return found, home, nil
-}
-
-// firstRow returns the row that is shown under a name.
-func firstRow(r store.Reader, home store.FileID, name string) (found row, err error) {
-	from := rowPrefix(home, name)
-	bad := store.ErrNotFound
-	err = r.Scan(from, end(from), func(_, v []byte) bool {
-		bad = wire.dec.Unmarshal(v, &found)
-		return false
-	})
-	return found, errors.Join(err, bad)
 }
 
 // page is how many rows List reads before it hands them on.
@@ -126,7 +122,7 @@ func list(r store.Reader, home store.FileID, dir, last string, f func(Entry) boo
 				return true
 			}
 			var found row
-			if bad = wire.dec.Unmarshal(v, &found); bad != nil {
+			if bad = decode(v, &found); bad != nil {
 				return false
 			}
 			last = name

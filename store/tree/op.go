@@ -19,18 +19,25 @@ const (
 	KindContent    Kind = 2 // a new version of a file
 	KindMove       Kind = 3 // another place
 	KindDelete     Kind = 4 // no place
-	KindAttributes Kind = 5 // mode and modification time
+	KindAttributes Kind = 5 // mode, owner and modification time
 	KindDiscard    Kind = 6 // takes losing versions away
+	KindXattr      Kind = 7 // an extended attribute
+	KindLink       Kind = 8 // another name of a file
 	KindForeign    Kind = 64
 )
 
-// Version is what a file holds. A directory has a Version with Mode and ModTime
-// alone.
+// Version is what a file holds. A directory has a Version with Mode, ModTime and
+// owner alone.
 type Version struct {
 	// Content says what the bytes are.
 	Content store.Content
-	// Mode holds permission bits; what they mean is the faces' business.
+	// Mode holds permission bits and, above them, the type as Linux writes it
+	// (S_IFMT): zero is a regular file; a symbolic link's Content is its target.
+	// What they mean is the faces' business.
 	Mode uint32
+	// UID and GID are the owner's and the group's number plus one; 0 means that
+	// nobody ever said.
+	UID, GID uint32
 	// ModTime is when the bytes were last changed, for people.
 	ModTime time.Time
 	// Holders are the machines that keep the bytes, as the writer chose them.
@@ -42,11 +49,13 @@ type Version struct {
 // Op is one change. Which fields count depends on Kind:
 //
 //	create      Parent Name Dir Version (the node's ID comes from Dot)
-//	content     Node Version (without Mode) Dots: versions that are not replaced
+//	content     Node Version (Content ModTime Holders) Dots: versions that are not replaced
 //	move        Node Parent Name
 //	delete      Node Dots: versions that are not removed
-//	attributes  Node Version.Mode Version.ModTime
+//	attributes  Node Version (Mode UID GID, and ModTime unless it is zero)
 //	discard     Node Dots: the versions to take away
+//	xattr       Node Name Body, or Removed
+//	link        Node Parent Name (the name is a node too, whose ID comes from Dot)
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -62,6 +71,7 @@ type Op struct {
 	Version Version
 	Dots    []store.Dot
 	Body    []byte
+	Removed bool
 	// More holds the fields that this version of the software does not know, as
 	// they came.
 	More [][]byte
@@ -70,7 +80,7 @@ type Op struct {
 // Root is the ID of the drive's root directory.
 var Root store.FileID
 
-// nodeOf returns the ID of the node that the create operation d makes.
+// nodeOf returns the ID of the node that the create or link operation d makes.
 func nodeOf(d store.Dot) (id store.FileID) {
 	h := sha256.New()
 	h.Write([]byte("aether file"))
@@ -118,6 +128,10 @@ const (
 	Alarm
 	// Invalid: an operation made no sense and changed nothing.
 	Invalid
+	// NameChanged: a name shows something else, nothing any more, or other
+	// attributes. After 4096 of one call comes one with an empty Name: anything may
+	// have changed.
+	NameChanged
 )
 
 // EventKind says what an Event reports.
@@ -126,8 +140,12 @@ type EventKind uint8
 // Event is something that applying an operation did.
 type Event struct {
 	Kind EventKind
-	// File is the node concerned; zero for Alarm.
+	// File is the node concerned; zero for Alarm. For NameChanged it is what the
+	// name shows now, or what it showed.
 	File store.FileID
+	// Dir and Name say which name changed: Dir is the canonical directory.
+	Dir  store.FileID
+	Name string
 	// Dot names the version, or for the last three kinds the operation.
 	Dot store.Dot
 	// Content and Holders are the version's.

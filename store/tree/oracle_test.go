@@ -3,7 +3,9 @@ package tree_test
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -23,11 +25,15 @@ type oracle struct {
 type oracleNode struct {
 	id       store.FileID
 	create   tree.Op
+	target   *oracleNode // of a link
+	links    []*oracleNode
 	place    tree.Op // the create or move that counts
 	live     []tree.Op
 	dropped  map[store.Dot]bool
 	deletes  []tree.Op
-	attrs    tree.Op
+	attrs    tree.Op // mode and owner
+	touched  tree.Op // the modification time, set without writing
+	xattrs   map[string]tree.Op
 	children []*oracleNode
 }
 
@@ -53,7 +59,9 @@ func view(ops []tree.Op) map[string]string {
 	o.places()
 	o.registers()
 	out := map[string]string{}
-	o.render(out, "/", []*oracleNode{o.nodes[tree.Root]})
+	root := o.nodes[tree.Root]
+	out["/"] = describeDir([]*oracleNode{root})
+	o.render(out, "/", []*oracleNode{root})
 	return out
 }
 
@@ -77,13 +85,19 @@ func (o *oracle) causality() {
 
 // find makes the nodes whose parents make sense.
 func (o *oracle) find() {
-	o.nodes[tree.Root] = &oracleNode{create: tree.Op{Dir: true}}
+	o.nodes[tree.Root] = &oracleNode{create: tree.Op{Dir: true}, xattrs: map[string]tree.Op{}}
 	for again := true; again; {
 		again = false
 		for _, op := range o.ops {
 			id := nodeID(op.Dot)
 			if op.Kind == tree.KindCreate && o.nodes[id] == nil && o.isDir(op, op.Parent) {
-				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, dropped: map[store.Dot]bool{}}
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, touched: op, dropped: map[store.Dot]bool{}, xattrs: map[string]tree.Op{}}
+				again = true
+			}
+			t := o.known(op, op.Node)
+			if op.Kind == tree.KindLink && o.nodes[id] == nil && t != nil && t.target == nil && !t.create.Dir && o.isDir(op, op.Parent) {
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, target: t}
+				t.links = append(t.links, o.nodes[id])
 				again = true
 			}
 		}
@@ -134,17 +148,29 @@ func (o *oracle) registers() {
 	var contents, deletes []tree.Op
 	for _, op := range o.ops {
 		n := o.known(op, op.Node)
+		if op.Node == tree.Root && (op.Kind == tree.KindAttributes || op.Kind == tree.KindXattr) {
+			n = o.nodes[tree.Root]
+		}
 		switch {
 		case op.Kind == tree.KindCreate && o.nodes[nodeID(op.Dot)] != nil && !op.Dir:
 			op.Node = nodeID(op.Dot)
 			contents = append(contents, op)
-		case n == nil:
+		case n == nil, n.target != nil && op.Kind != tree.KindDelete:
 		case op.Kind == tree.KindContent && !n.create.Dir:
 			contents = append(contents, op)
 		case op.Kind == tree.KindDelete:
 			deletes = append(deletes, op)
-		case op.Kind == tree.KindAttributes && later(op, n.attrs) > 0:
-			n.attrs = op
+		case op.Kind == tree.KindAttributes:
+			if later(op, n.attrs) > 0 {
+				n.attrs = op
+			}
+			if !op.Version.ModTime.IsZero() && later(op, n.touched) > 0 {
+				n.touched = op
+			}
+		case op.Kind == tree.KindXattr:
+			if old, ok := n.xattrs[op.Name]; !ok || later(op, old) > 0 {
+				n.xattrs[op.Name] = op
+			}
 		case op.Kind == tree.KindDiscard && !n.create.Dir:
 			for _, d := range op.Dots {
 				n.dropped[d] = n.dropped[d] || o.saw[op.Dot].Has(d)
@@ -188,7 +214,28 @@ func (o *oracle) deletions(n *oracleNode) (del []tree.Op) {
 	return del
 }
 
-// file returns the winner, if the file keeps its name, and the losers.
+// linked returns the links that are shown.
+func (o *oracle) linked(n *oracleNode) (links []*oracleNode) {
+	for _, l := range n.links {
+		if len(o.deletions(l)) == 0 {
+			links = append(links, l)
+		}
+	}
+	return links
+}
+
+// showing returns the version that the names of a file show, and the losers.
+func (o *oracle) showing(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
+	winner, losers = o.file(n)
+	if winner == nil && len(o.linked(n)) > 0 {
+		last := slices.MaxFunc(n.live, later)
+		winner = &last
+		losers = slices.DeleteFunc(losers, func(l tree.Op) bool { return l.Version.Content == last.Version.Content })
+	}
+	return winner, losers
+}
+
+// file returns the winner, if the file keeps its own name, and the losers.
 func (o *oracle) file(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
 	del := o.deletions(n)
 	left := slices.DeleteFunc(slices.Clone(n.live), func(v tree.Op) bool {
@@ -214,6 +261,9 @@ func (o *oracle) file(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
 }
 
 func (o *oracle) shown(n *oracleNode) bool {
+	if n.target != nil {
+		return len(o.deletions(n)) == 0
+	}
 	if !n.create.Dir {
 		w, l := o.file(n)
 		return w != nil || len(l) > 0
@@ -234,31 +284,44 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 				}
 				continue
 			}
-			winner, losers := o.file(n)
-			if winner != nil {
+			if n.target != nil {
+				if o.shown(n) {
+					files[name] = append(files[name], n)
+				}
+				continue
+			}
+			if winner, _ := o.file(n); winner != nil {
 				files[name] = append(files[name], n)
 			}
+			_, losers := o.showing(n)
 			for _, l := range losers {
-				copies[path.Join(at, copyName(name, l))] = describe(n, l) + " conflict"
+				copies[path.Join(at, copyName(name, l))] = describe(n, l, false) + " conflict"
 			}
 		}
 	}
 	for name, ns := range files {
 		slices.SortFunc(ns, func(a, b *oracleNode) int { return later(b.place, a.place) })
-		first, _ := o.file(ns[0])
+		var first *tree.Op
 		for i, n := range ns {
-			w, _ := o.file(n)
+			placed := n.place
+			if n.target != nil {
+				n = n.target
+			}
+			w, _ := o.showing(n)
+			if i == 0 {
+				first = w
+			}
 			switch {
 			case i == 0 && dirs[name] == nil:
-				out[path.Join(at, name)] = describe(n, *w)
+				out[path.Join(at, name)] = describe(n, *w, true)
 			case dirs[name] != nil || w.Version.Content != first.Version.Content:
-				copies[path.Join(at, copyName(name, n.place))] = describe(n, *w) + " conflict"
+				copies[path.Join(at, copyName(name, placed))] = describe(n, *w, true) + " conflict"
 			}
 		}
 	}
 	for name, ns := range dirs {
 		slices.SortFunc(ns, func(a, b *oracleNode) int { return strings.Compare(string(a.id[:]), string(b.id[:])) })
-		out[path.Join(at, name)] = fmt.Sprintf("dir %s %o", ns[0].id, ns[0].attrs.Version.Mode)
+		out[path.Join(at, name)] = describeDir(ns)
 		o.render(out, path.Join(at, name), ns)
 	}
 	for p, what := range copies {
@@ -268,8 +331,34 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 	}
 }
 
-func describe(n *oracleNode, v tree.Op) string {
-	return fmt.Sprintf("file %s %o %d %s", n.id, n.attrs.Version.Mode, v.Version.Content.Size, v.Dot)
+// describe tells of a version of n, which is the winner or a loser. A time that was
+// set counts for the winner, if it was set after the version was written.
+func describe(n *oracleNode, v tree.Op, winner bool) string {
+	shown := n.attrs.Version
+	shown.ModTime = v.Version.ModTime
+	if winner && later(n.touched, v) > 0 {
+		shown.ModTime = n.touched.Version.ModTime
+	}
+	return fmt.Sprintf("file %s %s %d %s", n.id, attributes(shown), v.Version.Content.Size, v.Dot) + extended(n)
+}
+
+func describeDir(group []*oracleNode) string {
+	v := group[0].attrs.Version
+	v.ModTime = group[0].touched.Version.ModTime
+	return fmt.Sprintf("dir %s %s", group[0].id, attributes(v)) + extended(group[0])
+}
+
+func extended(n *oracleNode) (s string) {
+	for _, name := range slices.Sorted(maps.Keys(n.xattrs)) {
+		if x := n.xattrs[name]; !x.Removed {
+			s += fmt.Sprintf(" %s=%q", name, x.Body)
+		}
+	}
+	return s
+}
+
+func attributes(v tree.Version) string {
+	return fmt.Sprintf("%o %d:%d %d", v.Mode, v.UID, v.GID, v.ModTime.UnixNano())
 }
 
 func copyName(name string, op tree.Op) string {
@@ -281,16 +370,30 @@ func copyName(name string, op tree.Op) string {
 // walked returns what the tree itself shows, in the oracle's words.
 func walked(t *tree.Tree, r store.Reader) (map[string]string, error) {
 	out := map[string]string{}
-	err := t.Walk(r, "/", func(e tree.Entry) bool {
-		what := fmt.Sprintf("file %s %o %d %s", e.ID, e.Version.Mode, e.Version.Content.Size, e.Version.Dot)
+	root, err := t.Lookup(r, "/")
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	describe := func(e tree.Entry) bool {
+		what := fmt.Sprintf("file %s %s %d %s", e.ID, attributes(e.Version), e.Version.Content.Size, e.Version.Dot)
 		if e.Dir {
-			what = fmt.Sprintf("dir %s %o", e.ID, e.Version.Mode)
+			what = fmt.Sprintf("dir %s %s", e.ID, attributes(e.Version))
+		}
+		names, err := t.Xattrs(r, e.ID)
+		failed = errors.Join(failed, err)
+		for _, name := range names {
+			value, err := t.Xattr(r, e.ID, name)
+			failed = errors.Join(failed, err)
+			what += fmt.Sprintf(" %s=%q", name, value)
 		}
 		if e.Conflict {
 			what += " conflict"
 		}
 		out[e.Path] = what
 		return true
-	})
-	return out, err
+	}
+	describe(root)
+	err = t.Walk(r, "/", describe)
+	return out, errors.Join(failed, err)
 }

@@ -145,7 +145,7 @@ func startOf(r store.Reader, k []byte, found *row) (store.Time, error) {
 
 func startOfBytes(r store.Reader, k, v []byte) (store.Time, error) {
 	var found row
-	if err := wire.dec.Unmarshal(v, &found); err != nil {
+	if err := decode(v, &found); err != nil {
 		return 0, err
 	}
 	return startOf(r, k, &found)
@@ -201,7 +201,7 @@ func (w *work) keepName(s slot, changes []rowChange) error {
 		}
 		if c.before != nil {
 			a := appearance{began: c.began}
-			if err := wire.dec.Unmarshal(c.before, &a.row); err != nil {
+			if err := decode(c.before, &a.row); err != nil {
 				return err
 			}
 			if was == nil {
@@ -212,7 +212,7 @@ func (w *work) keepName(s slot, changes []rowChange) error {
 		}
 		if c.after != nil && is == nil {
 			a := appearance{}
-			if err := wire.dec.Unmarshal(c.after, &a.row); err != nil {
+			if err := decode(c.after, &a.row); err != nil {
 				return err
 			}
 			if a.began, err = startOf(w.tx, []byte(c.key), &a.row); err != nil {
@@ -317,11 +317,15 @@ func (w *work) keepRow(s slot, was *appearance, gone bool, by mark, also []store
 	return ended, put(w.tx, pastKey(s.home, s.name, ended), &p)
 }
 
-// whyGone tells whether what a name showed is shown elsewhere.
+// whyGone tells whether what a name showed is shown elsewhere. Of a file with
+// several names that is not told.
 func (w *work) whyGone(s slot, was *row) (Ending, error) {
 	n, err := loadNode(w.tx, was.ID)
 	if err != nil {
 		return Removed, err
+	}
+	if n.Linked { // the name is gone even where the file has another
+		return Removed, nil
 	}
 	elsewhere := n.View.Home != s.home || n.Place.Name != s.name
 	shown := n.View.Plain
@@ -345,7 +349,7 @@ func (t *Tree) PastContents(r store.Reader, f func(c store.Content) bool) error 
 			return true
 		}
 		var p pastRow
-		if bad = wire.dec.Unmarshal(v, &p); bad != nil {
+		if bad = decode(v, &p); bad != nil {
 			return false
 		}
 		return p.Row.Kind == rowDir || f(p.Row.Content)

@@ -20,15 +20,15 @@ type counted struct {
 
 func (c counted) Set(key, value []byte) error { *c.sets++; return c.Txn.Set(key, value) }
 
-// bench is a tree in a real index.
-type bench struct {
+// timed is a tree in a real index.
+type timed struct {
 	kv   store.KV
 	tree *tree.Tree
 	n    int
 	sets int
 }
 
-func newBench(t testing.TB) *bench {
+func newTimed(t testing.TB) *timed {
 	kv, err := index.Open(vfs.NewMem(), "index", index.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -42,11 +42,11 @@ func newBench(t testing.TB) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{kv: kv, tree: tr}
+	return &timed{kv: kv, tree: tr}
 }
 
 // do commits one change, a millisecond after the one before.
-func (b *bench) do(t testing.TB, f func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error)) {
+func (b *timed) do(t testing.TB, f func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error)) {
 	t.Helper()
 	b.n++
 	tx := b.kv.Begin()
@@ -59,31 +59,31 @@ func (b *bench) do(t testing.TB, f func(tx store.Txn, now time.Time) ([]tree.Op,
 	}
 }
 
-func (b *bench) put(t testing.TB, path string, size int) {
+func (b *timed) put(t testing.TB, path string, size int) {
 	t.Helper()
 	b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
 		return b.tree.Put(tx, path, tree.Version{Content: store.Content{Size: int64(size)}, Mode: 0o644}, now)
 	})
 }
 
-func (b *bench) mkdir(t testing.TB, path string) {
+func (b *timed) mkdir(t testing.TB, path string) {
 	t.Helper()
 	b.do(t, func(tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
 		return b.tree.Mkdir(tx, path, tree.Version{Mode: 0o755}, now)
 	})
 }
 
-func BenchmarkCreate(t *testing.B) {
-	b := newBench(t)
+func BenchmarkPast_Create(t *testing.B) {
+	b := newTimed(t)
 	for n := range t.N {
 		b.put(t, fmt.Sprintf("/f%d", n), n)
 	}
 	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
 }
 
-// BenchmarkOverwrite makes new versions of 1,000 files.
-func BenchmarkOverwrite(t *testing.B) {
-	b := newBench(t)
+// BenchmarkPast_Overwrite makes new versions of 1,000 files.
+func BenchmarkPast_Overwrite(t *testing.B) {
+	b := newTimed(t)
 	for n := range 1000 {
 		b.put(t, fmt.Sprintf("/f%d", n), n)
 	}
@@ -95,9 +95,9 @@ func BenchmarkOverwrite(t *testing.B) {
 	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
 }
 
-// BenchmarkRename moves 1,000 files to and fro.
-func BenchmarkRename(t *testing.B) {
-	b := newBench(t)
+// BenchmarkPast_Rename moves 1,000 files to and fro.
+func BenchmarkPast_Rename(t *testing.B) {
+	b := newTimed(t)
 	for n := range 1000 {
 		b.put(t, fmt.Sprintf("/f%d.0", n), n)
 	}
@@ -112,9 +112,9 @@ func BenchmarkRename(t *testing.B) {
 	t.ReportMetric(float64(b.sets)/float64(t.N), "sets/op")
 }
 
-// BenchmarkRemoveDirectory removes 1,000 files at once; the time is that of all.
-func BenchmarkRemoveDirectory(t *testing.B) {
-	b := newBench(t)
+// BenchmarkPast_RemoveDirectory removes 1,000 files at once; the time is that of all.
+func BenchmarkPast_RemoveDirectory(t *testing.B) {
+	b := newTimed(t)
 	t.StopTimer()
 	for range t.N {
 		b.mkdir(t, "/d")

@@ -3,6 +3,7 @@ package tree_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"testing"
 	"time"
 
@@ -85,22 +86,86 @@ func drawPath(t *rapid.T, s *site) string {
 }
 
 func localChange(t *rapid.T, s *site, now time.Time) {
+	_, _ = localEvents(t, s, now) // refusals are part of the test
+}
+
+func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err error) {
 	p := drawPath(t, s)
-	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode"}).Draw(t, "kind")
-	_ = s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) { // refusals are part of the test
+	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
+		ModTime: drawTime(t)}
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr"}).Draw(t, "kind")
+	err = s.change(t, func(tx store.Txn) (ops []tree.Op, _ []tree.Event, err error) {
 		switch kind {
 		case "put":
-			return s.tree.Put(tx, p, v, now)
+			ops, events, err = s.tree.Put(tx, p, v, now)
 		case "mkdir":
-			return s.tree.Mkdir(tx, p, v, now)
+			ops, events, err = s.tree.Mkdir(tx, p, v, now)
 		case "remove":
-			return s.tree.Remove(tx, p, rapid.Bool().Draw(t, "recursive"), now)
+			ops, events, err = s.tree.Remove(tx, p, rapid.Bool().Draw(t, "recursive"), now)
 		case "rename":
-			return s.tree.Rename(tx, p, drawPath(t, s), now)
+			ops, events, err = s.tree.Rename(tx, p, drawPath(t, s), now)
+		case "exchange":
+			ops, events, err = exchange(s, tx, p, drawPath(t, s), now)
+		case "link":
+			ops, events, err = link(s, tx, p, drawPath(t, s), now)
+		case "xattr":
+			ops, events, err = changeXattr(t, s, tx, p, now)
+		case "mode":
+			v := tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode")), ModTime: drawTime(t)}
+			ops, events, err = s.tree.SetAttributes(tx, p, v, now)
 		}
-		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode"))}, now)
+		return ops, events, err
 	})
+	return events, err
+}
+
+func link(s *site, tx store.Txn, p, q string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := s.tree.Lookup(tx, path.Dir(q))
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.tree.LinkAt(tx, e.ID, tree.Place{Dir: dir.ID, Name: path.Base(q)}, now)
+}
+
+func exchange(s *site, tx store.Txn, p, q string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	var places []tree.Place
+	for _, p := range []string{p, q} {
+		e, err := s.tree.Lookup(tx, path.Dir(p))
+		if err != nil {
+			return nil, nil, err
+		}
+		places = append(places, tree.Place{Dir: e.ID, Name: path.Base(p)})
+	}
+	return s.tree.RenameAt(tx, places[0], places[1], tree.Exchange, now)
+}
+
+func changeXattr(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	if rapid.IntRange(0, 5).Draw(t, "root") == 0 {
+		p = "/"
+	}
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := rapid.SampledFrom([]string{"user.a", "user.b"}).Draw(t, "name")
+	if rapid.Bool().Draw(t, "remove") {
+		return s.tree.RemoveXattr(tx, e.ID, name, now)
+	}
+	value := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value")
+	return s.tree.SetXattr(tx, e.ID, name, []byte(value), now)
+}
+
+// drawTime returns no time, 1970, or some time.
+func drawTime(t *rapid.T) time.Time {
+	n := rapid.IntRange(-1, 3).Draw(t, "time")
+	if n < 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
 }
 
 // deliver hands b the next operation of author that a has and b lacks.

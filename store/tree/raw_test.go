@@ -35,7 +35,7 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		Dot:  store.Dot{Machine: a.id, Seq: seen[a.id] + 1},
 		Time: store.TimeAt(epoch.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minutes")) * time.Minute)),
 		Kind: rapid.SampledFrom([]tree.Kind{tree.KindCreate, tree.KindCreate, tree.KindMove, tree.KindMove, tree.KindMove,
-			tree.KindDelete, tree.KindContent, tree.KindDiscard, tree.KindAttributes, 40, 70}).Draw(t, "kind"),
+			tree.KindDelete, tree.KindContent, tree.KindDiscard, tree.KindAttributes, tree.KindXattr, tree.KindLink, tree.KindLink, 40, 70}).Draw(t, "kind"),
 	}
 	for _, m := range seen.Machines() {
 		if m != a.id && seen[m] > a.said[m] {
@@ -51,7 +51,8 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		if !op.Dir {
 			op.Version.Content.Size = int64(rapid.IntRange(1, 3).Draw(t, "size"))
 		}
-	case tree.KindMove:
+		op.Version.ModTime, op.Version.UID = drawTime(t), 2
+	case tree.KindMove, tree.KindLink:
 		op.Node, op.Parent = pick("node"), pick("parent")
 		op.Name = rapid.SampledFrom([]string{"x", "y", "z.c"}).Draw(t, "name")
 	case tree.KindContent:
@@ -59,8 +60,14 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		op.Dots = []store.Dot{someDot}
 	case tree.KindDelete, tree.KindDiscard:
 		op.Node, op.Dots = pick("node"), []store.Dot{someDot}
+	case tree.KindXattr:
+		op.Node, op.Name = pick("node"), rapid.SampledFrom([]string{"x", "y"}).Draw(t, "name")
+		if op.Removed = rapid.Bool().Draw(t, "removed"); !op.Removed {
+			op.Body = []byte{byte(rapid.IntRange(0, 3).Draw(t, "value"))}
+		}
 	case tree.KindAttributes:
 		op.Node, op.Version.Mode = pick("node"), uint32(rapid.IntRange(0, 7).Draw(t, "mode"))
+		op.Version.ModTime, op.Version.GID = drawTime(t), 3
 	}
 	return op
 }
@@ -81,7 +88,7 @@ func checkAnyOperations(t *rapid.T) {
 			op := authors[i].write(t, nodes)
 			sites[i].apply(t, op, epoch)
 			all = append(all, op)
-			if op.Kind == tree.KindCreate {
+			if op.Kind == tree.KindCreate || op.Kind == tree.KindLink {
 				nodes = append(nodes, nodeID(op.Dot))
 			}
 			continue

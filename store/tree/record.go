@@ -9,10 +9,12 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// node is what is kept of a file or directory.
+// node is what is kept of a file, a directory, or another name of a file.
 type node struct {
 	_        struct{} `cbor:",toarray"`
 	Dir      bool
+	Linked   bool         // file: other names were made
+	Target   store.FileID // another name: the file
 	Born     mark
 	Place    place
 	Attr     attr
@@ -29,12 +31,16 @@ type place struct {
 	At     mark
 }
 
-// attr is the register of mode and modification time.
+// attr holds the registers of mode and owner, and of the modification time that
+// was set without writing. They are two, lest who changes a mode take back the
+// time of a version that he has not seen.
 type attr struct {
-	_       struct{} `cbor:",toarray"`
-	Mode    uint32
-	ModTime int64
-	At      mark
+	_        struct{} `cbor:",toarray"`
+	Mode     uint32
+	UID, GID uint32 // plus one; 0 for never set
+	At       mark
+	ModTime  int64
+	TimeAt   mark
 }
 
 // version is one version of a file's bytes.
@@ -62,9 +68,24 @@ type view struct {
 	Plain  bool         // has a row at its name
 	Winner mark         // file: the version in that row
 	Losers []mark       // versions that have a row of their own
+	Names  []linkName   // file: its other names that are shown
 	Group  store.FileID // directory: where its children's rows lie
 	Del    []deletion   // directory: the deletions that hold for it
 }
+
+// linkName is another name of a file, as its link node has it.
+type linkName struct {
+	Link store.FileID
+	Home store.FileID
+	Name string
+	At   mark
+}
+
+// isLink reports whether the node is another name of a file.
+func (n *node) isLink() bool { return n.Target != store.FileID{} }
+
+// named reports whether a file has a name.
+func (v *view) named() bool { return v.Plain || len(v.Names) > 0 }
 
 func (v *view) shown() bool { return v.Plain || len(v.Losers) > 0 }
 
@@ -76,8 +97,20 @@ type row struct {
 	At      mark // of the version; zero for a directory
 	Content store.Content
 	Mode    uint32
+	UID     uint32
+	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
+	Via     store.FileID // the link whose name it is; zero for the file's own
+	Again   bool         // one of several names, and not the first
+}
+
+// bearer returns the node that has the name.
+func (r *row) bearer() store.FileID {
+	if r.Via != (store.FileID{}) {
+		return r.Via
+	}
+	return r.ID
 }
 
 // rowKind says what stands behind a row.
@@ -99,7 +132,9 @@ type state struct {
 	Bytes     int64
 	Conflicts int64
 	Parked    int64
-	Sum       [32]byte // of the hashes of all rows
+	News      int64    // machines heard of since our own last operation
+	Sum       [32]byte // of the hashes of all that is shown
+	Root      attr     // of the root directory
 	Past      pastTotals
 }
 
@@ -109,21 +144,21 @@ func get[T any](r store.Reader, k []byte) (v T, err error) {
 	if err != nil {
 		return v, err
 	}
-	if err := wire.dec.Unmarshal(b, &v); err != nil {
+	if err := decode(b, &v); err != nil {
 		return v, fmt.Errorf("tree: read record: %w", err)
 	}
 	return v, nil
 }
 
 func put(tx store.Txn, k []byte, v any) error {
-	b, err := wire.enc.Marshal(v)
+	b, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("tree: write record: %w", err)
 	}
 	return tx.Set(k, b)
 }
 
-// loadNode reads a node. The root has no record until something is written.
+// loadNode reads a node. The root has no record; its attributes are in the state.
 func loadNode(r store.Reader, id store.FileID) (node, error) {
 	if id == Root {
 		return node{Dir: true, View: view{Plain: true}}, nil
@@ -165,16 +200,31 @@ func lenError(n int) error {
 	return fmt.Errorf("tree: read number: %d bytes", n)
 }
 
+// epochNano stands for the first nanosecond of 1970, because 0 stands for no time.
+const epochNano = math.MinInt64
+
+// unixNano returns t in nanoseconds since 1970, brought into the years from 1678
+// to 2261; 0 for the zero time.
 func unixNano(t time.Time) int64 {
-	if t.IsZero() || t.Year() < 1678 || t.Year() > 2261 {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Year() < 1678:
+		return epochNano + 1
+	case t.Year() > 2261:
+		return math.MaxInt64
+	case t.UnixNano() == 0:
+		return epochNano
 	}
 	return t.UnixNano()
 }
 
 func fromUnixNano(n int64) time.Time {
-	if n == 0 {
+	switch n {
+	case 0:
 		return time.Time{}
+	case epochNano:
+		return time.Unix(0, 0).UTC()
 	}
 	return time.Unix(0, n).UTC()
 }

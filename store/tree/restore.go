@@ -23,11 +23,14 @@ var ErrElsewhere = errors.New("directory is elsewhere")
 // there already. It fails with store.ErrNotFound, which names the directory if
 // that is what is missing, and with ErrElsewhere.
 func (t *Tree) Restore(tx store.Txn, path string, when time.Time, now time.Time) ([]Op, []Event, error) {
-	return t.do(tx, now, "restore", path, func(l *local, names []string) error {
+	return t.do(tx, now, "restore", path, func(l *local) error {
+		names, err := namesOf(path)
+		if err != nil {
+			return err
+		}
 		at := instant(when)
 		b := back{local: l, names: names}
-		err := b.find(at)
-		if err == nil {
+		if err = b.find(at); err == nil {
 			_, err = b.bring()
 		}
 		return err
@@ -41,11 +44,14 @@ func (t *Tree) Restore(tx store.Txn, path string, when time.Time, now time.Time)
 // back, and with ErrCycle when a directory would go back into itself.
 func (t *Tree) Undo(tx store.Txn, path string, now time.Time) (Past, []Op, []Event, error) {
 	var p Past
-	ops, events, err := t.do(tx, now, "undo", path, func(l *local, names []string) error {
+	ops, events, err := t.do(tx, now, "undo", path, func(l *local) error {
+		names, err := namesOf(path)
+		if err != nil {
+			return err
+		}
 		b := back{local: l, names: names}
-		err := b.findLast()
 		var full string
-		if err == nil {
+		if err = b.findLast(); err == nil {
 			full, err = b.bring()
 		}
 		if err != nil {
@@ -57,6 +63,15 @@ func (t *Tree) Undo(tx store.Txn, path string, now time.Time) (Past, []Op, []Eve
 		return err
 	})
 	return p, ops, events, err
+}
+
+// namesOf is split for a path that must not be the root.
+func namesOf(path string) ([]string, error) {
+	names, err := split(path)
+	if err == nil && len(names) == 0 {
+		err = ErrRoot
+	}
+	return names, err
 }
 
 // back is the return of something to a path.
@@ -131,15 +146,15 @@ func (b *back) bring() (string, error) {
 	if err := b.parent(); err != nil {
 		return "", err
 	}
-	found, home, exists, err := b.target(b.names)
+	at, err := b.target(strings.Join(b.names, "/"))
 	if err != nil {
 		return "", err
 	}
-	old := &b.what.row
+	old, found, home, exists := &b.what.row, at.row, at.home, at.exists
 	switch {
 	case exists && found.Kind == old.Kind && (&appearance{row: found}).same(&appearance{row: *old}):
 	case exists && b.newer(&found):
-		err = b.overwrite(&found, home)
+		err = b.overwrite(&found)
 	default:
 		if exists {
 			if err := b.otherName(home); err != nil {
@@ -177,16 +192,11 @@ func (b *back) version() Version {
 	return e.Version
 }
 
-func (b *back) overwrite(found *row, home store.FileID) error {
+func (b *back) overwrite(found *row) error {
 	if found.Content == b.what.row.Content {
 		return nil
 	}
-	if found.Kind == rowFile {
-		if err := b.dropEquals(home, b.names[len(b.names)-1]); err != nil {
-			return err
-		}
-	}
-	return b.on(found.ID, Op{Kind: KindContent, Version: b.version()})
+	return b.write(found.ID, Op{Kind: KindContent, Version: b.version()})
 }
 
 // otherName finds a name that is free.
@@ -221,12 +231,17 @@ func (b *back) revive(home store.FileID) error {
 	if err != nil {
 		return err
 	}
-	alive := n.View.Plain
+	alive := n.View.named()
 	switch {
 	case old.Kind == rowDir:
 		return b.reviveDirs(home, name, alive)
-	case old.Kind == rowLoser, alive && !b.move:
-		return b.create(home, name, false, b.version())
+	case alive && n.Linked && n.version(n.View.Winner).Content == old.Content:
+		return b.issue(Op{Kind: KindLink, Node: old.ID, Parent: home, Name: name}, n.latest())
+	case old.Kind == rowLoser, alive && (!b.move || n.Linked):
+		if err := b.create(slot{home, name}, false, b.version()); err != nil {
+			return err
+		}
+		return b.copyXattrs(old.ID, nodeOf(b.ops[len(b.ops)-1].Dot))
 	case alive:
 		if err := b.leave(old.ID, &n); err != nil {
 			return err
@@ -250,7 +265,7 @@ func (b *back) leave(id store.FileID, n *node) error {
 	if err != nil || len(rows) == 0 || rows[0].row.ID != id {
 		return err
 	}
-	return b.vacate(n.View.Home, n.Place.Name)
+	return b.vacate(slot{n.View.Home, n.Place.Name})
 }
 
 // reviveDirs brings back a directory, and those that were shown as one with it.

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -17,10 +18,11 @@ import (
 //	a name's claimants decide which directories form one group;
 //	a group decides where its children's rows lie.
 type work struct {
-	tx     store.Txn
-	self   store.MachineID
-	state  state
-	events []Event
+	tx      *buffer
+	self    store.MachineID
+	state   state
+	current mark // the operation
+	events  []Event
 
 	nodes  []store.FileID // to look at
 	queued map[store.FileID]bool
@@ -28,6 +30,7 @@ type work struct {
 
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
+	names changedNames
 	past  recorder
 }
 
@@ -51,7 +54,7 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: tx, self: self, state: s,
+	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
 		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
@@ -69,10 +72,16 @@ func (w *work) finish() ([]Event, error) {
 		}
 		w.events = append(w.events, e)
 	}
+	if err := w.reportNames(); err != nil {
+		return nil, err
+	}
 	if err := w.keepPast(); err != nil {
 		return nil, err
 	}
-	return w.events, put(w.tx, key(keyState), &w.state)
+	if err := put(w.tx, key(keyState), &w.state); err != nil {
+		return nil, err
+	}
+	return w.events, w.tx.flush()
 }
 
 func (w *work) touch(id store.FileID) {
@@ -127,12 +136,13 @@ func (w *work) settleNode(id store.FileID) error {
 		return err
 	}
 	var v view
-	if n.Dir {
+	switch {
+	case n.Dir:
 		v, err = w.dirView(id, &n, del)
-	} else {
-		var live []version
-		live, err = survivors(w.tx, n.Versions, del)
-		v = fileView(live, del)
+	case n.isLink():
+		v.Plain = len(del) == 0
+	default:
+		v, err = w.fileView(id, &n, del)
 	}
 	if err != nil {
 		return err
@@ -160,6 +170,20 @@ func (w *work) settleNode(id store.FileID) error {
 		}
 	}
 	return put(w.tx, key(keyNode, id[:]), &n)
+}
+
+func (w *work) fileView(id store.FileID, n *node, del []deletion) (view, error) {
+	live, err := survivors(w.tx, n.Versions, del)
+	if err != nil {
+		return view{}, err
+	}
+	v := fileView(live, del)
+	if n.Linked {
+		var names []linkName
+		names, err = linkNames(w.tx, id)
+		n.named(&v, names)
+	}
+	return v, err
 }
 
 // dirView decides whether a directory is shown: always, or for the sake of a
@@ -198,11 +222,11 @@ func (w *work) settleSlot(s slot) error {
 			}
 			continue
 		}
-		n, err := loadNode(w.tx, c.row.ID)
-		if err != nil {
-			return err
+		at := placedAt(c.key)
+		k := copyRow(s.home, s.name, at)
+		if at == w.current { // nobody was kept from a name by a move that was not known
+			w.tx.absent(k)
 		}
-		k := copyRow(s.home, s.name, n.Place.At)
 		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {
 			err = w.dropRow(k)
 		} else {
@@ -238,11 +262,13 @@ type claim struct {
 // claims returns the rows of the nodes of one name, the first being the one that
 // is shown.
 func claims(r store.Reader, s slot) (rows []claim, err error) {
-	from := rowPrefix(s.home, s.name)
 	var bad error
-	err = r.Scan(from, append(from, classCopy), func(k, v []byte) bool {
+	err = scanRows(r, s, func(k, v []byte) bool {
+		if _, class := rowParts(k); class == classCopy {
+			return false // classes come in order
+		}
 		c := claim{key: append([]byte(nil), k...)}
-		bad = wire.dec.Unmarshal(v, &c.row)
+		bad = decode(v, &c.row)
 		rows = append(rows, c)
 		return bad == nil
 	})
@@ -251,8 +277,11 @@ func claims(r store.Reader, s slot) (rows []claim, err error) {
 
 // show writes the rows that n.View tells of.
 func (w *work) show(id store.FileID, n *node) error {
-	if !n.View.shown() {
-		return nil
+	if n.isLink() {
+		return w.countLink(n, +1)
+	}
+	if err := w.showNames(id, n); err != nil || !n.View.shown() {
+		return err
 	}
 	if n.View.Plain {
 		k, r := n.plainRow(id)
@@ -260,7 +289,6 @@ func (w *work) show(id store.FileID, n *node) error {
 			return err
 		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
-		w.count(id, n, n.View.Winner, +1)
 	}
 	for _, l := range n.View.Losers {
 		k, r := n.loserRow(id, l)
@@ -274,21 +302,25 @@ func (w *work) show(id store.FileID, n *node) error {
 
 // hide removes the rows that n.View tells of.
 func (w *work) hide(id store.FileID, n *node) error {
-	if !n.View.shown() {
-		return nil
+	if n.isLink() {
+		err := w.countLink(n, -1)
+		n.View.Plain = false
+		return err
+	}
+	if err := w.hideNames(id, n); err != nil || !n.View.shown() {
+		return err
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
-		if err := w.dropRow(k); err != nil {
-			return err
-		}
 		if !n.Dir {
-			if err := w.dropRow(copyRow(n.View.Home, n.Place.Name, n.Place.At)); err != nil {
+			if err := w.dropCopy(k, slot{n.View.Home, n.Place.Name}, n.Place.At); err != nil {
 				return err
 			}
 		}
+		if err := w.dropRow(k); err != nil {
+			return err
+		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
-		w.count(id, n, n.View.Winner, -1)
 	}
 	for _, l := range n.View.Losers {
 		k, _ := n.loserRow(id, l)
@@ -299,6 +331,25 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	n.View.Plain, n.View.Winner, n.View.Losers = false, mark{}, nil
 	return w.countChild(n.Place.Parent, -1)
+}
+
+// dropCopy removes the row that a file placed in s has when another bears the
+// name; k is the one at the name.
+func (w *work) dropCopy(k []byte, s slot, at mark) error {
+	c := copyRow(s.home, s.name, at)
+	if !w.names.noted(s) { // as settled: who comes first has no copy
+		var first bool
+		if err := scanRows(w.tx, s, func(other, _ []byte) bool {
+			first = bytes.Equal(k, other)
+			return false
+		}); err != nil {
+			return err
+		}
+		if first {
+			w.tx.absent(c)
+		}
+	}
+	return w.dropRow(c)
 }
 
 // count notes that a version is shown or hidden.
@@ -337,8 +388,11 @@ func (w *work) setRow(k []byte, r row) error {
 	if err := w.dropRow(k); err != nil {
 		return err
 	}
-	b, err := wire.enc.Marshal(&r)
+	b, err := encode(&r)
 	if err != nil {
+		return err
+	}
+	if err := w.noteName(k); err != nil {
 		return err
 	}
 	w.sum(k, b, r, +1)
@@ -357,7 +411,10 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	var r row
-	if err := wire.dec.Unmarshal(b, &r); err != nil {
+	if err := decode(b, &r); err != nil {
+		return err
+	}
+	if err := w.noteName(k); err != nil {
 		return err
 	}
 	w.sum(k, b, r, -1)
@@ -367,18 +424,21 @@ func (w *work) dropRow(k []byte) error {
 	return w.tx.Delete(k)
 }
 
-// sum keeps the totals and the digest over all rows.
-func (w *work) sum(k, v []byte, r row, by int64) {
-	h := sha256.New()
-	h.Write(k)
-	h.Write(v)
-	d := h.Sum(nil)
+// digest adds the hash of a record to the digest, or takes it out.
+func (w *work) digest(k, v []byte, by int64) {
+	var room [512]byte
+	d := sha256.Sum256(append(append(room[:0], k...), v...))
 	for i := 0; i < len(d); i += 8 {
 		lane := w.state.Sum[i : i+8]
 		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])
 		binary.BigEndian.PutUint64(lane, n)
 	}
-	if r.Kind == rowFile || r.Kind == rowLoser {
+}
+
+// sum keeps the totals and the digest over all rows.
+func (w *work) sum(k, v []byte, r row, by int64) {
+	w.digest(k, v, by)
+	if (r.Kind == rowFile || r.Kind == rowLoser) && !r.Again {
 		w.state.Files += by
 		w.state.Bytes += by * r.Content.Size
 	}
