@@ -134,6 +134,7 @@ func (e *encoder) state(s *state) {
 	e.int(s.Conflicts)
 	e.int(s.Parked)
 	e.int(s.News)
+	e.uint(s.Last)
 	e.bytes(s.Sum[:])
 	e.attr(&s.Root)
 	e.int(s.Past.Rows)
@@ -145,6 +146,7 @@ func encode(v any) ([]byte, error) {
 	e := encoder{b: make([]byte, 0, 256)}
 	switch v := v.(type) {
 	case *node:
+		e.b = make([]byte, 0, 512)
 		e.node(v)
 	case *row:
 		e.row(v)
@@ -336,6 +338,7 @@ func (d *decoder) state(s *state) {
 	s.Conflicts = d.int()
 	s.Parked = d.int()
 	s.News = d.int()
+	s.Last = d.uint()
 	copy(s.Sum[:], d.take(len(s.Sum)))
 	s.Root = d.attr()
 	s.Past.Rows = d.int()

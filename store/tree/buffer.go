@@ -24,6 +24,10 @@ type buffer struct {
 	spilt bool   // changes were passed on before the work was done
 }
 
+func newBuffer(tx store.Txn) *buffer {
+	return &buffer{Txn: tx, cells: make([]cell, 0, 32), spans: make([]span, 0, 4)}
+}
+
 // cell is what is known of a key.
 type cell struct {
 	key   []byte

@@ -97,7 +97,7 @@ func TestDecode_Damaged(t *testing.T) {
 		View: view{Home: store.FileID{5}, Plain: true, Winner: m, Losers: []mark{m}, Names: []linkName{{Link: store.FileID{1}, Home: store.FileID{2}, Name: "n", At: m}}, Group: store.FileID{6}, Del: []deletion{{At: m}}},
 	}
 	r := row{ID: store.FileID{1}, Kind: rowLoser, At: m, Content: v.Content, Mode: 1, UID: 2, GID: 3, ModTime: 4, Holders: v.Holders, Via: store.FileID{9}, Again: true}
-	s := state{Clock: 1, Own: 2, Files: -3, Bytes: 4, Conflicts: 5, Parked: 6, News: 7, Sum: [32]byte{8}, Root: n.Attr, Past: pastTotals{Rows: 9, Bytes: 10}}
+	s := state{Clock: 1, Own: 2, Files: -3, Bytes: 4, Conflicts: 5, Parked: 6, News: 7, Last: 8, Sum: [32]byte{8}, Root: n.Attr, Past: pastTotals{Rows: 9, Bytes: 10}}
 	checkRecord(t, &n, new(node), func() any { return new(node) })
 	checkRecord(t, &r, new(row), func() any { return new(row) })
 	checkRecord(t, &s, new(state), func() any { return new(state) })

@@ -37,16 +37,13 @@ func (t *Tree) do(tx store.Txn, now time.Time, what, where string, f func(l *loc
 // latest, that of what it changes, even where those come from a clock too far ahead to
 // follow: who has seen a change and makes another must prevail.
 func (l *local) issue(op Op, latest store.Time) error {
-	last, err := applied(l.tx, l.self)
-	if err != nil {
-		return err
-	}
+	var err error
 	if op.Seen, err = l.news(); err != nil {
 		return err
 	}
 	ahead := min(l.state.Clock, store.TimeAt(l.now.Add(maxAhead)))
 	l.state.Own = max(store.TimeAt(l.now), after(ahead), after(l.state.Own))
-	op.Dot = store.Dot{Machine: l.self, Seq: last + 1}
+	op.Dot = store.Dot{Machine: l.self, Seq: l.state.Last + 1}
 	op.Time = max(l.state.Own, after(latest))
 	if err := op.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOp, err)
@@ -256,8 +253,8 @@ func (l *local) remove(at spot, recursive bool, stay ...store.FileID) error {
 // removeDir removes all directories of a group.
 func (l *local) removeDir(at spot, recursive bool) error {
 	if !recursive {
-		empty := true
-		if err := list(l.tx, at.row.ID, "", "", func(Entry) bool { empty = false; return false }); err != nil {
+		from, empty := key(keyRow, at.row.ID[:]), true
+		if err := l.tx.Scan(from, end(from), func(_, _ []byte) bool { empty = false; return false }); err != nil {
 			return err
 		}
 		if !empty {

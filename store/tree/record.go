@@ -133,6 +133,7 @@ type state struct {
 	Conflicts int64
 	Parked    int64
 	News      int64    // machines heard of since our own last operation
+	Last      uint64   // the number of our own last operation
 	Sum       [32]byte // of the hashes of all that is shown
 	Root      attr     // of the root directory
 	Past      pastTotals

@@ -54,7 +54,7 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
+	return &work{tx: newBuffer(tx), self: self, state: s,
 		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
