@@ -20,6 +20,8 @@
 //	           before it made B. Operations carry this as the changes of the
 //	           author's vector since its operation before.
 //	row        what a directory shows under one name; rows are kept ready to read.
+//	past row   what a name showed until some time. Only ends are written, so that
+//	           new files cost nothing.
 //	group      directories of one name in one place, shown as one. Its canonical
 //	           directory is the one with the lowest ID.
 //	link       another name of a file: a node with a place and deletions of its
@@ -60,6 +62,14 @@
 // Names are stored exactly as given. Stamps come from a hybrid logical clock; a
 // machine does not follow clocks more than a minute ahead of its own, and says so
 // with an [Alarm] event.
+//
+// Past rows are a machine's own memory of what it showed: two machines with the
+// same operations may have heard of them in different orders and remember
+// different pasts. They change nothing that is shown and are in no hash. An
+// operation that arrives late counts from its stamp on, where the name was free.
+// [Tree.History], [Tree.LookupAt], [Tree.ListAt] read them, [Tree.Restore] and
+// [Tree.Undo] bring things back by ordinary operations, [Tree.PastContents] says
+// what bytes they need, and [Tree.ForgetPast] ends them.
 //
 // Names are reached by path ([Tree.Lookup], [Tree.Put]) or by ID ([Tree.Child],
 // [Tree.CreateAt]), as a file system needs it that has to follow renames. Every

@@ -15,11 +15,11 @@ import (
 type Ending uint8
 
 const (
-	// Replaced: another version, or something else, took the name.
+	// Replaced says that another version, or something else, took the name.
 	Replaced Ending = iota + 1
-	// Removed: it was removed, or the directory that it lay in.
+	// Removed says that it was removed, or the directory that it lay in.
 	Removed
-	// Moved: it went to another name or directory.
+	// Moved says that it went to another name or directory.
 	Moved
 )
 
