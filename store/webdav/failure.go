@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"golang.org/x/net/webdav"
@@ -48,6 +49,7 @@ var statuses = []struct {
 	{tree.ErrExist, http.StatusMethodNotAllowed},
 	{tree.ErrNotDir, http.StatusConflict},
 	{store.ErrNotFound, http.StatusNotFound},
+	{os.ErrDeadlineExceeded, http.StatusRequestTimeout},
 	{io.ErrUnexpectedEOF, http.StatusBadRequest},
 	{context.Canceled, http.StatusServiceUnavailable},
 }
