@@ -82,6 +82,10 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 			return fmt.Errorf("node: %w", err)
 		}
 	}
+	token, err := m.webdavToken(cfg)
+	if err != nil {
+		return err
+	}
 	control, err := listenControl(ctx, filepath.Join(m.cfg.Dir, socketName))
 	if err != nil {
 		return err
@@ -93,12 +97,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	s.listen = peers.Addr().(*net.TCPAddr).AddrPort()
 	var dav net.Listener
-	var token string
 	if !cfg.NoWebDAV {
-		if token, err = m.webdavToken(cfg); err != nil {
-			peers.Close()
-			return err
-		}
 		if dav, err = listenWebDAV(cfg.WebDAV); err != nil {
 			peers.Close()
 			return fmt.Errorf("node: listen for WebDAV: %w", err)
