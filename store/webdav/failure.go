@@ -36,6 +36,7 @@ var statuses = []struct {
 	status int
 }{
 	{errPrecondition, http.StatusPreconditionFailed},
+	{errNoFile, http.StatusConflict},
 	{errTooManyLocks, http.StatusInsufficientStorage},
 	{store.ErrFull, http.StatusInsufficientStorage},
 	{drive.ErrTooMany, http.StatusInsufficientStorage},
