@@ -17,6 +17,7 @@ import (
 const (
 	// maxLocks bounds the locks at any time.
 	maxLocks = 4096
+	maxOwner = 8 << 10 // bytes of what a lock says of its owner
 	// maxTimeout is how long a lock lasts without a refresh, at most; whoever asks for
 	// none in particular gets usualTimeout (RFC 4918 section 10.7).
 	maxTimeout   = 24 * time.Hour
