@@ -82,6 +82,10 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 			return fmt.Errorf("node: %w", err)
 		}
 	}
+	token, err := m.webdavToken(cfg)
+	if err != nil {
+		return err
+	}
 	control, err := listenControl(ctx, filepath.Join(m.cfg.Dir, socketName))
 	if err != nil {
 		return err
@@ -93,12 +97,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	s.listen = peers.Addr().(*net.TCPAddr).AddrPort()
 	var dav net.Listener
-	var token string
 	if !cfg.NoWebDAV {
-		if token, err = m.webdavToken(cfg); err != nil {
-			peers.Close()
-			return err
-		}
 		if dav, err = listenWebDAV(cfg.WebDAV); err != nil {
 			peers.Close()
 			return fmt.Errorf("node: listen for WebDAV: %w", err)
@@ -195,7 +194,7 @@ func listenWebDAV(a netip.AddrPort) (net.Listener, error) {
 
 // serveHTTP serves h on l until ctx ends, and then for a moment what is under way.
 func serveHTTP(ctx context.Context, g *errgroup.Group, l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	g.Go(func() error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("node: serve %s: %w", l.Addr(), err)

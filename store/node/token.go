@@ -21,9 +21,9 @@ const (
 )
 
 // webdavToken returns the password of the WebDAV face, and makes one where there is
-// none yet; empty when the face is open.
+// none yet; empty when the face is open or left out.
 func (m *Machine) webdavToken(cfg ServeConfig) (string, error) {
-	if cfg.WebDAVOpen {
+	if cfg.WebDAVOpen || cfg.NoWebDAV {
 		return "", nil
 	}
 	file := filepath.Join(m.cfg.Dir, WebDAVTokenFile)

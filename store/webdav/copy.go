@@ -95,9 +95,7 @@ func (f *front) move(w http.ResponseWriter, r *request) error {
 	if err := f.files.d.Move(r.Context(), r.path, to.path); err != nil {
 		return err
 	}
-	if err := f.files.locks.drop(r.path); err != nil {
-		return err
-	}
+	f.files.locks.drop(r.path)
 	w.WriteHeader(created(!to.exists))
 	return nil
 }

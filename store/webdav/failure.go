@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"golang.org/x/net/webdav"
@@ -35,6 +36,7 @@ var statuses = []struct {
 	status int
 }{
 	{errPrecondition, http.StatusPreconditionFailed},
+	{errNoFile, http.StatusConflict},
 	{errTooManyLocks, http.StatusInsufficientStorage},
 	{store.ErrFull, http.StatusInsufficientStorage},
 	{drive.ErrTooMany, http.StatusInsufficientStorage},
@@ -48,6 +50,7 @@ var statuses = []struct {
 	{tree.ErrExist, http.StatusMethodNotAllowed},
 	{tree.ErrNotDir, http.StatusConflict},
 	{store.ErrNotFound, http.StatusNotFound},
+	{os.ErrDeadlineExceeded, http.StatusRequestTimeout},
 	{io.ErrUnexpectedEOF, http.StatusBadRequest},
 	{context.Canceled, http.StatusServiceUnavailable},
 }

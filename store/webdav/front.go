@@ -23,7 +23,7 @@ var errPrecondition = errors.New("webdav: a condition of the request does not ho
 
 // errNoFile reports what takes no bytes: a pipe, or a symbolic link that leads out of
 // the drive.
-var errNoFile = fail(http.StatusConflict, errors.New("webdav: neither a file nor a directory"))
+var errNoFile = errors.New("webdav: neither a file nor a directory")
 
 // front checks conditions and locks, does everything that writes, and leaves to dav,
 // which knows no locks, what reads and PROPPATCH.
@@ -293,9 +293,7 @@ func (f *front) remove(w http.ResponseWriter, r *request) error {
 	if err := f.files.d.Remove(r.Context(), r.path, true); err != nil {
 		return err
 	}
-	if err := f.files.locks.drop(r.path); err != nil {
-		return err
-	}
+	f.files.locks.drop(r.path)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

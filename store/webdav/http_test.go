@@ -81,11 +81,9 @@ func TestNew_Ranges(t *testing.T) {
 			t.Errorf("%s: %d bytes, want %d", h, len(got), len(want))
 		}
 	}
-	for _, h := range []string{"bytes=300000-", "bytes=-0"} {
-		resp, _ := f.want(http.StatusRequestedRangeNotSatisfiable, "GET", "/f", "", "Range", h)
-		if got := resp.Header.Get("Content-Range"); h == "bytes=300000-" && got != "bytes */300000" {
-			t.Errorf("%s: Content-Range: %s", h, got)
-		}
+	resp, _ = f.want(http.StatusRequestedRangeNotSatisfiable, "GET", "/f", "", "Range", "bytes=300000-")
+	if got := resp.Header.Get("Content-Range"); got != "bytes */300000" {
+		t.Errorf("Content-Range: %s", got)
 	}
 	// RFC 9110 section 13.1.5: a range only of what the client has the rest of.
 	f.want(http.StatusPartialContent, "GET", "/f", "", "Range", "bytes=0-9", "If-Range", tag)
@@ -118,37 +116,24 @@ func TestNew_Ranges(t *testing.T) {
 	}
 }
 
-// zeros is a reader of n zeros.
-type zeros struct{ n int64 }
-
-func (z *zeros) Read(b []byte) (int, error) {
-	if z.n == 0 {
-		return 0, io.EOF
-	}
-	n := int(min(int64(len(b)), z.n))
-	clear(b[:n])
-	z.n -= int64(n)
-	return n, nil
-}
-
 // Sizes and ranges do not end at 4 GiB.
 func TestNew_MoreThan4GiB(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds: run without -short")
-	}
 	f := newFace(t)
+	f.want(http.StatusCreated, "PUT", "/f", "")
+	e, err := f.drive.Stat("/f")
+	if err != nil {
+		t.Fatal(err)
+	}
 	const size = 4<<30 + 10
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", f.url+"/f", io.MultiReader(&zeros{size - 3}, strings.NewReader("end")))
+	i, err := f.drive.Inode(e.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.ContentLength = size
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
+	_, werr := i.WriteAt([]byte("end"), size-3)
+	if err := errors.Join(werr, i.Sync(t.Context()), i.Close()); err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
-	resp, _ = f.want(http.StatusOK, "HEAD", "/f", "")
+	resp, _ := f.want(http.StatusOK, "HEAD", "/f", "")
 	if resp.ContentLength != size {
 		t.Errorf("Content-Length: %d", resp.ContentLength)
 	}

@@ -173,6 +173,9 @@ func parseLockInfo(body []byte) (l lock, err error) {
 				if l.Owner, err = inner(d); err != nil {
 					return l, fail(http.StatusBadRequest, errBadLock)
 				}
+				if len(l.Owner) > maxOwner {
+					return l, fail(http.StatusInsufficientStorage, errBadLock)
+				}
 				continue // inner took the end
 			}
 			depth++

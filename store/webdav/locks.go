@@ -17,6 +17,7 @@ import (
 const (
 	// maxLocks bounds the locks at any time.
 	maxLocks = 4096
+	maxOwner = 8 << 10 // bytes of what a lock says of its owner
 	// maxTimeout is how long a lock lasts without a refresh, at most; whoever asks for
 	// none in particular gets usualTimeout (RFC 4918 section 10.7).
 	maxTimeout   = 24 * time.Hour
@@ -101,7 +102,8 @@ func openLocks(kv store.KV, now time.Time) (*locks, error) {
 		s.byToken[l.Token] = l
 		return len(s.byToken) < maxLocks
 	})
-	return s, errors.Join(err, bad, s.sweep(now))
+	s.sweep(now)
+	return s, errors.Join(err, bad)
 }
 
 // keep brings changes to the disk: the locks to set and those to remove.
@@ -128,11 +130,13 @@ func (s *locks) keep(set *lock, remove ...*lock) error {
 }
 
 // sweep forgets locks that have expired.
-func (s *locks) sweep(now time.Time) error {
-	return s.forget(func(l *lock) bool { return !now.Before(l.Expires) })
+func (s *locks) sweep(now time.Time) {
+	s.forget(func(l *lock) bool { return !now.Before(l.Expires) })
 }
 
-func (s *locks) forget(which func(*lock) bool) error {
+// forget ends locks. A disk that is full must not keep anybody from writing less:
+// what stays on it ends with its timeout.
+func (s *locks) forget(which func(*lock) bool) {
 	var gone []*lock
 	for _, l := range s.byToken {
 		if which(l) {
@@ -140,7 +144,7 @@ func (s *locks) forget(which func(*lock) bool) error {
 			delete(s.byToken, l.Token)
 		}
 	}
-	return s.keep(nil, gone...)
+	_ = s.keep(nil, gone...)
 }
 
 // covering returns the locks on p, in the order of their roots.
@@ -174,9 +178,7 @@ func (s *locks) on(now time.Time, p string) (list []lock) {
 func (s *locks) create(now time.Time, l lock) (lock, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.sweep(now); err != nil {
-		return l, err
-	}
+	s.sweep(now)
 	if len(s.byToken) >= maxLocks {
 		return l, errTooManyLocks
 	}
@@ -222,9 +224,7 @@ func newToken() string {
 func (s *locks) refresh(now time.Time, p, token string, timeout time.Duration) (lock, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.sweep(now); err != nil {
-		return lock{}, err
-	}
+	s.sweep(now)
 	old := s.byToken[token]
 	if old == nil || !old.covers(p) {
 		return lock{}, errNoLock
@@ -245,9 +245,7 @@ func (s *locks) refresh(now time.Time, p, token string, timeout time.Duration) (
 func (s *locks) unlock(now time.Time, p, token string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.sweep(now); err != nil {
-		return err
-	}
+	s.sweep(now)
 	l := s.byToken[token]
 	if l == nil || !l.covers(p) {
 		return errNoLock
@@ -261,10 +259,10 @@ func (s *locks) unlock(now time.Time, p, token string) error {
 
 // drop forgets the locks on what was at p and below: DELETE and MOVE end them
 // (sections 9.6 and 9.9).
-func (s *locks) drop(p string) error {
+func (s *locks) drop(p string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.forget(func(l *lock) bool { return below(l.Root, p) })
+	s.forget(func(l *lock) bool { return below(l.Root, p) })
 }
 
 // enter begins a write, which lasts until leave is called: for all locks in its way
@@ -273,9 +271,7 @@ func (s *locks) drop(p string) error {
 func (s *locks) enter(now time.Time, tokens map[string]bool, targets ...target) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.sweep(now); err != nil {
-		return nil, err
-	}
+	s.sweep(now)
 	locked := &lockedError{}
 	for _, t := range targets {
 		locked.roots = append(locked.roots, s.inTheWay(t, tokens)...)

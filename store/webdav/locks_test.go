@@ -267,6 +267,7 @@ func TestNew_LockOfADirectory(t *testing.T) {
 	f.want(http.StatusPreconditionFailed, "LOCK", "/g", "", "If", "("+token+")")
 	f.want(http.StatusUnprocessableEntity, "LOCK", "/g", strings.ReplaceAll(lockBody, "<D:write/>", ""))
 	f.want(http.StatusBadRequest, "LOCK", "/g", "<no/>")
+	f.want(http.StatusInsufficientStorage, "LOCK", "/g", strings.ReplaceAll(sharedBody, "A &amp; B", strings.Repeat("x", maxOwner)))
 	f.want(http.StatusBadRequest, "UNLOCK", "/g", "", "Lock-Token", "none")
 }
 

@@ -144,6 +144,8 @@ func (f *front) propfind(w http.ResponseWriter, r *request) error {
 		return fail(http.StatusBadRequest, errBadDepth)
 	case r.entry.Dir:
 		return &failure{status: http.StatusForbidden, reason: "propfind-finite-depth", err: errBadDepth}
+	default: // nothing lies below a file
+		r.Header.Set("Depth", "0")
 	}
 	ctx := r.Context()
 	if first == (xml.Name{Space: davSpace, Local: "prop"}) {

@@ -52,7 +52,7 @@ func New(c Config) http.Handler {
 			}
 		},
 	}}
-	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(withToken(c.Token, f))))
+	return ownHost(ownPages(http.NewCrossOriginProtection().Handler(withToken(c.Token, withPatience(patience, f)))))
 }
 
 // unlocked is the webdav.LockSystem of a server on which nothing is locked: front has

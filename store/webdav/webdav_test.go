@@ -27,7 +27,7 @@ import (
 
 // face is a drive in memory behind its WebDAV face on loopback.
 type face struct {
-	t      *testing.T
+	t      testing.TB
 	drive  *drive.Drive
 	bodies *segment.Store
 	kv     store.KV
@@ -38,7 +38,7 @@ type face struct {
 	now time.Time
 }
 
-func newFace(t *testing.T) *face {
+func newFace(t testing.TB) *face {
 	t.Helper()
 	f := &face{t: t, kv: index.NewMemory(), now: time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)}
 	var err error

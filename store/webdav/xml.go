@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -26,6 +27,8 @@ var errBadXML = errors.New("webdav: the body is not the XML that it should be")
 func readXML(r io.Reader) (body []byte, first xml.Name, err error) {
 	body, err = io.ReadAll(io.LimitReader(r, maxBody+1))
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, first, err
 	case err != nil:
 		return nil, first, fail(http.StatusBadRequest, err)
 	case len(body) > maxBody:
