@@ -11,10 +11,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrDamaged reports files that are missing or do not hold what was written. The
-// index holds nothing that cannot be read anew from what it describes, so it can
-// be rebuilt; it must not be opened as it is.
-var ErrDamaged = errors.New("index: damaged, it has to be rebuilt")
+// ErrDamaged reports files that are missing or do not hold what was written. An
+// index in that state is of no use; it can be rebuilt from what it describes.
+var ErrDamaged = errors.New("index: damaged; it can be rebuilt")
 
 // checkComplete looks for files of dir that nothing but damage can take away:
 // without them Pebble would begin anew, and delete what is left. In this order a

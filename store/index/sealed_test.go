@@ -121,7 +121,7 @@ func TestSealed_NoNameReachesTheDisk(t *testing.T) {
 			rng := rand.NewChaCha8([32]byte{1})
 			for range 2 {
 				p := openKey(t, w, key)
-				fill(t, p, rng, 20, w.word)
+				fill(t, p, rng, 12, w.word)
 				if err := p.Close(); err != nil {
 					t.Fatal(err)
 				}
@@ -202,7 +202,7 @@ func TestOpen_AnotherKeyChangesNothing(t *testing.T) {
 // many bytes that logs take the place of old ones, whose ends then are noise.
 func TestSealed_CrashKeepsPrefix(t *testing.T) {
 	reused := 0
-	for seed := range uint64(8) {
+	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		mem := vfs.NewCrashableMem()
 		committed, synced := 0, 0
