@@ -76,6 +76,7 @@ var testsMayImport = map[string][]string{
 	"store/segment": {"store/index", "store/chunk"}, // a real index and real chunks
 	"store/drive":   {"store/index"},                // the same
 	"store/webdav":  {"store/index", "store/chunk", "store/segment"},
+	"store/mount":   {"store/node", "store/pool"}, // a real machine, in another process
 }
 
 // onlyTests are the packages that no part of the program may import.
