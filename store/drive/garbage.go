@@ -164,8 +164,7 @@ func (d *Drive) reclaim(runs int64) bool {
 	if time.Since(d.garbage.empty) < fruitless {
 		return false
 	}
-	c, err := d.collect(d.cfg.Context)
-	if err != nil || c.Removed == 0 {
+	if ok, err := d.makeRoom(d.cfg.Context); err != nil || !ok {
 		d.garbage.empty = time.Now()
 		return false
 	}
@@ -186,10 +185,15 @@ func (d *Drive) mark(ctx context.Context, m *marks) error {
 		}
 	}
 	var bad error
-	err := d.cfg.Tree.Contents(d.cfg.KV, func(c store.Content) bool {
+	visit := func(c store.Content) bool {
 		bad = d.markContent(ctx, m, c)
 		return bad == nil
-	})
+	}
+	// The present before the past: what moves from one to the other meanwhile is met.
+	err := d.cfg.Tree.Contents(d.cfg.KV, visit)
+	if err == nil && bad == nil {
+		err = d.cfg.Tree.PastContents(d.cfg.KV, visit)
+	}
 	return errors.Join(err, bad)
 }
 

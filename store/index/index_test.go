@@ -432,17 +432,3 @@ func TestOpen_OnDiskSurvivesReopening(t *testing.T) {
 		t.Errorf("the directory has mode %v, want 0700 (%v)", st.Mode(), err)
 	}
 }
-
-func BenchmarkPebble_SyncedCommits(b *testing.B) {
-	p, err := index.Open(vfs.Default, b.TempDir(), index.Config{Reserve: -1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer p.Close()
-	b.SetParallelism(8)
-	b.RunParallel(func(pb *testing.PB) {
-		for i := 0; pb.Next(); i++ {
-			set(b, p, true, fmt.Sprintf("%p/%d", pb, i), "value")
-		}
-	})
-}

@@ -18,6 +18,10 @@ import (
 // was made; the KV stays usable.
 var ErrFull = fmt.Errorf("index: disk is full: %w", store.ErrFull)
 
+// ErrKey reports a directory that was written with another key than the one given
+// to [Open], with none, or with one where none was given.
+var ErrKey = errors.New("index: wrong key")
+
 // ErrLocked reports that another process, or this one, has the directory open.
 var ErrLocked = errors.New("index: directory is in use")
 
@@ -30,6 +34,9 @@ type Config struct {
 	// needs room to reorganize itself: below it they fail with [ErrFull]. 0 means
 	// 64 MiB, a negative number none.
 	Reserve int64
+	// Key encrypts what the files hold: [KeySize] bytes. nil means not encrypted.
+	// A directory keeps the key that it was made with.
+	Key []byte
 }
 
 // Pebble is a [store.KV] in a directory. It is safe for concurrent use.
@@ -52,14 +59,19 @@ type Pebble struct {
 var _ store.KV = (*Pebble)(nil)
 
 // Open opens the KV in dir, which it creates, readable by its owner alone, where
-// it is missing. Errors wrap [ErrLocked], [ErrFull], fs.ErrPermission or what
-// the disk said.
+// it is missing. Errors wrap [ErrLocked], [ErrFull], [ErrKey], [ErrDamaged],
+// fs.ErrPermission or what the disk said; after ErrKey and ErrDamaged the files
+// are as they were.
 func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 	if cfg.Cache == 0 {
 		cfg.Cache = 16 << 20
 	}
 	if cfg.Reserve == 0 {
 		cfg.Reserve = 64 << 20
+	}
+	fsys, err := withKey(fsys, dir, cfg.Key)
+	if err != nil {
+		return nil, openError(dir, err)
 	}
 	if err := mkdir(fsys, dir); err != nil {
 		return nil, openError(dir, err)
@@ -71,12 +83,36 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 		}
 		return nil, openError(dir, err)
 	}
-	cache := pebble.NewCache(cfg.Cache)
-	defer cache.Unref() // the DB holds its own reference
+	db, err := openDB(fsys, dir, lock, cfg)
+	if err != nil {
+		return nil, openError(dir, errors.Join(err, lock.Close()))
+	}
+	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
+	p.idle.L = &p.mu
+	return p, nil
+}
+
+// withKey returns fsys, encrypted where a key is given, after a look whether dir
+// was written so.
+func withKey(fsys vfs.FS, dir string, key []byte) (vfs.FS, error) {
+	if key == nil {
+		return fsys, checkKey(fsys, dir, nil)
+	}
+	keys, err := newHeaderKeys(key)
+	if err != nil {
+		return nil, err
+	}
+	return &sealedFS{FS: fsys, keys: keys}, checkKey(fsys, dir, keys)
+}
+
+func options(fsys vfs.FS, lock *pebble.Lock, cache *pebble.Cache) *pebble.Options {
 	opts := &pebble.Options{
 		FS: fsys, Lock: lock, Cache: cache, Logger: quiet{},
-		MemTableSize: 4 << 20,
-		MaxOpenFiles: 256,
+		// Damage is an error for whoever reads; without this it would end the
+		// process.
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+		MemTableSize:  4 << 20,
+		MaxOpenFiles:  256,
 		// Pinned, so that a newer library does not make the directory
 		// unreadable for an older program by itself.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
@@ -84,13 +120,7 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := openDB(dir, opts)
-	if err != nil {
-		return nil, openError(dir, errors.Join(err, lock.Close()))
-	}
-	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
-	p.idle.L = &p.mu
-	return p, nil
+	return opts
 }
 
 // mkdir makes dir and what is missing above it, and the entries durable: a crash
@@ -120,13 +150,21 @@ func mkdir(fsys vfs.FS, dir string) error {
 
 // openDB turns the panic of [quiet] into an error: during Open the caller is
 // there to hear it.
-func openDB(dir string, opts *pebble.Options) (db *pebble.DB, err error) {
+func openDB(fsys vfs.FS, dir string, lock *pebble.Lock, cfg Config) (db *pebble.DB, err error) {
+	if err := checkComplete(fsys, dir); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%v", r)
 		}
+		if err != nil {
+			err = damagedAtOpen(err)
+		}
 	}()
-	return pebble.Open(dir, opts)
+	cache := pebble.NewCache(cfg.Cache)
+	defer cache.Unref() // the DB holds its own reference
+	return pebble.Open(dir, options(fsys, lock, cache))
 }
 
 func openError(dir string, err error) error {
@@ -154,7 +192,7 @@ func (p *Pebble) Close() error {
 		p.idle.Wait()
 	}
 	if err := errors.Join(p.db.Close(), p.lock.Close()); err != nil {
-		return fmt.Errorf("index: close %s: %w", p.dir, err)
+		return fmt.Errorf("index: close %s: %w", p.dir, damaged(err))
 	}
 	return nil
 }
@@ -214,7 +252,7 @@ func (p *Pebble) get(r pebble.Reader, key []byte) ([]byte, error) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("index: get: %w", err)
+		return nil, fmt.Errorf("index: get: %w", damaged(err))
 	}
 	v = append([]byte{}, v...)
 	return v, closer.Close()
@@ -230,20 +268,20 @@ func (p *Pebble) scan(r pebble.Reader, from, to []byte, f func(key, value []byte
 	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		return fmt.Errorf("index: scan: %w", err)
+		return fmt.Errorf("index: scan: %w", damaged(err))
 	}
 	defer it.Close() // also when f panics
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("index: scan: %w", err)
+			return fmt.Errorf("index: scan: %w", damaged(err))
 		}
 		if !f(it.Key(), v) {
 			break
 		}
 	}
 	if err := it.Error(); err != nil {
-		return fmt.Errorf("index: scan: %w", err)
+		return fmt.Errorf("index: scan: %w", damaged(err))
 	}
 	return nil
 }
@@ -258,138 +296,20 @@ func (p *Pebble) last(r pebble.Reader, from, to []byte) (key, value []byte, err 
 	}
 	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		return nil, nil, fmt.Errorf("index: last: %w", err)
+		return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
 	}
 	defer it.Close()
 	if !it.Last() {
 		if err := it.Error(); err != nil {
-			return nil, nil, fmt.Errorf("index: last: %w", err)
+			return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
 		}
 		return nil, nil, store.ErrNotFound
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return nil, nil, fmt.Errorf("index: last: %w", err)
+		return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
 	}
 	return append([]byte{}, it.Key()...), append([]byte{}, v...), nil
-}
-
-// hasRoom asks the file system before a commit, because a commit that runs out of
-// room half-way cannot be undone.
-func (p *Pebble) hasRoom(reserve int64, size int) error {
-	if reserve < 0 {
-		return nil
-	}
-	u, err := p.fs.GetDiskUsage(p.dir)
-	if err != nil {
-		return nil //nolint:nilerr // this file system cannot tell
-	}
-	if u.AvailBytes < uint64(reserve)+uint64(size) {
-		return fmt.Errorf("%w: %s has %d bytes left, of which %d stay free",
-			ErrFull, p.dir, u.AvailBytes, reserve)
-	}
-	return nil
-}
-
-// pebbleTxn is an indexed batch: Pebble reads through it by itself.
-type pebbleTxn struct {
-	p     *Pebble
-	batch *pebble.Batch
-	err   error // why the Txn cannot be used
-	frees bool  // see store.Freeing
-}
-
-// Freeing implements [store.Freeing].
-func (t *pebbleTxn) Freeing() { t.frees = true }
-
-func (t *pebbleTxn) Get(key []byte) ([]byte, error) {
-	if t.err != nil {
-		return nil, t.err
-	}
-	return t.p.get(t.batch, key)
-}
-
-func (t *pebbleTxn) Scan(from, to []byte, f func(key, value []byte) bool) error {
-	if t.err != nil {
-		return t.err
-	}
-	return t.p.scan(t.batch, from, to, f)
-}
-
-func (t *pebbleTxn) Last(from, to []byte) (key, value []byte, err error) {
-	if t.err != nil {
-		return nil, nil, t.err
-	}
-	return t.p.last(t.batch, from, to)
-}
-
-func (t *pebbleTxn) Set(key, value []byte) error {
-	if t.err != nil {
-		return t.err
-	}
-	return t.note(t.batch.Set(key, value, nil))
-}
-
-func (t *pebbleTxn) Delete(key []byte) error {
-	if t.err != nil {
-		return t.err
-	}
-	return t.note(t.batch.Delete(key, nil))
-}
-
-// note ends the Txn at a change that failed: what follows, Commit too, fails alike.
-func (t *pebbleTxn) note(err error) error {
-	if err != nil {
-		t.Discard()
-		t.err = fmt.Errorf("index: change: %w", err)
-	}
-	return t.err
-}
-
-func (t *pebbleTxn) Commit(sync bool) error {
-	if t.err != nil {
-		return t.err
-	}
-	defer t.Discard()
-	if err := t.p.enter(); err != nil {
-		return err
-	}
-	defer t.p.leave()
-	reserve := t.p.reserve
-	switch {
-	case t.batch.Empty():
-		reserve /= 64 // what only syncs what was let in before is let far into it
-	case t.frees:
-		reserve /= 8
-	}
-	if err := t.p.hasRoom(reserve, t.batch.Len()); err != nil {
-		return err
-	}
-	if t.batch.Empty() {
-		if !sync {
-			return nil
-		}
-		// Pebble makes nothing of an empty batch; a note in the log makes it
-		// carry the commits before this one to the disk.
-		if err := t.batch.LogData(nil, nil); err != nil {
-			return fmt.Errorf("index: commit: %w", err)
-		}
-	}
-	opts := pebble.NoSync
-	if sync {
-		opts = pebble.Sync
-	}
-	if err := t.p.db.Apply(t.batch, opts); err != nil {
-		return fmt.Errorf("index: commit: %w", err)
-	}
-	return nil
-}
-
-func (t *pebbleTxn) Discard() {
-	if t.err == nil {
-		t.err = ErrDone
-		t.batch.Close() // only gives memory back
-	}
 }
 
 // quiet drops what Pebble has to say, and stops the process where Pebble must not

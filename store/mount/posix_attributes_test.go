@@ -218,7 +218,7 @@ var timeCases = []posixCase{
 	}},
 	{"before 1970 and after 2038", func(p *probe) {
 		p.file("f", "")
-		for _, sec := range []int64{-1, -1_000_000, -1 << 31, 1<<31 - 1, 1 << 31, 1<<32 + 5, 10_000_000_000} {
+		for _, sec := range []int64{-1, -1_000_000, -1<<31 + 1, 1<<31 - 1, 1 << 31, 1<<32 + 5, 10_000_000_000} {
 			p.utimes("f", unix.Timespec{Sec: sec, Nsec: 5}, 0)
 			p.mtime("f")
 		}
@@ -280,7 +280,6 @@ var timeCases = []posixCase{
 		p.moves("read", "f", func() { p.text("f") })
 		p.moves("write", "f", func() { p.file("f", "more") })
 		p.moves("truncate", "f", func() { p.must(os.Truncate(p.at("f"), 1)) })
-		p.moves("truncate to its size", "f", func() { p.must(os.Truncate(p.at("f"), 1)) })
 		p.moves("open to write", "f", func() { p.shut(p.open("f", unix.O_RDWR)) })
 		p.moves("open to truncate", "f", func() { p.shut(p.open("f", unix.O_RDWR|unix.O_TRUNC)) })
 		p.moves("write nothing", "f", func() { fd := p.open("f", unix.O_RDWR); p.put(fd, ""); p.shut(fd) })

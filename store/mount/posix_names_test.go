@@ -183,13 +183,10 @@ func deep(p *probe) {
 		p.fds = append(p.fds, next)
 		fd = next
 	}
-	f, err := unix.Openat(fd, "f", readWrite|unix.O_CLOEXEC, 0o644)
-	p.err("create at the bottom", err)
-	p.fds = append(p.fds, f)
+	f := p.openat(fd, "f", readWrite)
 	p.put(f, "deep")
 	p.read(f, 9, 0)
-	_, err = unix.Openat(fd, strings.Repeat("../", levels)+name, unix.O_PATH|unix.O_CLOEXEC, 0)
-	p.err("up to the top", err)
+	p.openat(fd, strings.Repeat("../", levels)+name, unix.O_PATH)
 	p.err("remove", os.RemoveAll(p.at(name)))
 	p.list(".")
 	p.note("%s", fmt.Sprint(p.fstat(f).Nlink))

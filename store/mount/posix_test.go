@@ -161,6 +161,17 @@ func (p *probe) openMode(name string, flags int, mode uint32) int {
 	return fd
 }
 
+// openat is open of a name in an open directory.
+func (p *probe) openat(dir int, name string, flags int) int {
+	fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0o644)
+	p.err(fmt.Sprintf("openat %.20s", name), err)
+	if err != nil {
+		return -1
+	}
+	p.fds = append(p.fds, fd)
+	return fd
+}
+
 // shut closes a descriptor of open.
 func (p *probe) shut(fd int) {
 	p.fds = slices.DeleteFunc(p.fds, func(f int) bool { return f == fd })

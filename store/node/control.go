@@ -23,16 +23,22 @@ import (
 // the commands of the same user:
 //
 //	GET  /v1/status                         Status
-//	GET  /v1/list?path=P[&recursive=true]   a Listing a line
-//	GET  /v1/tar?path=P                     P and what is below it, as a tar stream
+//	GET  /v1/list?path=P[&recursive=true][&at=T]  a Listing a line
+//	GET  /v1/tar?path=P[&at=T]              P and what is below it, as a tar stream
 //	PUT  /v1/tar?path=P                     a tar stream to be stored below P; a Stored a line
-//	GET  /v1/file?path=P                    the bytes of the file P
+//	GET  /v1/file?path=P[&at=T]             the bytes of the file P
 //	POST /v1/mkdir?path=P[&parents=true]
 //	POST /v1/remove?path=P[&recursive=true]
 //	POST /v1/rename?from=P&to=Q
 //	POST /v1/flush?path=P                   answered when P has all its copies
+//	GET  /v1/stat?path=P                    a FileStatus
+//	GET  /v1/history?path=P                 a Version a line, newest first
+//	POST /v1/restore?path=P[&at=T]          as at T, else before the last change; a Restored
+//	POST /v1/gc[?keep=SECONDS]              an answer [Collection]
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
+//
+// T is an instant in the past (RFC 3339): P as it was then.
 //
 // Errors are a status and a [problem] in JSON. Streams that fail after their
 // first byte end with a line, or a trailer [trailerProblem], that says why; a reader that sees neither
@@ -156,6 +162,10 @@ func controlHandler(m *Machine) http.Handler {
 	handle("POST /v1/flush", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Flush(r.Context(), r.FormValue("path"))
 	})
+	handle("GET /v1/stat", func(w http.ResponseWriter, r *http.Request) error { return serveStat(m, w, r) })
+	handle("GET /v1/history", func(w http.ResponseWriter, r *http.Request) error { return serveHistory(m, w, r) })
+	handle("POST /v1/restore", func(w http.ResponseWriter, r *http.Request) error { return restore(m, w, r) })
+	handle("POST /v1/gc", func(w http.ResponseWriter, r *http.Request) error { return collect(m, w, r) })
 	handle("POST /v1/mount", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Mount(r.FormValue("dir"), flag(r, "allow_other"))
 	})
@@ -166,6 +176,19 @@ func controlHandler(m *Machine) http.Handler {
 		return m.drive.Rename(r.Context(), r.FormValue("from"), r.FormValue("to"))
 	})
 	return mux
+}
+
+// instant reads the parameter at; it is zero where there is none.
+func instant(r *http.Request) (time.Time, error) {
+	s := r.FormValue("at")
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return t, fmt.Errorf("node: %w: at %q", errBadRequest, s)
+	}
+	return t, nil
 }
 
 func flag(r *http.Request, name string) bool {
@@ -179,7 +202,11 @@ func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	top, err := m.drive.Stat(p)
+	at, err := instant(r)
+	if err != nil {
+		return err
+	}
+	top, err := m.drive.StatAt(p, at)
 	if err != nil {
 		return err
 	}
@@ -188,22 +215,23 @@ func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	if !top.Dir {
 		return enc.Encode(m.listing(p, top))
 	}
-	return endStream(w, m.walk(r.Context(), p, flag(r, "recursive"), func(name string, e tree.Entry) error {
+	return endStream(w, m.walk(r.Context(), p, at, flag(r, "recursive"), func(name string, e tree.Entry) error {
 		return enc.Encode(m.listing(name, e))
 	}))
 }
 
 // walk calls f for what lies in the directory dir, in name order, and with deep
-// for all that lies below; a directory comes before what is in it.
-func (m *Machine) walk(ctx context.Context, dir string, deep bool, f func(name string, e tree.Entry) error) error {
+// for all that lies below; a directory comes before what is in it. at is an instant in
+// the past, or zero for now.
+func (m *Machine) walk(ctx context.Context, dir string, at time.Time, deep bool, f func(name string, e tree.Entry) error) error {
 	var inner error
-	err := m.drive.List(dir, func(e tree.Entry) bool {
+	err := m.drive.ListAt(dir, at, func(e tree.Entry) bool {
 		if inner = ctx.Err(); inner != nil {
 			return false
 		}
 		name := e.Path
 		if inner = f(name, e); inner == nil && deep && e.Dir {
-			inner = m.walk(ctx, name, deep, f)
+			inner = m.walk(ctx, name, at, deep, f)
 		}
 		return inner == nil
 	})
@@ -220,12 +248,19 @@ func (m *Machine) listing(name string, e tree.Entry) Listing {
 
 // serveFile writes the bytes of one file, or the range that the request asks for.
 func serveFile(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	f, err := m.drive.Open(r.Context(), r.FormValue("path"))
+	at, err := instant(r)
 	if err != nil {
 		return err
 	}
+	e, err := m.drive.StatAt(r.FormValue("path"), at)
+	if err != nil {
+		return err
+	}
+	if e.Dir {
+		return fmt.Errorf("node: %s: %w", e.Path, tree.ErrIsDir)
+	}
+	f := m.drive.OpenEntry(r.Context(), e)
 	defer f.Close()
-	e := f.Entry()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	if r.Header.Get("Range") == "" {
 		n, err := io.Copy(w, f)

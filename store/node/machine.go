@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -43,6 +44,8 @@ const (
 	DefaultSpace = 10 << 30
 	// DefaultCopies is how many machines keep each file.
 	DefaultCopies = 2
+	// DefaultRetention is how long old versions and removed files are kept.
+	DefaultRetention = 30 * 24 * time.Hour
 )
 
 // ErrInUse reports a directory that another process has open.
@@ -57,6 +60,10 @@ type Settings struct {
 	// Copies is how many machines shall keep a file written here, this one
 	// included if it is chosen. Zero means DefaultCopies.
 	Copies int `json:"copies"`
+	// Retention is how long old versions and removed files are kept, in seconds. Zero
+	// means DefaultRetention, a negative number not at all. They yield sooner where
+	// room is wanted.
+	Retention int64 `json:"retention,omitempty"`
 }
 
 // check refuses what the machine could not be opened with again.
@@ -174,6 +181,9 @@ func updateSettings(dir string, set Settings) (Settings, error) {
 	if set.Copies != 0 {
 		s.Copies = set.Copies
 	}
+	if set.Retention != 0 {
+		s.Retention = set.Retention
+	}
 	if cerr := s.check(); cerr != nil {
 		return s, cerr
 	}
@@ -245,7 +255,8 @@ func Open(cfg Config) (_ *Machine, err error) {
 
 // openRooms opens what lies in the directory, from the disk upwards.
 func (m *Machine) openRooms() (err error) {
-	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), index.Config{}); err != nil {
+	sealed := index.Config{Key: m.pool.Secret().Derive("aether index")}
+	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), sealed); err != nil {
 		return err
 	}
 	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space()}); err != nil {
@@ -264,7 +275,11 @@ func (m *Machine) openRooms() (err error) {
 		KV: m.kv, Tree: m.tree, Keys: m.keys, Bodies: m.bodies, Journal: m.core,
 		Holders: m.core.holders, Fetch: m.fetchBody, Context: m.background,
 	})
-	return m.core.start()
+	if err := m.core.start(); err != nil {
+		return err
+	}
+	m.jobs.Go(func() { m.upkeep(m.background) })
+	return nil
 }
 
 // Close ends everything and makes what is open durable. A closed Machine is of no
@@ -317,6 +332,18 @@ func (m *Machine) copiesWanted() int {
 		return DefaultCopies
 	}
 	return m.settings.Copies
+}
+
+// retention is how long the past is kept.
+func (m *Machine) retention() time.Duration {
+	switch r := m.settings.Retention; {
+	case r == 0:
+		return DefaultRetention
+	case r < 0:
+		return 0
+	default:
+		return time.Duration(r) * time.Second
+	}
 }
 
 // Drive returns the drive as this machine sees it.

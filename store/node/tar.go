@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
@@ -204,6 +203,13 @@ func tell(report func(Stored), name string, err error) error {
 	return err
 }
 
+// The bits of a mode that say what a file is, as Linux has them (inode(7)).
+const (
+	typeBits    = 0o170000
+	typeSymlink = 0o120000
+	typeFIFO    = 0o010000
+)
+
 // serveTar writes the path of the request, and what is below it, as a tar stream
 // whose names begin with the last element of the path, or "." for the root.
 func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
@@ -211,7 +217,11 @@ func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	top, err := m.drive.Stat(p)
+	at, err := instant(r)
+	if err != nil {
+		return err
+	}
+	top, err := m.drive.StatAt(p, at)
 	if err != nil {
 		return err
 	}
@@ -229,7 +239,7 @@ func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 		return endStream(w, err)
 	}
 	if top.Dir {
-		if err := m.walk(r.Context(), p, true, add); err != nil {
+		if err := m.walk(r.Context(), p, at, true, add); err != nil {
 			return endStream(w, err)
 		}
 	}
@@ -237,24 +247,32 @@ func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
 }
 
 func (m *Machine) addTar(ctx context.Context, tw *tar.Writer, as, name string, e tree.Entry) error {
-	h := &tar.Header{Name: as, Mode: int64(e.Version.Mode), ModTime: e.Version.ModTime, Format: tar.FormatPAX}
+	h := &tar.Header{Name: as, Mode: int64(e.Version.Mode & 0o7777), ModTime: e.Version.ModTime, Format: tar.FormatPAX}
 	if e.Dir {
 		h.Typeflag, h.Name = tar.TypeDir, as+"/"
 		return tw.WriteHeader(h)
 	}
-	h.Typeflag, h.Size = tar.TypeReg, e.Version.Content.Size
-	f, err := m.drive.Open(ctx, name)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil // removed since it was listed
-	}
-	if err != nil {
-		return err
-	}
+	f := m.drive.OpenEntry(ctx, e)
 	defer f.Close()
-	h.Size = f.Entry().Version.Content.Size
+	switch e.Version.Mode & typeBits {
+	case 0:
+		h.Typeflag, h.Size = tar.TypeReg, e.Version.Content.Size
+	case typeSymlink:
+		target, err := io.ReadAll(io.LimitReader(f, 64<<10))
+		if err != nil {
+			return err
+		}
+		h.Typeflag, h.Linkname = tar.TypeSymlink, string(target)
+		return tw.WriteHeader(h)
+	case typeFIFO:
+		h.Typeflag = tar.TypeFifo
+		return tw.WriteHeader(h)
+	default:
+		return nil // a socket is nothing without the program that made it
+	}
 	if err := tw.WriteHeader(h); err != nil {
 		return err
 	}
-	_, err = io.Copy(tw, f)
+	_, err := io.Copy(tw, f)
 	return err
 }

@@ -42,7 +42,8 @@ type behind struct {
 	moved   sync.Cond // a block was filled or written
 	blocks  map[blockKey]*block
 	queue   []*block
-	writers int // goroutines that write what is queued
+	writers int  // goroutines that write what is queued
+	full    bool // the disk was when a block was to be written; who puts or syncs tries again
 	wg      sync.WaitGroup
 }
 
@@ -113,13 +114,35 @@ func (w *behind) each(segment uint32, from, to int64, f func(k blockKey, from, t
 	}
 }
 
-// admit waits until the disk has caught up.
-func (w *behind) admit() {
+// admit waits until the disk has caught up. While the disk is full it fails.
+func (w *behind) admit() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.queue) >= waiting {
-		w.moved.Wait()
+	for w.full || len(w.queue) >= waiting {
+		b := w.complete()
+		switch {
+		case !w.full:
+			w.moved.Wait()
+		case b == nil:
+			w.full = false
+		default:
+			b.busy = true
+			if err := w.write(b, b.end()); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// complete returns a block that can be written and is not queued; the caller holds mu.
+func (w *behind) complete() *block {
+	for _, b := range w.blocks {
+		if !b.busy && b.filling == 0 && b.used == b.end() && b.written < b.end() && b.err == nil {
+			return b
+		}
+	}
+	return nil
 }
 
 // reserve gives p, the next place of its segment, memory. The caller fills it.
@@ -137,14 +160,14 @@ func (w *behind) reserve(p place) {
 	})
 }
 
-// fill copies the record of body to p and takes room for it on the disk.
-func (w *behind) fill(p place, ref store.Ref, body []byte) (err error) {
+// fill copies the record of body to p and takes room for it on the disk. Where that
+// fails only the first n bytes will be in the file.
+func (w *behind) fill(p place, ref store.Ref, body []byte) (n int64, err error) {
 	h, err := w.files.get(p.segment, false)
 	if err == nil {
 		defer w.files.put(h)
 	}
-	head := recordHead(ref, p.class, body)
-	rest := [][]byte{head[:], body}
+	rest := [][]byte{recordHead(ref, p.class, p.order, body), body}
 	w.each(p.segment, int64(p.offset), int64(p.offset)+p.size(), func(k blockKey, from, to int64) {
 		w.mu.Lock()
 		b := w.blocks[k]
@@ -153,15 +176,18 @@ func (w *behind) fill(p place, ref store.Ref, body []byte) (err error) {
 			err = b.takeRoom(h, from, to)
 		}
 		for dst := b.part(from, to); len(dst) > 0; {
-			n := copy(dst, rest[0])
-			dst = dst[n:]
-			if rest[0] = rest[0][n:]; len(rest[0]) == 0 {
+			part := copy(dst, rest[0])
+			dst = dst[part:]
+			if rest[0] = rest[0][part:]; len(rest[0]) == 0 {
 				rest = rest[1:]
 			}
 		}
 		w.filled(b, span{from, to}, err)
+		if err == nil {
+			n += to - from
+		}
 	})
-	return err
+	return n, err
 }
 
 // takeRoom takes room on the disk for all of the block or, where the disk is almost
@@ -202,7 +228,7 @@ func (w *behind) filled(b *block, part span, err error) {
 // caller holds mu.
 func (w *behind) settle(b *block) {
 	switch {
-	case b.busy || b.filling > 0 || b.used < b.end() || b.err != nil:
+	case b.busy || b.filling > 0 || b.used < b.end() || b.err != nil || w.full && b.written < b.end():
 	case b.written == b.end():
 		w.drop(b)
 	default:
@@ -223,7 +249,7 @@ func (w *behind) run() {
 	for len(w.queue) > 0 {
 		b := w.queue[0]
 		w.queue = w.queue[1:]
-		w.write(b, b.end())
+		_ = w.write(b, b.end()) // it says so itself
 	}
 	w.writers--
 }
@@ -237,8 +263,8 @@ func (w *behind) drop(b *block) {
 }
 
 // write writes b up to an offset in the file; the caller holds mu, which is let go
-// meanwhile, and has made b busy.
-func (w *behind) write(b *block, to int64) {
+// meanwhile, and has made b busy. Where the disk is full b stays as it is.
+func (w *behind) write(b *block, to int64) error {
 	from, pieces := b.written, []span{}
 	slices.SortFunc(b.lost, func(x, y span) int { return cmp.Compare(x[0], y[0]) })
 	for _, gone := range b.lost {
@@ -260,15 +286,26 @@ func (w *behind) write(b *block, to int64) {
 	if h != nil {
 		err = errors.Join(err, w.files.put(h))
 	}
-	if err != nil {
+	full := vfs.IsNoSpaceError(err)
+	if err != nil && !full {
 		w.failed(b.segment, err)
 	}
 	w.mu.Lock()
 	b.busy = false
-	if b.err = err; err == nil {
+	switch {
+	case full:
+		w.full = true
+		for _, q := range w.queue {
+			q.busy = false
+		}
+		w.queue = nil
+	case err != nil:
+		b.err = err
+	default:
 		b.written = to
 	}
 	w.settle(b)
+	return err
 }
 
 // writePast writes p, whose memory is aligned as its offset is: whole pages past the
@@ -330,7 +367,9 @@ func (w *behind) flush(segment uint32, grows bool) error {
 				continue
 			}
 			b.busy = true
-			w.write(b, b.used)
+			if err := w.write(b, b.used); err != nil {
+				return err
+			}
 		}
 		if b.err != nil {
 			return b.err

@@ -32,13 +32,14 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 				body[i] = byte(rng.Uint32())
 			}
 			p := place{segment: 1, offset: uint32(len(want)), length: uint32(len(body))}
-			w.admit()
-			w.reserve(p)
-			if err := w.fill(p, [32]byte{1}, body); err != nil {
+			if err := w.admit(); err != nil {
 				t.Fatal(err)
 			}
-			head := recordHead([32]byte{1}, 0, body)
-			want = append(append(want, head[:]...), body...)
+			w.reserve(p)
+			if _, err := w.fill(p, [32]byte{1}, body); err != nil {
+				t.Fatal(err)
+			}
+			want = append(append(want, recordHead([32]byte{1}, 0, 0, body)...), body...)
 			got := make([]byte, len(want))
 			if err := w.readAt(h, got, 0); err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("seed %d: read after %d bytes: %v", seed, len(want), err)
@@ -76,7 +77,10 @@ func TestBehind_CloseWaitsForWhoFills(t *testing.T) {
 		p := place{segment: 1, length: 3 << 19}
 		w.reserve(p)
 		filled := make(chan error, 1)
-		go func() { filled <- w.fill(p, [32]byte{1}, make([]byte, 3<<19)) }()
+		go func() {
+			_, err := w.fill(p, [32]byte{1}, make([]byte, 3<<19))
+			filled <- err
+		}()
 		w.close()
 		if err := <-filled; err != nil {
 			t.Fatal(err)

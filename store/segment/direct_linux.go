@@ -31,7 +31,10 @@ func refusesDirect(err error) bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// unsupported reports that a file system has no preallocation.
-func unsupported(err error) bool {
-	return errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
+// uncache makes the system forget what it remembers of a part of the file, as far as
+// that is on the disk, so that what is read next comes from there.
+func (h *handle) uncache(offset, length int64) {
+	if h.Fd() != vfs.InvalidFd {
+		_ = unix.Fadvise(int(h.Fd()), offset, length, unix.FADV_DONTNEED) // a hint
+	}
 }

@@ -62,6 +62,9 @@ func (h *handle) deferrable() bool {
 	return !unsupported(h.Preallocate(0, pageSize))
 }
 
+// unsupported reports that a file system has no preallocation.
+func unsupported(err error) bool { return errors.Is(err, errors.ErrUnsupported) }
+
 func (h *handles) path(n uint32) string {
 	return h.fs.PathJoin(h.dir, fmt.Sprintf("%08d.seg", n))
 }

@@ -20,16 +20,25 @@ type Usage struct {
 // space accounts for the segment files. Its owner holds Store.mu.
 type space struct {
 	files    map[uint32]*file
-	active   [classes]*file // the segment that grows, by class
-	last     uint32         // the greatest number given to a segment
-	used     int64          // bytes in all files
-	reserved int64          // bytes promised to puts that have not begun to write
+	put      [kinds]*file // the segments that grow by what is put
+	moved    [kinds]*file // and by what compaction moves, so that no sync waits for it
+	last     uint32       // the greatest number given to a segment
+	used     int64        // bytes in all files
+	reserved int64        // bytes promised to puts that have not begun to write
+}
+
+// grows returns where the segment stands that grows by what f does.
+func (s *space) grows(f *file) **file {
+	if f.moved {
+		return &s.moved[f.class]
+	}
+	return &s.put[f.class]
 }
 
 // finish ends the growth of f.
 func (s *space) finish(f *file) {
-	if s.active[f.class] == f {
-		s.active[f.class] = nil
+	if active := s.grows(f); *active == f {
+		*active = nil
 	}
 }
 
@@ -48,34 +57,72 @@ func (s *Store) Usage() Usage {
 }
 
 // Delete forgets the body of ref; deleting what is not there is no error. The next
-// Sync makes it durable; a crash before may bring the body back. The bytes are dead until their segment is compacted.
+// Sync makes it durable; a crash before may bring the body back. The bytes are dead
+// until their segment is compacted.
 func (s *Store) Delete(ref store.Ref) error {
 	err := s.change(ref, func(p place) (place, bool) { return p, false })
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
 	}
-	return err
+	return s.unlose(ref)
 }
 
-// SetClass makes the body of ref a replica or cache. It fails with
-// [store.ErrNotFound]. The next Sync makes the change durable.
+// unlose forgets that the body of ref was lost.
+func (s *Store) unlose(ref store.Ref) error {
+	s.mu.Lock()
+	losses := s.losses
+	s.mu.Unlock()
+	if !losses {
+		return nil
+	}
+	if _, err := s.kv.Get(lostKey(ref)); errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err := s.edit(func(txn store.Txn) { _ = txn.Delete(lostKey(ref)) }); err != nil {
+		return fmt.Errorf("segment: forget the loss of %s: %w", ref, err)
+	}
+	return nil
+}
+
+// SetClass changes the class of the body of ref. It fails with [store.ErrNotFound].
+// The next Sync makes the change durable. What becomes a Log comes behind the others,
+// unless it was one before.
 func (s *Store) SetClass(ref store.Ref, class Class) error {
 	if class >= classes {
 		return fmt.Errorf("segment: class of %s: unknown %s", ref, class)
 	}
-	return s.change(ref, func(p place) (place, bool) { p.class = class; return p, true })
+	for {
+		numbered := true
+		err := s.change(ref, func(p place) (place, bool) {
+			if numbered = class != Log || p.order != 0; numbered {
+				p.class = class
+			}
+			return p, true
+		})
+		if err != nil || numbered {
+			return err
+		}
+		body, err := s.Get(ref)
+		if err == nil {
+			_, err = s.rewrite(ref, body, true)
+		}
+		if err != nil {
+			return fmt.Errorf("segment: class of %s: %w", ref, err)
+		}
+	}
 }
 
-// change gives the entry of ref another value, or removes it where keep is false.
+// change gives the entry of ref another class, or removes it where keep is false.
 func (s *Store) change(ref store.Ref, f func(place) (p place, keep bool)) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.broken != nil {
-		return s.broken
-	}
+	broken := s.broken
 	old, waits := s.pending[ref]
+	s.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
 	if !waits {
 		var err error
 		if old, err = indexed(s.kv, ref); err != nil {
@@ -86,67 +133,73 @@ func (s *Store) change(ref store.Ref, f func(place) (p place, keep bool)) error 
 	if keep && p == old {
 		return nil
 	}
-	file := s.space.files[old.segment]
-	count := func(live *[classes]int64) {
-		live[old.class] -= old.size()
-		if keep {
-			live[p.class] += p.size()
+	s.mu.Lock()
+	if _, ok := s.moving[ref]; ok && !keep {
+		s.moving[ref] = true
+	}
+	s.mu.Unlock()
+	if !waits {
+		if err := s.changeIndexed(record{ref, old}, record{ref, p}, keep); err != nil {
+			return err
 		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if keep && waits {
+		s.pending[ref] = p
+	} else if waits {
+		delete(s.pending, ref)
+	}
+	file := s.space.files[old.segment]
+	file.live[old.class.kind()] -= old.size()
+	if keep {
+		file.live[p.class.kind()] += p.size()
+	} else {
+		file.bad = false // it may have been this that could not be read
 	}
 	s.changes++
-	count(&file.live)
-	if waits {
-		if s.pending[ref] = p; !keep {
-			delete(s.pending, ref)
-		}
-		return nil
-	}
-	count(&file.saved)
+	s.edits++ // also what waits: Open must not find it, or in its old class
+	return nil
+}
+
+// changeIndexed commits what change does to the entry old. The caller holds commit.
+func (s *Store) changeIndexed(old, now record, keep bool) error {
 	txn := s.kv.Begin()
 	defer txn.Discard()
+	old.unset(txn)
 	if keep {
-		txn.Set(refKey(ref), p.value())
-	} else {
-		txn.Delete(refKey(ref))
-		txn.Delete(orderKey(old.segment, old.offset))
+		now.set(txn)
 	}
-	s.save(txn, old.segment)
-	if err := txn.Commit(false); err != nil {
-		s.broken = fmt.Errorf("segment: index could not be changed, reopen the store: %w", err)
-		return s.broken
+	s.mu.Lock()
+	f := s.space.files[old.segment]
+	before := f.saved
+	f.saved[old.class.kind()] -= old.size()
+	if keep {
+		f.saved[now.class.kind()] += now.size()
+	}
+	s.save(txn, f.number)
+	s.mu.Unlock()
+	err := txn.Commit(false)
+	if err != nil {
+		s.mu.Lock()
+		f.saved = before
+		s.mu.Unlock()
+		return fmt.Errorf("segment: change %s: %w", old.ref, err)
 	}
 	return nil
 }
 
-// makeRoom reserves need bytes. It evicts cache, the oldest segment first, and then
-// compacts, until they fit; when nothing is left to evict it fails with [ErrFull].
+// makeRoom reserves need bytes. Where they do not fit it removes segments in which
+// nothing lives, then evicts cache, the oldest segment first, and then compacts;
+// when nothing is left to do it fails with [ErrFull].
 func (s *Store) makeRoom(need int64) error {
 	if s.reserve(need) {
 		return nil
 	}
-	s.commit.Lock()
-	defer s.commit.Unlock()
+	s.mover.Lock()
+	defer s.mover.Unlock()
 	for !s.reserve(need) {
-		s.mu.Lock()
-		victim, compact := s.victim(need)
-		broken := s.broken
-		s.mu.Unlock()
-		if broken != nil {
-			return broken
-		}
-		if victim == nil {
-			return fmt.Errorf("%w: %d bytes set aside, %d more wanted", ErrFull, s.cfg.Space, need)
-		}
-		if err := s.sync(); err != nil { // so that all that lies in victim is indexed
-			return err
-		}
-		var err error
-		if compact {
-			err = s.compact(victim)
-		} else {
-			err = s.evict(victim)
-		}
-		if err != nil {
+		if err := s.free(need); err != nil {
 			return err
 		}
 	}
@@ -163,187 +216,58 @@ func (s *Store) reserve(need int64) bool {
 	return true
 }
 
-// victim chooses the segment to take room from and ends its growth: the oldest with
-// cache in it, else, if compacting can make the room at all, the one with the most
-// dead bytes. Segments being written are left alone.
-func (s *Store) victim(need int64) (f *file, compact bool) {
-	for _, g := range s.space.files {
-		if g.live[Cache] > 0 && g.writers == 0 && (f == nil || g.number < f.number) {
-			f = g
-		}
-	}
-	if f == nil {
-		compact = true
-		room := s.cfg.Space - s.space.used - s.space.reserved
-		for _, g := range s.space.files {
-			if g.dead() == 0 || g.writers > 0 || g.bad {
-				continue
-			}
-			room += g.dead()
-			if f == nil || g.dead() > f.dead() {
-				f = g
-			}
-		}
-		if room < need {
-			return nil, false
-		}
-	}
-	if f != nil {
-		s.space.finish(f)
-	}
-	return f, compact
-}
-
-// record is an entry of one segment.
-type record struct {
-	ref store.Ref
-	place
-}
-
-// records returns the live records of segment n in the order of the file. The
-// caller holds commit and has synced.
-func (s *Store) records(n uint32) (all []record, err error) {
-	var refs []store.Ref
-	from, to := orderKey(n, 0), orderKey(n+1, 0)
-	err = s.kv.Scan(from, to, func(_, v []byte) bool {
-		if len(v) == len(store.Ref{}) {
-			refs = append(refs, store.Ref(v))
-		}
-		return true
-	})
-	for _, ref := range refs {
-		p, e := indexed(s.kv, ref)
-		if e == nil && p.segment == n {
-			all = append(all, record{ref, p})
-		} else if !errors.Is(e, store.ErrNotFound) {
-			err = errors.Join(err, e)
-		}
-	}
-	return all, err
-}
-
-// evict drops the cache in f, and f with it when nothing else lives there. The
-// caller holds commit.
-func (s *Store) evict(f *file) error {
-	all, err := s.records(f.number)
-	if err != nil {
-		return err
-	}
-	txn := s.kv.Begin()
-	defer txn.Discard()
-	for _, r := range all {
-		if r.class == Cache {
-			txn.Delete(refKey(r.ref))
-			txn.Delete(orderKey(r.segment, r.offset))
-		}
-	}
-	kept := f.saved[Cache]
-	s.mu.Lock()
-	f.live[Cache] -= kept
-	f.saved[Cache] = 0
-	if f.alive() == 0 {
-		txn.Delete(segmentKey(f.number))
-	} else {
-		s.save(txn, f.number)
-	}
-	s.mu.Unlock()
-	if err := txn.Commit(true); err != nil {
-		s.mu.Lock()
-		f.live[Cache] += kept
-		f.saved[Cache] = kept
-		s.mu.Unlock()
-		return err
-	}
-	return s.removeIfDead(f)
-}
-
-// compact copies what lives in f to the end of the current segments, makes that
-// durable, switches the index, and removes f. Where a record is corrupt f stays as
-// it is, for scrub to find. The caller holds commit and has synced.
-func (s *Store) compact(f *file) error {
-	all, err := s.records(f.number)
-	if err != nil {
-		return err
-	}
-	txn := s.kv.Begin()
-	defer txn.Discard()
-	moved := make([]place, len(all))
-	for i, r := range all {
-		moved[i], err = s.copy(r)
-		if errors.Is(err, ErrCorrupt) {
-			f.bad = true
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("compact: %w", err)
-		}
-		txn.Set(refKey(r.ref), moved[i].value())
-		txn.Set(orderKey(moved[i].segment, moved[i].offset), r.ref[:])
-		txn.Delete(orderKey(r.segment, r.offset))
-	}
-	if _, err := s.syncFiles(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	for i, r := range all {
-		s.move(r.place, moved[i])
-		s.save(txn, moved[i].segment)
-	}
-	txn.Delete(segmentKey(f.number))
-	s.mu.Unlock()
-	if err := txn.Commit(true); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for i, r := range all {
-			s.move(moved[i], r.place)
-		}
-		return err
-	}
-	return s.removeIfDead(f)
-}
-
-// copy reads and checks a record and writes it anew.
-func (s *Store) copy(r record) (place, error) {
-	body, err := s.read(r.ref, r.place)
-	if err != nil {
-		return place{}, err
-	}
-	s.behind.admit()
-	s.mu.Lock()
-	f, p, err := s.next(r.class, len(body))
-	s.mu.Unlock()
-	if err != nil {
-		return place{}, err
-	}
-	err = s.writeAt(f, p, r.ref, body)
+// unreserve gives back what makeRoom reserved.
+func (s *Store) unreserve(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f.writers--
-	s.dirty[f.number] = true
-	return p, err
+	s.space.reserved -= n
 }
 
-// move counts a record to another segment; the caller holds mu.
-func (s *Store) move(from, to place) {
-	a, b := s.space.files[from.segment], s.space.files[to.segment]
-	a.live[from.class] -= from.size()
-	a.saved[from.class] -= from.size()
-	b.live[to.class] += to.size()
-	b.saved[to.class] += to.size()
-}
-
-// removeIfDead removes the file of f when nothing lives in it and its index entry
-// is gone.
-func (s *Store) removeIfDead(f *file) error {
+// free takes one step towards room for need bytes. The caller holds mover.
+func (s *Store) free(need int64) error {
+	f, step := s.victim(need)
 	s.mu.Lock()
-	if f.alive() > 0 || f.writers > 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	delete(s.space.files, f.number)
-	delete(s.dirty, f.number)
-	s.space.used -= f.size
+	broken := s.broken
 	s.mu.Unlock()
-	s.behind.forget(f.number)
-	return s.files.remove(f.number)
+	switch {
+	case broken != nil:
+		return broken
+	case f == nil:
+		return fmt.Errorf("%w: %d bytes set aside, %d more wanted", ErrFull, s.cfg.Space, need)
+	}
+	return step(f)
+}
+
+// victim chooses the segment to take room from, ends its growth, and says how. When
+// compacting all could not make the room at all it returns nil.
+func (s *Store) victim(need int64) (best *file, step func(*file) error) {
+	s.writing.Lock() // so that nobody writes to it any more
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room := s.cfg.Space - s.space.used - s.space.reserved
+	for _, f := range s.space.files {
+		if f.size > 0 && f.alive() == 0 {
+			s.space.finish(f)
+			return f, s.retire
+		}
+		if f.live[Cache] > 0 && (best == nil || f.number < best.number) {
+			best, step = f, s.evict
+		}
+		if !f.bad {
+			room += f.dead()
+		}
+	}
+	if best == nil && room >= need {
+		best, step = s.mover.file, s.compact
+		for _, f := range s.space.files {
+			if s.mover.file == nil && f.dead() > 0 && !f.bad && (best == nil || f.dead() > best.dead()) {
+				best = f
+			}
+		}
+	}
+	if best != nil {
+		s.space.finish(best)
+	}
+	return best, step
 }

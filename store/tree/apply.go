@@ -43,12 +43,13 @@ func (w *work) accept(op *Op, now time.Time) error {
 
 // apply enters op, which is ready, and settles what follows from it.
 func (w *work) apply(op *Op, now time.Time) error {
-	if err := record(w.tx, w.self, op); err != nil {
+	if err := w.record(op); err != nil {
 		return err
 	}
 	if op.Time > store.TimeAt(now.Add(maxAhead)) {
 		w.events = append(w.events, Event{Kind: Alarm, Dot: op.Dot})
 	}
+	w.current = op.mark()
 	w.state.Clock = max(w.state.Clock, op.Time)
 	err := w.enter(op)
 	if errors.Is(err, errInvalid) {
@@ -123,11 +124,9 @@ func (w *work) knownDir(op *Op, id store.FileID) error {
 // setRoot enters the attributes of the root directory.
 func (w *work) setRoot(op *Op) error {
 	for _, by := range []int64{-1, +1} {
-		b, err := wire.enc.Marshal(&w.state.Root)
-		if err != nil {
-			return err
-		}
-		w.digest(key(keyNode, Root[:]), b, by)
+		var e encoder
+		e.attr(&w.state.Root)
+		w.digest(key(keyNode, Root[:]), e.b, by)
 		if by < 0 {
 			w.state.Root = w.state.Root.merge(attrOf(op))
 		}

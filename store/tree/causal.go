@@ -46,15 +46,20 @@ func ready(r store.Reader, op *Op) (bool, error) {
 }
 
 // record enters op in the books of who has seen what.
-func record(tx store.Txn, self store.MachineID, op *Op) error {
-	m := op.Dot.Machine
+func (w *work) record(op *Op) error {
+	tx, m := w.tx, op.Dot.Machine
 	for _, d := range op.Seen {
 		if err := tx.Set(key(keySeen, m[:], d.Machine[:], u64(op.Dot.Seq)), u64(d.Seq)); err != nil {
 			return err
 		}
 	}
-	if m != self {
-		if err := tx.Set(key(keyDirty, m[:]), nil); err != nil {
+	if m != w.self {
+		_, err := tx.Get(key(keyDirty, m[:]))
+		if errors.Is(err, store.ErrNotFound) {
+			w.state.News++
+			err = tx.Set(key(keyDirty, m[:]), nil)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -62,8 +67,12 @@ func record(tx store.Txn, self store.MachineID, op *Op) error {
 }
 
 // news returns what was applied since our own last operation, and forgets it.
-func news(tx store.Txn) ([]store.Dot, error) {
-	from := key(keyDirty)
+func (w *work) news() ([]store.Dot, error) {
+	if w.state.News == 0 {
+		return nil, nil
+	}
+	w.state.News = 0
+	tx, from := w.tx, key(keyDirty)
 	var dots []store.Dot
 	err := tx.Scan(from, end(from), func(k, _ []byte) bool {
 		var d store.Dot

@@ -14,7 +14,7 @@ func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
 	var bad error
 	err := r.Scan(from, end(from), func(_, v []byte) bool {
 		var found row
-		if bad = wire.dec.Unmarshal(v, &found); bad != nil {
+		if bad = decode(v, &found); bad != nil {
 			return false
 		}
 		return found.Kind == rowDir || found.Content.Size == 0 || f(found.Content)

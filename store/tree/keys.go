@@ -19,6 +19,10 @@ const (
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
 	keyState  = 'z' // clock and totals
+
+	keyPast       = 'h' // directory, name, 0, end, class, order: what was shown there
+	keyPastTime   = 'H' // end, directory, name, 0, class, order: the same by time
+	keyPastTotals = 'Z' // sums over them
 )
 
 func key(kind byte, parts ...[]byte) []byte {

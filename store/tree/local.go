@@ -41,7 +41,7 @@ func (l *local) issue(op Op, latest store.Time) error {
 	if err != nil {
 		return err
 	}
-	if op.Seen, err = news(l.tx); err != nil {
+	if op.Seen, err = l.news(); err != nil {
 		return err
 	}
 	ahead := min(l.state.Clock, store.TimeAt(l.now.Add(maxAhead)))

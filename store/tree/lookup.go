@@ -83,17 +83,6 @@ func resolve(r store.Reader, names []string) (found row, home store.FileID, err 
 	return found, home, nil
 }
 
-// firstRow returns the row that is shown under a name.
-func firstRow(r store.Reader, home store.FileID, name string) (found row, err error) {
-	from := rowPrefix(home, name)
-	bad := store.ErrNotFound
-	err = r.Scan(from, end(from), func(_, v []byte) bool {
-		bad = wire.dec.Unmarshal(v, &found)
-		return false
-	})
-	return found, errors.Join(err, bad)
-}
-
 // page is how many rows List reads before it hands them on.
 const page = 256
 
@@ -133,7 +122,7 @@ func list(r store.Reader, home store.FileID, dir, last string, f func(Entry) boo
 				return true
 			}
 			var found row
-			if bad = wire.dec.Unmarshal(v, &found); bad != nil {
+			if bad = decode(v, &found); bad != nil {
 				return false
 			}
 			last = name

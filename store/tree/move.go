@@ -108,7 +108,7 @@ func movesAfter(r store.Reader, at mark) (moves []moved, err error) {
 	var bad error
 	err = r.Scan(append(moveKey(at), 0), end(key(keyMove)), func(_, v []byte) bool {
 		var m moved
-		bad = wire.dec.Unmarshal(v, &m)
+		bad = decode(v, &m)
 		moves = append(moves, m)
 		return bad == nil
 	})

@@ -126,8 +126,9 @@ const (
 	Alarm
 	// Invalid: an operation made no sense and changed nothing.
 	Invalid
-	// NameChanged: what a directory shows under a name may be another thing now, or
-	// have another version or other attributes.
+	// NameChanged: a name shows something else, nothing any more, or other
+	// attributes. After 4096 of one call comes one with an empty Name: anything may
+	// have changed.
 	NameChanged
 )
 
@@ -137,15 +138,15 @@ type EventKind uint8
 // Event is something that applying an operation did.
 type Event struct {
 	Kind EventKind
-	// File is the node concerned; zero for Alarm.
+	// File is the node concerned; zero for Alarm. For NameChanged it is what the
+	// name shows now, or what it showed.
 	File store.FileID
+	// Dir and Name say which name changed: Dir is the canonical directory.
+	Dir  store.FileID
+	Name string
 	// Dot names the version, or for the last three kinds the operation.
 	Dot store.Dot
 	// Content and Holders are the version's.
 	Content store.Content
 	Holders []store.MachineID
-	// Dir and Name say where a name changed. An empty Name means that more changed
-	// than is told.
-	Dir  store.FileID
-	Name string
 }

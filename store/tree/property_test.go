@@ -3,6 +3,7 @@ package tree_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"testing"
 	"time"
 
@@ -85,26 +86,47 @@ func drawPath(t *rapid.T, s *site) string {
 }
 
 func localChange(t *rapid.T, s *site, now time.Time) {
+	_, _ = localEvents(t, s, now) // refusals are part of the test
+}
+
+func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err error) {
 	p := drawPath(t, s)
 	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
 		ModTime: drawTime(t)}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "mode", "xattr"}).Draw(t, "kind")
-	_ = s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) { // refusals are part of the test
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "mode", "xattr"}).Draw(t, "kind")
+	err = s.change(t, func(tx store.Txn) (ops []tree.Op, _ []tree.Event, err error) {
 		switch kind {
 		case "put":
-			return s.tree.Put(tx, p, v, now)
+			ops, events, err = s.tree.Put(tx, p, v, now)
 		case "mkdir":
-			return s.tree.Mkdir(tx, p, v, now)
+			ops, events, err = s.tree.Mkdir(tx, p, v, now)
 		case "remove":
-			return s.tree.Remove(tx, p, rapid.Bool().Draw(t, "recursive"), now)
+			ops, events, err = s.tree.Remove(tx, p, rapid.Bool().Draw(t, "recursive"), now)
 		case "rename":
-			return s.tree.Rename(tx, p, drawPath(t, s), now)
+			ops, events, err = s.tree.Rename(tx, p, drawPath(t, s), now)
+		case "exchange":
+			ops, events, err = exchange(s, tx, p, drawPath(t, s), now)
+		case "xattr":
+			ops, events, err = changeXattr(t, s, tx, p, now)
+		case "mode":
+			v := tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode")), ModTime: drawTime(t)}
+			ops, events, err = s.tree.SetAttributes(tx, p, v, now)
 		}
-		if kind == "xattr" {
-			return changeXattr(t, s, tx, p, now)
-		}
-		return s.tree.SetAttributes(tx, p, tree.Version{Mode: uint32(rapid.IntRange(0, 7).Draw(t, "mode")), ModTime: drawTime(t)}, now)
+		return ops, events, err
 	})
+	return events, err
+}
+
+func exchange(s *site, tx store.Txn, p, q string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	var places []tree.Place
+	for _, p := range []string{p, q} {
+		e, err := s.tree.Lookup(tx, path.Dir(p))
+		if err != nil {
+			return nil, nil, err
+		}
+		places = append(places, tree.Place{Dir: e.ID, Name: path.Base(p)})
+	}
+	return s.tree.RenameAt(tx, places[0], places[1], tree.Exchange, now)
 }
 
 func changeXattr(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.Op, []tree.Event, error) {

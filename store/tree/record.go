@@ -105,6 +105,7 @@ type state struct {
 	Bytes     int64
 	Conflicts int64
 	Parked    int64
+	News      int64    // machines heard of since our own last operation
 	Sum       [32]byte // of the hashes of all that is shown
 	Root      attr     // of the root directory
 }
@@ -115,14 +116,14 @@ func get[T any](r store.Reader, k []byte) (v T, err error) {
 	if err != nil {
 		return v, err
 	}
-	if err := wire.dec.Unmarshal(b, &v); err != nil {
+	if err := decode(b, &v); err != nil {
 		return v, fmt.Errorf("tree: read record: %w", err)
 	}
 	return v, nil
 }
 
 func put(tx store.Txn, k []byte, v any) error {
-	b, err := wire.enc.Marshal(v)
+	b, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("tree: write record: %w", err)
 	}

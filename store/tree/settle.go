@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -17,10 +18,11 @@ import (
 //	a name's claimants decide which directories form one group;
 //	a group decides where its children's rows lie.
 type work struct {
-	tx     store.Txn
-	self   store.MachineID
-	state  state
-	events []Event
+	tx      *buffer
+	self    store.MachineID
+	state   state
+	current mark // the operation
+	events  []Event
 
 	nodes  []store.FileID // to look at
 	queued map[store.FileID]bool
@@ -28,8 +30,11 @@ type work struct {
 
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
-	named []Event // NameChanged, in the order of first touch
-	names map[slot]bool
+	names changedNames
+
+	touched []touched             // rows, for the past
+	rows    map[string]int        // in touched, by key
+	began   map[string]store.Time // of rows that are hidden, by key
 }
 
 // slot is a name in a directory.
@@ -52,8 +57,9 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: tx, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, names: map[slot]bool{}}, err
+	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{},
+		rows: map[string]int{}, began: map[string]store.Time{}}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -70,26 +76,16 @@ func (w *work) finish() ([]Event, error) {
 		}
 		w.events = append(w.events, e)
 	}
-	w.events = append(w.events, w.named...)
-	return w.events, put(w.tx, key(keyState), &w.state)
-}
-
-// maxNames bounds the changed names that one change tells of.
-const maxNames = 4096
-
-// renamed notes that the rows of a name change.
-func (w *work) renamed(k []byte, id store.FileID) {
-	name, _ := rowParts(k)
-	s := slot{store.FileID(k[2:18]), name}
-	if w.names[s] || len(w.names) > maxNames {
-		return
+	if err := w.reportNames(); err != nil {
+		return nil, err
 	}
-	w.names[s] = true
-	ev := Event{Kind: NameChanged, File: id, Dir: s.home, Name: name}
-	if len(w.names) > maxNames {
-		ev = Event{Kind: NameChanged}
+	if err := w.remember(); err != nil {
+		return nil, err
 	}
-	w.named = append(w.named, ev)
+	if err := put(w.tx, key(keyState), &w.state); err != nil {
+		return nil, err
+	}
+	return w.events, w.tx.flush()
 }
 
 func (w *work) touch(id store.FileID) {
@@ -219,6 +215,9 @@ func (w *work) settleSlot(s slot) error {
 			return err
 		}
 		k := copyRow(s.home, s.name, n.Place.At)
+		if n.Place.At == w.current { // nobody was kept from a name by a move that was not known
+			w.tx.absent(k)
+		}
 		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {
 			err = w.dropRow(k)
 		} else {
@@ -254,11 +253,13 @@ type claim struct {
 // claims returns the rows of the nodes of one name, the first being the one that
 // is shown.
 func claims(r store.Reader, s slot) (rows []claim, err error) {
-	from := rowPrefix(s.home, s.name)
 	var bad error
-	err = r.Scan(from, append(from, classCopy), func(k, v []byte) bool {
+	err = scanRows(r, s, func(k, v []byte) bool {
+		if _, class := rowParts(k); class == classCopy {
+			return false // classes come in order
+		}
 		c := claim{key: append([]byte(nil), k...)}
-		bad = wire.dec.Unmarshal(v, &c.row)
+		bad = decode(v, &c.row)
 		rows = append(rows, c)
 		return bad == nil
 	})
@@ -295,19 +296,19 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
-		if err := w.dropRow(k); err != nil {
+		w.beginning(k, n, n.View.Winner)
+		if err := w.dropCopy(k, n); err != nil {
 			return err
 		}
-		if !n.Dir {
-			if err := w.dropRow(copyRow(n.View.Home, n.Place.Name, n.Place.At)); err != nil {
-				return err
-			}
+		if err := w.dropRow(k); err != nil {
+			return err
 		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
 		w.count(id, n, n.View.Winner, -1)
 	}
 	for _, l := range n.View.Losers {
 		k, _ := n.loserRow(id, l)
+		w.beginning(k, n, l)
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
@@ -315,6 +316,28 @@ func (w *work) hide(id store.FileID, n *node) error {
 	}
 	n.View.Plain, n.View.Winner, n.View.Losers = false, mark{}, nil
 	return w.countChild(n.Place.Parent, -1)
+}
+
+// dropCopy removes the row that the file n has when another bears its name; k is
+// the one at its name.
+func (w *work) dropCopy(k []byte, n *node) error {
+	if n.Dir {
+		return nil
+	}
+	s, c := slot{n.View.Home, n.Place.Name}, copyRow(n.View.Home, n.Place.Name, n.Place.At)
+	if !w.names.noted(s) { // as settled: who comes first has no copy
+		var first bool
+		if err := scanRows(w.tx, s, func(other, _ []byte) bool {
+			first = bytes.Equal(k, other)
+			return false
+		}); err != nil {
+			return err
+		}
+		if first {
+			w.tx.absent(c)
+		}
+	}
+	return w.dropRow(c)
 }
 
 // count notes that a version is shown or hidden.
@@ -353,12 +376,15 @@ func (w *work) setRow(k []byte, r row) error {
 	if err := w.dropRow(k); err != nil {
 		return err
 	}
-	b, err := wire.enc.Marshal(&r)
+	b, err := encode(&r)
 	if err != nil {
 		return err
 	}
+	if err := w.noteName(k); err != nil {
+		return err
+	}
 	w.sum(k, b, r, +1)
-	w.renamed(k, r.ID)
+	w.note(k, nil, b)
 	return w.tx.Set(k, b)
 }
 
@@ -371,20 +397,21 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	var r row
-	if err := wire.dec.Unmarshal(b, &r); err != nil {
+	if err := decode(b, &r); err != nil {
+		return err
+	}
+	if err := w.noteName(k); err != nil {
 		return err
 	}
 	w.sum(k, b, r, -1)
-	w.renamed(k, r.ID)
+	w.note(k, b, nil)
 	return w.tx.Delete(k)
 }
 
 // digest adds the hash of a record to the digest, or takes it out.
 func (w *work) digest(k, v []byte, by int64) {
-	h := sha256.New()
-	h.Write(k)
-	h.Write(v)
-	d := h.Sum(nil)
+	var room [512]byte
+	d := sha256.Sum256(append(append(room[:0], k...), v...))
 	for i := 0; i < len(d); i += 8 {
 		lane := w.state.Sum[i : i+8]
 		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])

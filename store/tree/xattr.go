@@ -60,7 +60,7 @@ func (w *work) setXattr(op *Op) error {
 		return err
 	default:
 		var old xattr
-		if err := wire.dec.Unmarshal(was, &old); err != nil {
+		if err := decode(was, &old); err != nil {
 			return err
 		}
 		if op.mark().compare(old.At) <= 0 {
@@ -69,7 +69,7 @@ func (w *work) setXattr(op *Op) error {
 		w.digest(k, was, -1)
 	}
 	x := xattr{At: op.mark(), Removed: op.Removed, Value: append([]byte{}, op.Body...)} // nil would be written differently
-	b, err := wire.enc.Marshal(&x)
+	b, err := encode(&x)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func xattrs(r store.Reader, id store.FileID, f func(name string, x xattr)) error
 	var bad error
 	err := r.Scan(from, end(from), func(k, v []byte) bool {
 		var x xattr
-		if bad = wire.dec.Unmarshal(v, &x); bad == nil && !x.Removed {
+		if bad = decode(v, &x); bad == nil && !x.Removed {
 			f(string(k[len(from):]), x)
 		}
 		return bad == nil

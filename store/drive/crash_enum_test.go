@@ -1,0 +1,564 @@
+package drive
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
+	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/segment"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// This file enumerates crashes: all workloads of up to three operations, each
+// followed by a sync or not, are cut after every operation and before every write
+// and sync of the disk below. What is left is opened, and must be what the drive
+// held after one of the operations, none being lost that was acknowledged as
+// durable. Shorter workloads contain the cuts in the first operations of longer
+// ones, so only the last operation of each is cut.
+
+// held is what a drive holds: contents by path; isDir for a directory.
+type held map[string]string
+
+const isDir = "\x00"
+
+// files and emptyDirs return paths in order.
+func (h held) files() (paths []string) {
+	for _, p := range slices.Sorted(maps.Keys(h)) {
+		if h[p] != isDir {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+func (h held) emptyDirs() (paths []string) {
+	for _, p := range slices.Sorted(maps.Keys(h)) {
+		below := func(q string) bool { return strings.HasPrefix(q, p+"/") }
+		if h[p] == isDir && !slices.ContainsFunc(slices.Collect(maps.Keys(h)), below) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// step is an operation of a workload.
+type step struct {
+	name string
+	// do makes the step on a drive, and in now what the drive holds afterwards; n
+	// is its place in the workload. Where there is nothing to do it on, it returns
+	// nil.
+	do func(now held, n int) func(context.Context, *Drive) error
+}
+
+func put(now held, p, content string) func(context.Context, *Drive) error {
+	now[p] = content
+	return func(ctx context.Context, d *Drive) error {
+		_, err := d.Put(ctx, p, strings.NewReader(content), Attributes{})
+		return err
+	}
+}
+
+func rename(now held, from, to string) func(context.Context, *Drive) error {
+	now[to] = now[from]
+	delete(now, from)
+	return func(ctx context.Context, d *Drive) error { return d.Rename(ctx, from, to) }
+}
+
+func remove(now held, p string) func(context.Context, *Drive) error {
+	delete(now, p)
+	return func(ctx context.Context, d *Drive) error { return d.Remove(ctx, p, false) }
+}
+
+func someText(n, size int) string { return string(randomBytes(byte(10+n), size)) }
+
+var steps = []step{
+	{"put", func(now held, n int) func(context.Context, *Drive) error {
+		return put(now, fmt.Sprintf("/new%d", n), someText(n, 3000))
+	}},
+	{"put big", func(now held, n int) func(context.Context, *Drive) error {
+		return put(now, fmt.Sprintf("/big%d", n), someText(n, 300<<10))
+	}},
+	{"overwrite", func(now held, n int) func(context.Context, *Drive) error {
+		if files := now.files(); len(files) > 0 {
+			return put(now, files[0], someText(n, 2000))
+		}
+		return nil
+	}},
+	{"append", func(now held, n int) func(context.Context, *Drive) error {
+		if files := now.files(); len(files) > 0 {
+			return put(now, files[0], now[files[0]]+someText(n, 2000))
+		}
+		return nil
+	}},
+	{"rename", func(now held, n int) func(context.Context, *Drive) error {
+		to := fmt.Sprintf("/moved%d", n)
+		if now["/d"] == isDir {
+			to = "/d" + to
+		}
+		if files := now.files(); len(files) > 0 {
+			return rename(now, files[0], to)
+		}
+		return nil
+	}},
+	{"rename over", func(now held, _ int) func(context.Context, *Drive) error {
+		if files := now.files(); len(files) > 1 {
+			return rename(now, files[0], files[len(files)-1])
+		}
+		return nil
+	}},
+	{"remove", func(now held, _ int) func(context.Context, *Drive) error {
+		if files := now.files(); len(files) > 0 {
+			return remove(now, files[len(files)-1])
+		}
+		return nil
+	}},
+	{"mkdir", func(now held, n int) func(context.Context, *Drive) error {
+		p := fmt.Sprintf("/dir%d", n)
+		now[p] = isDir
+		return func(ctx context.Context, d *Drive) error { return d.Mkdir(ctx, p) }
+	}},
+	{"rmdir", func(now held, _ int) func(context.Context, *Drive) error {
+		if dirs := now.emptyDirs(); len(dirs) > 0 {
+			return remove(now, dirs[0])
+		}
+		return nil
+	}},
+}
+
+// todo is a step with or without a sync.
+type todo struct {
+	step
+	sync bool
+}
+
+func (d todo) String() string {
+	if d.sync {
+		return d.name + ", sync"
+	}
+	return d.name
+}
+
+// crashFS is a crashable file system that calls before ahead of what changes it,
+// saying whether that is a sync.
+type crashFS struct {
+	*vfs.MemFS
+	before func(sync bool)
+}
+
+func (c *crashFS) file(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &crashFile{f, c}, nil
+}
+
+func (c *crashFS) Create(name string, w vfs.DiskWriteCategory) (vfs.File, error) {
+	c.before(false)
+	return c.file(c.MemFS.Create(name, w))
+}
+
+func (c *crashFS) OpenReadWrite(name string, w vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	c.before(false)
+	return c.file(c.MemFS.OpenReadWrite(name, w, o...))
+}
+
+func (c *crashFS) ReuseForWrite(from, to string, w vfs.DiskWriteCategory) (vfs.File, error) {
+	c.before(false)
+	return c.file(c.MemFS.ReuseForWrite(from, to, w))
+}
+
+func (c *crashFS) OpenDir(name string) (vfs.File, error) { return c.file(c.MemFS.OpenDir(name)) }
+
+func (c *crashFS) Remove(name string) error {
+	c.before(false)
+	return c.MemFS.Remove(name)
+}
+
+func (c *crashFS) Rename(from, to string) error {
+	c.before(false)
+	return c.MemFS.Rename(from, to)
+}
+
+type crashFile struct {
+	vfs.File
+	c *crashFS
+}
+
+func (f *crashFile) Write(p []byte) (int, error) {
+	f.c.before(false)
+	return f.File.Write(p)
+}
+
+func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
+	f.c.before(false)
+	return f.File.WriteAt(p, off)
+}
+
+func (f *crashFile) Sync() error {
+	f.c.before(true)
+	return f.File.Sync()
+}
+
+func (f *crashFile) SyncData() error {
+	f.c.before(true)
+	return f.File.SyncData()
+}
+
+// disk is a drive on one disk, as a machine has it.
+type disk struct {
+	*rig
+	fs   vfs.FS
+	kv   *index.Pebble
+	sync bool // whether Do waits for the disk
+}
+
+var (
+	crashKeys = sync.OnceValues(func() (*chunk.Keys, error) { return chunk.NewKeys(make([]byte, chunk.SecretSize), 1) })
+	crashKey  = bytes.Repeat([]byte{5}, index.KeySize)
+)
+
+func openDisk(fs vfs.FS) (d *disk, err error) {
+	d = &disk{rig: &rig{now: time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)}, fs: fs}
+	if d.kv, err = index.Open(fs, "/m/index", index.Config{Cache: 1 << 20, Key: crashKey}); err != nil {
+		return nil, err
+	}
+	d.rig.kv = d.kv
+	if d.bodies, err = segment.Open(fs, "/m/segments", d.kv, segment.Config{Space: 16 << 20}); err != nil {
+		return nil, err
+	}
+	if d.tree, err = tree.Open(d.kv, self); err != nil {
+		return nil, err
+	}
+	keys, err := crashKeys()
+	if err != nil {
+		return nil, err
+	}
+	d.Drive = New(Config{
+		KV: d.kv, Tree: d.tree, Keys: keys, Bodies: d.bodies, Journal: d,
+		Holders: func([16]byte) []store.MachineID { return []store.MachineID{self} },
+	})
+	return d, nil
+}
+
+// Do is the Journal of the rig, but for the sync.
+func (d *disk) Do(_ context.Context, c Change) error {
+	d.now = d.now.Add(time.Second)
+	tx := d.kv.Begin()
+	defer tx.Discard()
+	if _, _, err := c(d.tree, tx, d.now); err != nil {
+		return err
+	}
+	return tx.Commit(d.sync)
+}
+
+// close closes the disk and returns all that it keeps: keys, values and the
+// sizes of the files.
+func (d *disk) close() (dump []string, err error) {
+	if err := d.bodies.Close(); err != nil {
+		return nil, err
+	}
+	if dump, err = d.dump(); err != nil {
+		return nil, err
+	}
+	return dump, d.kv.Close()
+}
+
+func (d *disk) dump() (dump []string, err error) {
+	err = d.kv.Scan(nil, nil, func(k, v []byte) bool {
+		dump = append(dump, fmt.Sprintf("%q=%x", k, v))
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	names, err := d.fs.List("/m/segments")
+	for _, name := range names {
+		if st, err := d.fs.Stat(path.Join("/m/segments", name)); err == nil {
+			dump = append(dump, fmt.Sprint(name, " ", st.Size()))
+		}
+	}
+	slices.Sort(dump)
+	return dump, err
+}
+
+// holds reads everything, and counts again what is counted on the way.
+func (d *disk) holds(ctx context.Context) (held, error) {
+	h, totals := held{}, tree.Totals{}
+	var bad error
+	err := d.tree.Walk(d.kv, "/", func(e tree.Entry) bool {
+		if e.Dir {
+			h[e.Path] = isDir
+			return true
+		}
+		totals.Files++
+		totals.Bytes += e.Version.Content.Size
+		f := d.OpenEntry(ctx, e)
+		defer f.Close()
+		b, err := io.ReadAll(f)
+		if h[e.Path] = string(b); err != nil {
+			bad = fmt.Errorf("read %s: %w", e.Path, err)
+		}
+		return bad == nil
+	})
+	if err != nil || bad != nil {
+		return nil, fmt.Errorf("%w %w", err, bad)
+	}
+	if got, err := d.tree.Totals(d.kv); err != nil || got != totals {
+		return nil, fmt.Errorf("totals %+v, counted %+v, %w", got, totals, err)
+	}
+	return h, d.recount()
+}
+
+// recount compares the space accounting with what lies there.
+func (d *disk) recount() error {
+	var records, files int64
+	var bad error
+	err := d.kv.Scan([]byte{store.PrefixSegment, 'r'}, []byte{store.PrefixSegment, 'r' + 1}, func(k, _ []byte) bool {
+		b, err := d.bodies.Get(store.Ref(k[2:]))
+		if err != nil {
+			bad = fmt.Errorf("a chunk of the index cannot be read: %w", err)
+		}
+		records += 48 + int64(len(b))
+		return bad == nil
+	})
+	names, lerr := d.fs.List("/m/segments")
+	if err != nil || lerr != nil || bad != nil {
+		return fmt.Errorf("%w %w %w", err, lerr, bad)
+	}
+	for _, name := range names {
+		st, err := d.fs.Stat(path.Join("/m/segments", name))
+		if err != nil {
+			return err
+		}
+		files += st.Size()
+	}
+	u := d.bodies.Usage()
+	if u.Replicas != records || u.Replicas+u.Cache+u.Dead != files || u.Space-u.Free != files {
+		return fmt.Errorf("usage %+v; counted %d bytes of records in %d bytes of files", u, records, files)
+	}
+	return nil
+}
+
+// crash is what is left of a disk, and what it may hold.
+type crash struct {
+	fs     *vfs.MemFS
+	when   string
+	may    []held // in the order of the operations
+	reopen bool
+}
+
+// check opens what is left of a disk.
+func (c crash) check(ctx context.Context) error {
+	d, err := openDisk(c.fs)
+	if err != nil {
+		return fmt.Errorf("%s: open: %w", c.when, err)
+	}
+	h, err := d.holds(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.when, err)
+	}
+	if !slices.ContainsFunc(c.may, func(m held) bool { return maps.Equal(h, m) }) {
+		var may []string
+		for _, m := range c.may {
+			may = append(may, m.String())
+		}
+		return fmt.Errorf("%s: holds %v, may hold %s", c.when, h, strings.Join(may, " or "))
+	}
+	before, err := d.close()
+	if err != nil || !c.reopen {
+		return err
+	}
+	if d, err = openDisk(c.fs); err != nil {
+		return fmt.Errorf("%s: second open: %w", c.when, err)
+	}
+	after, err := d.dump()
+	if err == nil && !slices.Equal(before, after) {
+		err = fmt.Errorf("%s: the second open changed\n%s\nto\n%s", c.when, strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+	if _, cerr := d.close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// String shows sizes in place of contents.
+func (h held) String() string {
+	var b strings.Builder
+	for _, p := range slices.Sorted(maps.Keys(h)) {
+		fmt.Fprintf(&b, " %s:%d", p, len(h[p]))
+	}
+	return "[" + strings.TrimSpace(b.String()) + "]"
+}
+
+// begin is the disk that all workloads start from, and what it holds.
+func begin(t *testing.T) (*vfs.MemFS, held) {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	d, err := openDisk(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.sync = true
+	h := held{"/d": isDir}
+	for _, do := range []func(context.Context, *Drive) error{
+		func(ctx context.Context, d *Drive) error { return d.Mkdir(ctx, "/d") },
+		put(h, "/a", someText(100, 1500)), put(h, "/b", someText(101, 5000)),
+	} {
+		if err := do(t.Context(), d.Drive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs, h
+}
+
+// run does a workload on a copy of the disk and returns the crashes in its last
+// operation, none where an operation does not apply.
+func run(ctx context.Context, start *vfs.MemFS, h held, work []todo, rng *rand.Rand, all bool) ([]crash, error) {
+	states := []held{h}
+	var doing []func(context.Context, *Drive) error
+	for n, w := range work {
+		h = maps.Clone(h)
+		do := w.do(h, n)
+		if do == nil {
+			return nil, nil
+		}
+		states, doing = append(states, h), append(doing, do)
+	}
+	mem := start.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
+	var (
+		mu      sync.Mutex
+		crashes []crash
+		cutting bool
+		durable int  // operations that are acknowledged as durable
+		begun   int  // operations begun
+		synced  bool // something was since the last cut
+		events  int
+	)
+	cut := func(percent int) {
+		crashes = append(crashes, crash{
+			fs:     mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}),
+			when:   fmt.Sprintf("%v, at event %d, %d %% of what was not synced", work, events, percent),
+			may:    states[durable : begun+1],
+			reopen: all || rng.IntN(4) == 0,
+		})
+	}
+	fs := &crashFS{MemFS: mem, before: func(sync bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !cutting {
+			return
+		}
+		if events++; synced {
+			cut(0)
+		}
+		synced = sync
+		if cut(100); all || sync {
+			cut(50)
+		}
+	}}
+	d, err := openDisk(fs)
+	if err != nil {
+		return nil, err
+	}
+	for n, do := range doing {
+		mu.Lock()
+		begun, cutting = n+1, n == len(doing)-1
+		mu.Unlock()
+		d.sync = work[n].sync
+		if err := do(ctx, d.Drive); err != nil {
+			return nil, fmt.Errorf("%v: %w", work[:n+1], err)
+		}
+		mu.Lock()
+		if work[n].sync {
+			durable = n + 1
+		}
+		mu.Unlock()
+	}
+	mu.Lock()
+	cutting, events = false, events+1
+	for _, percent := range []int{0, 50, 100} {
+		cut(percent)
+	}
+	mu.Unlock()
+	_, err = d.close()
+	return crashes, err
+}
+
+// workloads returns those of n operations.
+func workloads(n int) (all [][]todo) {
+	if n == 0 {
+		return [][]todo{nil}
+	}
+	for _, w := range workloads(n - 1) {
+		for _, s := range steps {
+			for _, sync := range []bool{true, false} {
+				all = append(all, append(slices.Clone(w), todo{s, sync}))
+			}
+		}
+	}
+	return all
+}
+
+// TestCrash_EveryShortWorkload takes all workloads of one and two operations and one in
+// 16 of those of three; with AETHER_CRASH_ALL=1 all, and more cuts in each.
+func TestCrash_EveryShortWorkload(t *testing.T) {
+	const seed = 1
+	start, h := begin(t)
+	everything := os.Getenv("AETHER_CRASH_ALL") != ""
+	var chosen [][]todo
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for n, one := range []int{1: 1, 2: 1, 3: 16} {
+		for _, w := range workloads(n) {
+			if n > 0 && (everything || rng.IntN(one) == 0) {
+				chosen = append(chosen, w)
+			}
+		}
+	}
+	var next, states, failed atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for failed.Load() < 5 {
+				i := int(next.Add(1)) - 1
+				if i >= len(chosen) {
+					return
+				}
+				rng := rand.New(rand.NewPCG(seed, uint64(i)+1))
+				crashes, err := run(t.Context(), start, h, chosen[i], rng, everything)
+				if err != nil {
+					t.Error(err)
+					failed.Add(1)
+				}
+				for _, c := range crashes {
+					states.Add(1)
+					if err := c.check(t.Context()); err != nil {
+						t.Error(err)
+						failed.Add(1)
+						break
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("seed %d: %d workloads, %d crash states", seed, len(chosen), states.Load())
+}

@@ -1,0 +1,157 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// FileStatus is what a machine knows of one file or directory.
+type FileStatus struct {
+	Listing
+	// ID names the file for its whole life.
+	ID string `json:"id"`
+	// Mode is the permission bits, and above them what kind of file it is (inode(7)).
+	Mode uint32 `json:"mode"`
+	// Content is the address of its bytes; empty for a directory or an empty file.
+	Content string `json:"content,omitempty"`
+	// Author is the machine that wrote this version.
+	Author string `json:"author,omitempty"`
+	// Holders are the machines that shall keep it.
+	Holders []string `json:"holders,omitempty"`
+	// Attributes are the names of its extended attributes.
+	Attributes []string `json:"attributes,omitempty"`
+}
+
+// Version is what a path led to for a while.
+type Version struct {
+	// Path is the path, Kind "file" or "dir", Size in bytes.
+	Path string `json:"path"`
+	Kind string `json:"kind"`
+	Size int64  `json:"size"`
+	// From and To say when it was there; To is missing for what is there now.
+	From time.Time `json:"from"`
+	To   time.Time `json:"to,omitzero"`
+	// Why is how it ended: replaced, removed or moved.
+	Why string `json:"why,omitempty"`
+	// Author is the machine that wrote it, By the one that ended it.
+	Author string `json:"author,omitempty"`
+	By     string `json:"by,omitempty"`
+	// Modified is the modification time that the writer gave.
+	Modified time.Time `json:"modified"`
+}
+
+// Restored says where something is back.
+type Restored struct {
+	Path string `json:"path"`
+}
+
+// Collection is what a collection of garbage did.
+type Collection struct {
+	// Forgotten counts old versions that were given up.
+	Forgotten int `json:"forgotten"`
+	// Kept and Removed count chunks, Bytes those of the removed ones on the disk.
+	Kept    int64 `json:"kept"`
+	Removed int64 `json:"removed"`
+	Bytes   int64 `json:"bytes"`
+	// Freed is the bytes of segment files that were given back to the disk.
+	Freed int64 `json:"freed"`
+}
+
+func serveStat(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	at, err := instant(r)
+	if err != nil {
+		return err
+	}
+	p, err := drive.Clean(r.FormValue("path"))
+	if err != nil {
+		return err
+	}
+	e, err := m.drive.StatAt(p, at)
+	if err != nil {
+		return err
+	}
+	s := FileStatus{Listing: m.listing(p, e), ID: e.ID.String(), Mode: e.Version.Mode}
+	if !e.Dir {
+		s.Author = m.authorOf(e.Version.Dot)
+		if e.Version.Content.Size > 0 {
+			s.Content = e.Version.Content.Root.String()
+		}
+		for _, h := range e.Version.Holders {
+			s.Holders = append(s.Holders, m.NameOf(h))
+		}
+	}
+	if s.Attributes, err = m.drive.NodeXattrs(e.ID); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(s)
+}
+
+// authorOf returns the name of the machine that made a change.
+func (m *Machine) authorOf(d store.Dot) string {
+	if d.Machine.IsZero() {
+		return ""
+	}
+	return m.NameOf(d.Machine)
+}
+
+func serveHistory(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	enc := json.NewEncoder(w)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	var inner error
+	err := m.drive.History(r.FormValue("path"), func(p tree.Past) bool {
+		v := Version{
+			Path: p.Path, Kind: "file", Size: p.Version.Content.Size, From: p.From, To: p.To,
+			Modified: p.Version.ModTime, Author: m.authorOf(p.Version.Dot),
+		}
+		if p.Dir {
+			v.Kind = "dir"
+		}
+		if !p.To.IsZero() {
+			v.Why, v.By = p.Why.String(), m.authorOf(p.By)
+		}
+		inner = enc.Encode(v)
+		return inner == nil && r.Context().Err() == nil
+	})
+	if err != nil {
+		return err
+	}
+	return inner
+}
+
+func restore(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	at, err := instant(r)
+	if err != nil {
+		return err
+	}
+	got, err := m.drive.Restore(r.Context(), r.FormValue("path"), at)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(Restored{Path: got})
+}
+
+func collect(m *Machine, w http.ResponseWriter, r *http.Request) error {
+	keep := m.retention()
+	if s := r.FormValue("keep"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("node: %w: keep %q", errBadRequest, s)
+		}
+		keep = time.Duration(n) * time.Second
+	}
+	c, err := m.Collect(r.Context(), keep)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(c)
+}

@@ -1,0 +1,222 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/aether-lan/aether/store"
+)
+
+// Sync makes everything durable that was put or deleted before. Concurrent callers
+// share the work: whoever waited for another finds most of it done. Where the disk is
+// full it fails with [ErrFull] and may be tried again; after another failure of the disk nothing
+// is known of what was not durable, and the Store fails until it is opened again.
+func (s *Store) Sync() error {
+	s.mu.Lock()
+	upTo := s.changes
+	s.mu.Unlock()
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	s.mu.Lock()
+	broken := s.broken
+	s.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	if s.synced >= upTo {
+		return nil
+	}
+	err := s.sync()
+	if vfs.IsNoSpaceError(err) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if err != nil {
+		return fmt.Errorf("segment: sync: %w", err)
+	}
+	return nil
+}
+
+// snapshot is what one sync is about.
+type snapshot struct {
+	upTo    uint64 // value of changes
+	pending map[store.Ref]place
+	sizes   map[uint32]int64 // of the segments ahead of the index
+	dirty   []uint32
+}
+
+// sync makes bodies durable and then commits their index entries. The caller holds
+// syncing.
+func (s *Store) sync() error {
+	snap, err := s.snapshot()
+	if err == nil {
+		err = s.syncFiles(snap.dirty)
+	}
+	if err != nil {
+		return err
+	}
+	edits, err := s.index(snap)
+	if err != nil {
+		return err
+	}
+	if err := s.syncEdits(edits); err != nil {
+		return err
+	}
+	s.synced = snap.upTo
+	return nil
+}
+
+// snapshot waits for records that have their place and are not yet pending: an Open
+// after a crash looks for none before the sizes it notes.
+func (s *Store) snapshot() (snapshot, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap := snapshot{s.changes, maps.Clone(s.pending), make(map[uint32]int64, len(s.ahead)), slices.Collect(maps.Keys(s.dirty))}
+	for n := range s.ahead {
+		snap.sizes[n] = s.space.files[n].size
+	}
+	if s.broken == nil {
+		clear(s.dirty)
+	}
+	return snap, s.broken
+}
+
+// syncFiles makes durable what has been written to segments. A file that fails to
+// sync may have lost pages that it will never report again, so the Store stops there.
+// What the disk has no room for stays in memory, to be tried again.
+func (s *Store) syncFiles(numbers []uint32) error {
+	for i, n := range numbers {
+		s.mu.Lock()
+		f := s.space.files[n]
+		grows := f != nil && *s.space.grows(f) == f
+		s.mu.Unlock()
+		err := s.behind.flush(n, grows)
+		if vfs.IsNoSpaceError(err) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, n := range numbers[i:] {
+				s.dirty[n] = true
+			}
+			return err
+		}
+		if err == nil {
+			err = s.syncFile(n)
+		}
+		if err != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.broken == nil {
+				s.broken = fmt.Errorf("segment: %d could not be synced, reopen the store: %w", n, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) syncFile(n uint32) error {
+	h, err := s.files.get(n, false)
+	if err == nil {
+		err = errors.Join(h.SyncData(), s.files.put(h))
+	}
+	return err
+}
+
+// index commits the entries of what is pending since snap, whose files have been
+// synced. It does not sync them: if a crash takes them, Open finds the records. It
+// returns the number of edits that are in the index and not yet durable.
+func (s *Store) index(snap snapshot) (edits uint64, err error) {
+	s.commit.Lock()
+	defer s.commit.Unlock()
+	txn := s.kv.Begin()
+	defer txn.Discard()
+	s.mu.Lock()
+	var done []record
+	for ref, old := range snap.pending {
+		p, ok := s.pending[ref] // its class may have changed
+		if !ok || !p.at(old) {
+			continue
+		}
+		rec := record{ref, p}
+		rec.set(txn)
+		s.space.files[p.segment].saved[p.class.kind()] += p.size()
+		done = append(done, rec)
+	}
+	before := make(map[*file]int64, len(snap.sizes))
+	for n, size := range snap.sizes {
+		if f := s.space.files[n]; f != nil {
+			before[f] = f.indexed
+			f.indexed = size
+		}
+	}
+	numbers := slices.Collect(maps.Keys(snap.sizes))
+	for _, rec := range done {
+		if n := rec.segment; !slices.Contains(numbers, n) {
+			numbers = append(numbers, n)
+		}
+	}
+	s.save(txn, numbers...)
+	edits = s.edits
+	s.mu.Unlock()
+	err = txn.Commit(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, rec := range done {
+		if err != nil {
+			s.space.files[rec.segment].saved[rec.class.kind()] -= rec.size()
+		} else {
+			delete(s.pending, rec.ref)
+		}
+	}
+	for f, old := range before {
+		if err != nil {
+			f.indexed = old
+		} else if f.indexed == f.size {
+			delete(s.ahead, f.number)
+		}
+	}
+	if err == nil {
+		s.commits++
+	}
+	return edits, err
+}
+
+// syncEdits makes the edits up to a number of them durable, unless they are.
+func (s *Store) syncEdits(upTo uint64) error {
+	s.mu.Lock()
+	done := s.editsSynced >= upTo
+	s.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := s.syncIndex(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.editsSynced = max(s.editsSynced, upTo)
+	s.mu.Unlock()
+	return nil
+}
+
+// syncIndex makes durable whatever has been committed to the index. It needs no lock.
+func (s *Store) syncIndex() error {
+	txn := s.kv.Begin()
+	defer txn.Discard()
+	return txn.Commit(true)
+}
+
+// save writes the counts of segments and the numbers given into txn; the caller holds
+// commit and mu.
+func (s *Store) save(txn store.Txn, numbers ...uint32) {
+	_ = txn.Set(numberKey(), numberValue(s.space.last, s.orders)) // what fails here fails the commit
+	for _, n := range numbers {
+		if f := s.space.files[n]; f != nil {
+			_ = txn.Set(segmentKey(n), f.value()) // what fails here fails the commit
+		}
+	}
+}
