@@ -3,7 +3,6 @@
 package mount_test
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
