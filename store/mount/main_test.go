@@ -150,20 +150,33 @@ const mntDetach = 2 // MNT_DETACH of umount2(2)
 // others give.
 func mounted(t *testing.T) string {
 	t.Helper()
+	dir, _ := remountable(t)
+	return dir
+}
+
+// remountable is mounted, with a function that ends the mounting process and starts
+// another for the same machine and directory. It is to be called when nothing is open.
+func remountable(t *testing.T) (dir string, again func()) {
+	t.Helper()
 	if local() {
-		return t.TempDir()
+		return t.TempDir(), func() {}
 	}
 	canMount(t)
 	root := t.TempDir()
-	dir := filepath.Join(root, "drive")
+	dir = filepath.Join(root, "drive")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p, err := startMount(filepath.Join(root, "machine"), dir)
-	if err != nil {
-		t.Fatal(err)
+	var p *process
+	start := func() {
+		t.Helper()
+		var err error
+		if p, err = startMount(filepath.Join(root, "machine"), dir); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() {
+	stop := func() {
+		t.Helper()
 		if err := p.stop(); err != nil {
 			t.Error(err)
 			p.kill(dir)
@@ -171,8 +184,10 @@ func mounted(t *testing.T) string {
 		if s := p.stderr.String(); strings.Contains(s, "level=ERROR") {
 			t.Errorf("the mount had errors of its own:\n%s", s)
 		}
-	})
-	return dir
+	}
+	start()
+	t.Cleanup(func() { stop() })
+	return dir, func() { t.Helper(); stop(); start() }
 }
 
 // local reports whether the tests run on the local file system.
