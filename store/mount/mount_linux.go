@@ -164,8 +164,8 @@ func unescape(s string) string {
 // "transport endpoint is not connected".
 func recoverStale(dir string) error {
 	for range 16 { // mounts can lie on top of each other
-		var st unix.Stat_t
-		err := unix.Stat(dir, &st)
+		var st unix.Statx_t // asked anew: the kernel keeps attributes of the dead
+		err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_MODE, &st)
 		if !errors.Is(err, unix.ENOTCONN) && !errors.Is(err, unix.ECONNABORTED) {
 			return nil
 		}
