@@ -21,7 +21,7 @@ type sizes struct {
 // section 3.4: normalized chunking, level 2). The bits are spread over the word.
 var parts = []sizes{
 	{from: 0, min: 32 << 10, normal: 64 << 10, max: 256 << 10, early: spread(18), late: spread(14)},
-	{from: 512 << 20, min: 64 << 10, normal: 256 << 10, max: 1 << 20, early: spread(20), late: spread(16)},
+	{from: 1 << 30, min: 64 << 10, normal: 256 << 10, max: 1 << 20, early: spread(20), late: spread(16)},
 	{from: 8 << 30, min: 256 << 10, normal: 1 << 20, max: MaxSize, early: spread(22), late: spread(18)},
 }
 

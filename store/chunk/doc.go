@@ -5,7 +5,7 @@
 //
 // Cut. Boundaries depend on content (FastCDC with a gear table derived from a key
 // of the pool, so that chunk lengths do not tell what the content is). Chunks have
-// 64 KiB on average in the first 512 MiB of a file, 256 KiB up to 8 GiB and 1 MiB
+// 64 KiB on average in the first GiB of a file, 256 KiB up to 8 GiB and 1 MiB
 // beyond: the size depends on where a chunk begins and on nothing else, so that a
 // stream of unknown length is cut like a file, and equal files are cut alike.
 //

@@ -47,7 +47,7 @@ func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(1, len(p))
 
 func TestSizes_GrowWithTheFile(t *testing.T) {
 	for offset, normal := range map[int64]int{
-		0: 64 << 10, 512<<20 - 1: 64 << 10, 512 << 20: 256 << 10, 8<<30 - 1: 256 << 10, 8 << 30: 1 << 20, 1 << 50: 1 << 20,
+		0: 64 << 10, 1<<30 - 1: 64 << 10, 1 << 30: 256 << 10, 8<<30 - 1: 256 << 10, 8 << 30: 1 << 20, 1 << 50: 1 << 20,
 	} {
 		if s := sizesAt(offset); s.normal != normal {
 			t.Errorf("at %d the normal size is %d, want %d", offset, s.normal, normal)

@@ -12,10 +12,19 @@ import (
 )
 
 const (
-	keptLists  = 32 // about a megabyte
-	keptChunks = 8  // of data, those read ahead among them
-	readAhead  = 3  // chunks on their way while reading goes forward
+	keptLists = 32 // about a megabyte
+	// readAhead is how many bytes are fetched and opened while reading goes forward,
+	// in at least so many chunks.
+	readAhead      = 2 << 20
+	leastReadAhead = 3
+	// keptChunks is how many chunks of data are kept beside those read ahead.
+	keptChunks = 5
+	// fetchers bounds the goroutines that fetch ahead.
+	fetchers = 4
 )
+
+// aheadAt returns how many chunks are read ahead behind an offset.
+func aheadAt(off int64) int { return max(leastReadAhead, readAhead/sizesAt(off).normal) }
 
 // Reader reads a Content. ReadAt is safe for concurrent use, Read and Seek are not
 // with one another. It keeps a few chunks, and while reading goes forward fetches
@@ -44,7 +53,7 @@ type Reader struct {
 func (k *Keys) NewReader(ctx context.Context, c store.Content, get func(context.Context, store.Ref) ([]byte, error)) *Reader {
 	r := &Reader{k: k, c: c, get: get}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.lists.limit, r.chunks.limit = keptLists, keptChunks
+	r.lists.limit, r.chunks.limit = keptLists, keptChunks+aheadAt(c.Size)
 	return r
 }
 
@@ -156,6 +165,7 @@ func (r *Reader) at(off int64) ([]byte, error) {
 func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.chunks.limit = keptChunks + aheadAt(p.Offset)
 	f, mine = r.chunks.get(p.Ref)
 	if p.Offset+p.Size == r.next || r.ctx.Err() != nil {
 		return f, mine // the same chunk again
@@ -166,7 +176,7 @@ func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 	forward := p.Offset == r.next
 	r.next = p.Offset + p.Size
 	for range 2 { // one for the chunk now used up, one to get further ahead
-		if forward && r.fetching < readAhead && r.next < r.c.Size {
+		if forward && r.fetching < fetchers && r.next < r.c.Size {
 			r.fetching++
 			r.wg.Go(r.ahead)
 		}
@@ -180,7 +190,7 @@ func (r *Reader) ahead() {
 	r.mu.Lock()
 	defer func() { r.fetching--; r.mu.Unlock() }()
 	off := max(r.next, r.reached)
-	if off >= r.c.Size || off-r.next > readAhead*int64(sizesAt(off).normal) {
+	if off >= r.c.Size || off-r.next > int64(aheadAt(off)*sizesAt(off).normal) {
 		return
 	}
 	r.mu.Unlock()
@@ -201,7 +211,7 @@ func (r *Reader) ahead() {
 func (r *Reader) fetch(p Part, f *fetch[[]byte]) {
 	body, err := r.get(r.ctx, p.Ref)
 	if err == nil {
-		f.value, err = r.k.Open(p.Ref, body)
+		f.value, err = r.k.opened(data, p.Ref, body)
 	}
 	if err == nil && int64(len(f.value)) != p.Size {
 		err = fmt.Errorf("%w: %s has %d bytes, listed with %d", ErrCorrupt, p.Ref, len(f.value), p.Size)
@@ -291,7 +301,7 @@ func (c *cache[T]) get(ref store.Ref) (f *fetch[T], mine bool) {
 		}
 		return f, false
 	}
-	if len(c.order) == c.limit {
+	for len(c.order) >= c.limit {
 		delete(c.entries, c.order[0])
 		c.order = c.order[:copy(c.order, c.order[1:])]
 	}

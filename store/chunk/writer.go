@@ -29,7 +29,7 @@ const (
 // Writer cuts what is written to it and hands the sealed chunks to put. Cutting is
 // done where Write is called, all else by one goroutine a processor, which starts
 // with the second chunk and ends with Close or Abort. Memory is bounded by 16 chunks
-// a processor, typically a megabyte for files below 512 MiB and 16 for those over
+// a processor, typically a megabyte for files below a GiB and 16 for those over
 // 8 GiB. A Writer is not safe for concurrent use.
 //
 // Chunks of data are put from several goroutines at once and in any order; a list

@@ -268,8 +268,11 @@ func (i *Inode) WriteAt(p []byte, off int64) (int, error) {
 	if err := i.begin(off); err != nil {
 		return 0, err
 	}
-	i.over.write(p, off)
 	i.size = max(i.size, off+int64(len(p)))
+	if i.stream != nil && off == i.written && i.over.empty() {
+		return i.append(p)
+	}
+	i.over.write(p, off)
 	if i.stream != nil || i.runs() {
 		if err := i.pour(); err != nil {
 			return 0, err
@@ -281,6 +284,17 @@ func (i *Inode) WriteAt(p []byte, off int64) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// append writes p to the stream. The caller holds the lock.
+func (i *Inode) append(p []byte) (int, error) {
+	n, err := i.stream.Write(p)
+	if err != nil {
+		i.lose(err)
+		return 0, err
+	}
+	i.written += int64(n)
+	return n, nil
 }
 
 // begin prepares for a change of the bytes from off on; the caller holds the lock.
