@@ -36,6 +36,7 @@ const (
 type behind struct {
 	files  *handles
 	size   int64                           // bytes of a block
+	limit  int64                           // where a segment ends, but for its last record
 	failed func(segment uint32, err error) // a write failed: what was put there is lost
 
 	mu      sync.Mutex
@@ -88,7 +89,7 @@ func newBuffer(size int64) []byte {
 }
 
 func newBehind(files *handles, segmentSize int64, failed func(uint32, error)) *behind {
-	w := &behind{files: files, size: blockSize, failed: failed, blocks: map[blockKey]*block{}}
+	w := &behind{files: files, size: blockSize, limit: segmentSize, failed: failed, blocks: map[blockKey]*block{}}
 	for w.size > pageSize && w.size/2 >= segmentSize {
 		w.size /= 2
 	}
@@ -173,7 +174,7 @@ func (w *behind) fill(p place, ref store.Ref, body []byte) (n int64, err error) 
 		b := w.blocks[k]
 		w.mu.Unlock()
 		if err == nil {
-			err = b.takeRoom(h, from, to)
+			err = b.takeRoom(h, from, to, w.limit)
 		}
 		for dst := b.part(from, to); len(dst) > 0; {
 			part := copy(dst, rest[0])
@@ -191,16 +192,20 @@ func (w *behind) fill(p place, ref store.Ref, body []byte) (n int64, err error) 
 }
 
 // takeRoom takes room on the disk for all of the block or, where the disk is almost
-// full, for [from, to) alone.
-func (b *block) takeRoom(h *handle, from, to int64) error {
+// full, or the segment is at limit, for [from, to) alone.
+func (b *block) takeRoom(h *handle, from, to, limit int64) error {
 	b.room.Lock()
 	defer b.room.Unlock()
 	if b.hasRoom {
 		return nil
 	}
-	err := h.Preallocate(b.start(), b.end()-b.start())
+	end := b.end()
+	if limit < end {
+		end = max(limit, to)
+	}
+	err := h.Preallocate(b.start(), end-b.start())
 	if err == nil {
-		b.hasRoom = true
+		b.hasRoom = end == b.end()
 		return nil
 	}
 	if vfs.IsNoSpaceError(err) {

@@ -94,14 +94,14 @@ func (s *Store) begin(f *file) error {
 
 // settle brings all that lies in f to the index.
 func (s *Store) settle(f *file) error {
+	s.syncing.Lock() // what a sync is about to index counts as saved before it is
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	waits := f.alive() > f.saved[Replica]+f.saved[Cache]
 	s.mu.Unlock()
 	if !waits {
 		return nil
 	}
-	s.syncing.Lock()
-	defer s.syncing.Unlock()
 	return s.sync()
 }
 
@@ -181,17 +181,8 @@ type move struct {
 // have been copied; then stopped is the offset of the first that was not. The copies
 // are synced and checked before the index is switched to them.
 func (s *Store) copyAll(refs []at, limit int64) (moves []move, stopped uint32, err error) {
-	// Who deletes one of them from here on says so in moving.
-	s.mu.Lock()
-	for _, r := range refs {
-		s.moving[r.ref] = false
-	}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		clear(s.moving)
-	}()
+	s.watch(refs...)
+	defer s.unwatch()
 	for _, r := range refs {
 		p, err := indexed(s.kv, r.ref)
 		if errors.Is(err, store.ErrNotFound) || err == nil && !p.at(place{segment: s.mover.file.number, offset: r.offset}) {
@@ -221,6 +212,24 @@ func (s *Store) copyAll(refs []at, limit int64) (moves []move, stopped uint32, e
 		}
 	}
 	return moves, stopped, s.finishMoves(moves)
+}
+
+// watch makes whoever deletes one of refs from here on say so in moving. Who was about
+// to when it began has done so when it returns.
+func (s *Store) watch(refs ...at) {
+	s.mu.Lock()
+	for _, r := range refs {
+		s.moving[r.ref] = false
+	}
+	s.mu.Unlock()
+	s.commit.Lock()
+	s.commit.Unlock() //nolint:staticcheck // to wait is all
+}
+
+func (s *Store) unwatch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.moving)
 }
 
 // copy writes the body of ref, which lies at from, anew, unless it is being deleted.

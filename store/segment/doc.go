@@ -40,10 +40,13 @@
 // eviction did before the file goes that it was about. Commits of the index are
 // durable in their order; a crash never leaves a later one without an earlier.
 //
+// Files NNNNNNNN.room have blocks and no length: room for a segment each, where it is
+// to be had in advance.
+//
 // Dead bytes, of deleted and evicted records, come back when their segment is
 // compacted: what lives is copied, synced, read back, the index switched, that synced, and only
 // then the file removed, and its entry last.
 //
-// Read store.go first, then put.go, sync.go, behind.go, record.go, recover.go, space.go and
-// compact.go.
+// Read store.go first, then put.go, sync.go, behind.go, record.go, recover.go, space.go,
+// compact.go and scrub.go.
 package segment

@@ -93,8 +93,9 @@ func (s *Store) retire(f *file) error {
 	delete(s.dirty, f.number)
 	delete(s.ahead, f.number)
 	s.space.used -= f.size
+	err := s.keepRoom(0)
 	s.mu.Unlock()
-	return s.forget(f.number)
+	return errors.Join(err, s.forget(f.number))
 }
 
 // forget removes the entry of segment n, whose file is gone. Its number is not given

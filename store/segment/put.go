@@ -179,6 +179,9 @@ func (s *Store) current(kind Class, moved bool) (*file, error) {
 	if g := *active; g != nil && g.size < s.cfg.SegmentSize {
 		return g, nil
 	}
+	if err := s.keepRoom(s.cfg.SegmentSize); err != nil {
+		return nil, err
+	}
 	h, err := s.files.get(f.number, true)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -454,7 +455,11 @@ func TestStore_CrashWhileManyWrite(t *testing.T) {
 		mem, o := vfs.NewCrashableMem(), newOracle()
 		open(t, mem, cfg).close()
 		c := &crash{left: 1 + rand.New(rand.NewPCG(seed, 8)).IntN(600), fs: mem, oracle: o, rng: rand.New(rand.NewPCG(seed, 9))}
-		f := open(t, errorfs.Wrap(mem, c), cfg)
+		var fs vfs.FS = errorfs.Wrap(errorfs.Wrap(mem, c), hesitant{})
+		if seed%2 == 0 {
+			fs = errorfs.Wrap(fs, unprepared{})
+		}
+		f := open(t, fs, cfg)
 		var wg sync.WaitGroup
 		for w := range 4 {
 			wg.Go(func() { o.write(f, w, rand.New(rand.NewPCG(seed, uint64(w)))) })
@@ -478,6 +483,20 @@ func TestStore_CrashWhileManyWrite(t *testing.T) {
 		f.close()
 	}
 }
+
+// hesitant lets others go first wherever a segment is written or synced.
+type hesitant struct{}
+
+func (hesitant) MaybeError(op errorfs.Op) error {
+	if strings.HasSuffix(op.Path, ".seg") {
+		for range rand.IntN(60) {
+			runtime.Gosched()
+		}
+	}
+	return nil
+}
+
+func (hesitant) String() string { return "hesitant" }
 
 // write puts, deletes and syncs bodies that nobody else does.
 func (o *oracle) write(f fixture, writer int, rng *rand.Rand) {

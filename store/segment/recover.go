@@ -59,7 +59,10 @@ func (s *Store) load() error {
 	// read all the same. What was taken in stays pending and goes into the index
 	// with the next change.
 	s.synced = s.changes
-	return nil
+	if err := s.space.reserve.load(); err != nil {
+		return err
+	}
+	return s.keepRoom(0)
 }
 
 // loadFiles reads what the index knows of segments. An index that knows nothing, also

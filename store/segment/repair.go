@@ -69,15 +69,11 @@ func (s *Store) rewrite(ref store.Ref, body []byte, log bool) (old place, err er
 	defer s.unreserve(need)
 	s.mover.Lock()
 	defer s.mover.Unlock()
+	s.watch(at{ref: ref})
+	defer s.unwatch()
 	s.mu.Lock()
 	_, waits := s.pending[ref]
-	s.moving[ref] = false // who deletes it from here on says so
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.moving, ref)
-	}()
 	if waits {
 		s.syncing.Lock()
 		err := s.sync()

@@ -25,6 +25,7 @@ type space struct {
 	last     uint32       // the greatest number given to a segment
 	used     int64        // bytes in all files
 	reserved int64        // bytes promised to puts that have not begun to write
+	reserve  reserve
 }
 
 // grows returns where the segment stands that grows by what f does.

@@ -29,6 +29,10 @@ type Config struct {
 	// SegmentSize is the length in bytes at which a segment is complete; 0 means
 	// 128 MiB, or an eighth of Space if that is less. At most 1 GiB.
 	SegmentSize int64
+	// Preallocate takes Space from the disk at once, in whole segments, so that
+	// nobody else fills it; Store.Reserved says what was had. False takes it as bodies
+	// are put.
+	Preallocate bool
 }
 
 // Store keeps bodies. It is safe for concurrent use. Its memory grows with what
@@ -102,6 +106,7 @@ func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 			space:   space{files: map[uint32]*file{}},
 		},
 	}
+	s.space.reserve = reserve{files: s.files, size: cfg.SegmentSize}
 	s.behind = newBehind(s.files, cfg.SegmentSize, s.fail)
 	err := mkdir(fsys, dir)
 	if err == nil {

@@ -43,6 +43,7 @@ func (s *Store) Sync() error {
 // snapshot is what one sync is about.
 type snapshot struct {
 	upTo    uint64 // value of changes
+	edits   uint64 // of which no record lies behind sizes
 	pending map[store.Ref]place
 	sizes   map[uint32]int64 // of the segments ahead of the index
 	dirty   []uint32
@@ -58,11 +59,10 @@ func (s *Store) sync() error {
 	if err != nil {
 		return err
 	}
-	edits, err := s.index(snap)
-	if err != nil {
+	if err := s.index(snap); err != nil {
 		return err
 	}
-	if err := s.syncEdits(edits); err != nil {
+	if err := s.syncEdits(snap.edits); err != nil {
 		return err
 	}
 	s.synced = snap.upTo
@@ -76,7 +76,7 @@ func (s *Store) snapshot() (snapshot, error) {
 	defer s.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snap := snapshot{s.changes, maps.Clone(s.pending), make(map[uint32]int64, len(s.ahead)), slices.Collect(maps.Keys(s.dirty))}
+	snap := snapshot{s.changes, s.edits, maps.Clone(s.pending), make(map[uint32]int64, len(s.ahead)), slices.Collect(maps.Keys(s.dirty))}
 	for n := range s.ahead {
 		snap.sizes[n] = s.space.files[n].size
 	}
@@ -128,9 +128,8 @@ func (s *Store) syncFile(n uint32) error {
 }
 
 // index commits the entries of what is pending since snap, whose files have been
-// synced. It does not sync them: if a crash takes them, Open finds the records. It
-// returns the number of edits that are in the index and not yet durable.
-func (s *Store) index(snap snapshot) (edits uint64, err error) {
+// synced. It does not sync them: if a crash takes them, Open finds the records.
+func (s *Store) index(snap snapshot) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
 	txn := s.kv.Begin()
@@ -161,9 +160,8 @@ func (s *Store) index(snap snapshot) (edits uint64, err error) {
 		}
 	}
 	s.save(txn, numbers...)
-	edits = s.edits
 	s.mu.Unlock()
-	err = txn.Commit(false)
+	err := txn.Commit(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, rec := range done {
@@ -183,7 +181,7 @@ func (s *Store) index(snap snapshot) (edits uint64, err error) {
 	if err == nil {
 		s.commits++
 	}
-	return edits, err
+	return err
 }
 
 // syncEdits makes the edits up to a number of them durable, unless they are.
