@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -121,13 +122,7 @@ func (o *Op) extra() []any {
 // that its kind has, then those in More.
 func (o Op) Append(b []byte) ([]byte, error) {
 	s := shadow{seen: toWire(o.Seen), dots: toWire(o.Dots), holders: o.Version.Holders}
-	if s.holders == nil {
-		s.holders = []store.MachineID{}
-	}
 	s.modTime = unixNano(o.Version.ModTime)
-	if o.Body == nil {
-		o.Body = []byte{}
-	}
 	fields := o.fields(&s)
 	if o.Version.UID != 0 || o.Version.GID != 0 || len(o.More) > 0 {
 		fields = append(fields, o.extra()...)
@@ -137,24 +132,20 @@ func (o Op) Append(b []byte) ([]byte, error) {
 		return b, fmt.Errorf("tree: append: %w: %d fields", ErrBadOp, n)
 	}
 	start := len(b)
-	if n < 24 { // array header, RFC 8949 section 3
-		b = append(b, 0x80|byte(n))
-	} else {
-		b = append(b, 0x98, byte(n))
-	}
-	buf := bytes.NewBuffer(b)
+	b = appendHead(slices.Grow(b, 256), cborArray, uint64(n))
 	for _, f := range fields {
-		if err := wire.enc.(cbor.UserBufferEncMode).MarshalToBuffer(f, buf); err != nil {
+		var err error
+		if b, err = appendField(b, f); err != nil {
 			return b[:start], fmt.Errorf("tree: append: %w", err)
 		}
 	}
 	for _, m := range o.More {
-		buf.Write(m)
+		b = append(b, m...)
 	}
-	if buf.Len()-start > maxOp {
-		return b[:start], fmt.Errorf("tree: append: %w: %d bytes", ErrBadOp, buf.Len()-start)
+	if len(b)-start > maxOp {
+		return b[:start], fmt.Errorf("tree: append: %w: %d bytes", ErrBadOp, len(b)-start)
 	}
-	return buf.Bytes(), nil
+	return b, nil
 }
 
 // ParseOp reads what [Op.Append] wrote, and refuses everything else: an

@@ -3,8 +3,11 @@ package tree_test
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/tree"
@@ -54,6 +57,33 @@ func TestOp_RoundTrip(t *testing.T) {
 			!bytes.Equal(got.Body, op.Body) || got.Removed != op.Removed ||
 			got.Version.UID != op.Version.UID || got.Version.GID != op.Version.GID || len(got.Seen) != len(op.Seen) || !got.Version.ModTime.Equal(op.Version.ModTime) {
 			t.Errorf("%+v became %+v, %v", op, got, err)
+		}
+	}
+}
+
+// TestOp_IsCanonicalCBOR: a library that knows the rules writes an operation's
+// encoding in the same way.
+func TestOp_IsCanonicalCBOR(t *testing.T) {
+	enc, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops := someOps()
+	for _, n := range []uint64{0, 23, 24, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1<<64 - 1} { // the borders of lengths
+		v := tree.Version{ModTime: time.Unix(0, -int64(n/2)-1), Mode: uint32(n), Content: store.Content{Size: int64(n / 2), Depth: uint8(n)}}
+		ops = append(ops, tree.Op{Dot: store.Dot{Machine: store.MachineID{1}, Seq: n}, Time: store.Time(n), Kind: tree.KindCreate, Name: strings.Repeat("n", int(n%300)), Version: v})
+	}
+	for _, op := range ops {
+		b, err := op.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v any
+		if err := cbor.Unmarshal(b, &v); err != nil {
+			t.Fatalf("%+v: %v", op, err)
+		}
+		if again, err := enc.Marshal(v); err != nil || !bytes.Equal(b, again) {
+			t.Errorf("%+v:\n%x, the library has\n%x, %v", op, b, again, err)
 		}
 	}
 }

@@ -160,3 +160,26 @@ func BenchmarkSetNode(tb *testing.B) {
 	}
 	b.report()
 }
+
+func BenchmarkOp_Append(b *testing.B) {
+	op := someOps()[3]
+	b.ReportAllocs()
+	for range b.N {
+		if _, err := op.Append(nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseOp(b *testing.B) {
+	raw, err := someOps()[3].Append(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for range b.N {
+		if _, err := tree.ParseOp(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
