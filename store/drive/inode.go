@@ -66,10 +66,7 @@ type Inode struct {
 // Inode opens the file id. The caller closes it. It fails with store.ErrNotFound or
 // tree.ErrIsDir.
 func (d *Drive) Inode(id store.FileID) (*Inode, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if i := d.inodes[id]; i != nil {
-		i.refs++
+	if i := d.Opened(id); i != nil {
 		return i, nil
 	}
 	n, err := d.cfg.Tree.Node(d.cfg.KV, id)
@@ -79,10 +76,21 @@ func (d *Drive) Inode(id store.FileID) (*Inode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive: open %s: %w", id, err)
 	}
-	i := &Inode{d: d, id: id, refs: 1}
+	return d.InodeOf(&n), nil
+}
+
+// InodeOf opens a file that has just been looked at.
+func (d *Drive) InodeOf(n *tree.Node) *Inode {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := d.inodes[n.ID]; i != nil {
+		i.refs++
+		return i
+	}
+	i := &Inode{d: d, id: n.ID, refs: 1}
 	i.rest(n.Version)
-	d.inodes[id] = i
-	return i, nil
+	d.inodes[n.ID] = i
+	return i
 }
 
 // Opened returns the inode of id when somebody has it open, else nil; the caller

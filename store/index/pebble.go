@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -49,6 +50,7 @@ type Pebble struct {
 	dir     string
 	lock    *pebble.Lock
 	reserve int64
+	room    atomic.Int64 // bytes that may be committed before the disk is asked
 
 	mu     sync.Mutex
 	idle   sync.Cond // signalled when busy falls to 0

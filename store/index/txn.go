@@ -12,6 +12,11 @@ func (p *Pebble) hasRoom(reserve int64, size int) error {
 	if reserve < 0 {
 		return nil
 	}
+	// Asking costs as much as a small commit. Far from the bound one answer does for a
+	// while.
+	if left := p.room.Add(-int64(size)); left > 0 && reserve <= p.reserve {
+		return nil
+	}
 	u, err := p.fs.GetDiskUsage(p.dir)
 	if err != nil {
 		return nil //nolint:nilerr // this file system cannot tell
@@ -20,8 +25,19 @@ func (p *Pebble) hasRoom(reserve int64, size int) error {
 		return fmt.Errorf("%w: %s has %d bytes left, of which %d stay free",
 			ErrFull, p.dir, u.AvailBytes, reserve)
 	}
+	if spare := u.AvailBytes - uint64(reserve); spare > plenty {
+		p.room.Store(askEvery)
+	}
 	return nil
 }
+
+const (
+	// plenty is how many bytes beyond the reserve make it needless to ask at each
+	// commit, and askEvery how many are committed then until the next question. Others
+	// on the disk may take much of the difference meanwhile.
+	plenty   = 4 << 30
+	askEvery = 1 << 20
+)
 
 // pebbleTxn is an indexed batch: Pebble reads through it by itself.
 type pebbleTxn struct {

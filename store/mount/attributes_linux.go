@@ -79,6 +79,9 @@ func (k *kernelFS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Attr
 	}
 	k.fill(f, &n, &out.Attr)
 	out.SetTimeout(valid)
+	if n.Dir {
+		k.nodes.note(in.NodeId, n.Version.Mode&syscall.S_ISGID != 0)
+	}
 	return fuse.OK
 }
 
@@ -109,6 +112,9 @@ func (k *kernelFS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 	}
 	k.fill(f, &n, &out.Attr)
 	out.SetTimeout(valid)
+	if n.Dir {
+		k.nodes.note(in.NodeId, n.Version.Mode&syscall.S_ISGID != 0)
+	}
 	return fuse.OK
 }
 
@@ -127,10 +133,17 @@ func (k *kernelFS) asked(f file, in *fuse.SetAttrIn) (a tree.AttributeChange, an
 	if gid, ok := in.GetGID(); ok {
 		a.GID, any = &gid, true
 	}
-	if t, ok := in.GetMTime(); ok && !k.touch(f.id, t) {
+	if t, ok := in.GetMTime(); ok && !k.touch(f.id, t) && !k.sameTime(f.id, t) {
 		a.ModTime, any = &t, true
 	}
 	return a, any
+}
+
+// sameTime reports whether a file has a modification time already. The kernel, which
+// keeps the times of files that it writes, sends it after each rename.
+func (k *kernelFS) sameTime(id store.FileID, t time.Time) bool {
+	n, err := k.d.Node(id)
+	return err == nil && n.Version.ModTime.Equal(t)
 }
 
 // touch sets the time of a file that is being written; it reports whether it is.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/aether-lan/aether/store/drive"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 // opened is a file that a program has open.
@@ -16,8 +17,8 @@ type opened struct {
 	copy  *drive.File
 }
 
-// open answers with a handle of f.
-func (k *kernelFS) open(f file, flags uint32, out *fuse.OpenOut) fuse.Status {
+// open answers with a handle of f. n is what the drive knows of it, or nil.
+func (k *kernelFS) open(f file, n *tree.Node, flags uint32, out *fuse.OpenOut) fuse.Status {
 	h := &opened{}
 	writes := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	if f.copy != nil {
@@ -27,7 +28,9 @@ func (k *kernelFS) open(f file, flags uint32, out *fuse.OpenOut) fuse.Status {
 		h.copy = k.d.OpenVersion(k.ctx, f.copy.version)
 	} else {
 		var err error
-		if h.inode, err = k.d.Inode(f.id); err != nil {
+		if n != nil {
+			h.inode = k.d.InodeOf(n)
+		} else if h.inode, err = k.d.Inode(f.id); err != nil {
 			return k.status("open", err)
 		}
 		if flags&syscall.O_TRUNC != 0 {
@@ -48,7 +51,10 @@ func (k *kernelFS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
-	return k.open(f, in.Flags, out)
+	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		k.dropSetID(f)
+	}
+	return k.open(f, nil, in.Flags, out)
 }
 
 // Create implements open(2) of a file that does not.
@@ -69,7 +75,7 @@ func (k *kernelFS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out
 	if st = k.entered(f, &n, &out.EntryOut); st != fuse.OK {
 		return st
 	}
-	if st = k.open(f, in.Flags&^syscall.O_TRUNC, &out.OpenOut); st != fuse.OK {
+	if st = k.open(f, &n, in.Flags&^syscall.O_TRUNC, &out.OpenOut); st != fuse.OK {
 		k.nodes.forget(out.NodeId, 1)
 	}
 	return st
@@ -104,7 +110,7 @@ func (k *kernelFS) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32,
 		return 0, fuse.EBADF
 	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		k.dropSetID(h)
+		k.dropSetID(file{id: h.inode.ID()})
 	}
 	k.changed()
 	n, err := h.inode.WriteAt(p, int64(in.Offset))
@@ -113,8 +119,7 @@ func (k *kernelFS) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32,
 
 // dropSetID takes the bits off that give a program the rights of the file's owner:
 // somebody else has written it.
-func (k *kernelFS) dropSetID(h *opened) {
-	f := file{id: h.inode.ID()}
+func (k *kernelFS) dropSetID(f file) {
 	in := &fuse.SetAttrIn{}
 	in.Valid = fuse.FATTR_KILL_SUIDGID
 	if a, any := k.asked(f, in); any {

@@ -63,13 +63,17 @@ func Mount(ctx context.Context, d *drive.Drive, dir string, cfg Config) (*Server
 	opts := &fuse.MountOptions{
 		Name: "aether", FsName: cfg.Name, AllowOther: cfg.AllowOther,
 		MaxWrite: request, MaxReadAhead: request, MaxBackground: 64,
-		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_EXPORT_SUPPORT,
+		ExtraCapabilities:        fuse.CAP_WRITEBACK_CACHE | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_EXPORT_SUPPORT | fuse.CAP_HANDLE_KILLPRIV_V2,
 		DisabledCapabilities:     fuse.CAP_PASSTHROUGH | fuse.CAP_NO_OPEN_SUPPORT,
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		DirectMount:              os.Geteuid() == 0,
-		Options:                  []string{"default_permissions"},
 		Logger:                   log.New(io.Discard, "", 0),
+	}
+	if os.Geteuid() != 0 || cfg.AllowOther {
+		// The kernel checks modes. Root alone may do everything anyway; to find that out
+		// the kernel would ask for the attributes of a directory after each change in it.
+		opts.Options = append(opts.Options, "default_permissions")
 	}
 	if cfg.ReadOnly {
 		opts.Options = append(opts.Options, "ro")

@@ -40,6 +40,9 @@ func (k *kernelFS) entered(f file, n *tree.Node, out *fuse.EntryOut) fuse.Status
 	}
 	out.Generation = 1
 	k.fill(f, n, &out.Attr)
+	if n.Dir {
+		k.nodes.note(out.NodeId, n.Version.Mode&syscall.S_ISGID != 0)
+	}
 	out.SetEntryTimeout(valid)
 	out.SetAttrTimeout(valid)
 	return fuse.OK
@@ -130,12 +133,13 @@ func (k *kernelFS) belongs(h *fuse.InHeader, at tree.Place, mode uint32) (v tree
 	if h.Gid != k.owner.Gid {
 		v.GID = h.Gid + 1
 	}
+	if !k.nodes.handsDown(h.NodeId) {
+		return v, fuse.OK
+	}
 	parent, err := k.d.Node(at.Dir)
 	switch {
 	case err != nil:
 		return v, k.status("create", err)
-	case parent.Links == 0: // removed, with somebody's working directory in it
-		return v, fuse.ENOENT
 	case parent.Version.Mode&syscall.S_ISGID == 0:
 		return v, fuse.OK
 	}

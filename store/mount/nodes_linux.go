@@ -39,6 +39,7 @@ type known struct {
 	file
 	lookups uint64
 	stale   bool
+	setgid  bool // a directory that hands its group down
 }
 
 func newNodes() *nodes { return &nodes{known: map[uint64]*known{}} }
@@ -114,6 +115,23 @@ func (n *nodes) get(number uint64) (file, bool) {
 		return file{}, false
 	}
 	return k.file, true
+}
+
+// note remembers what making files in a directory depends on.
+func (n *nodes) note(number uint64, setgid bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := n.known[number]; k != nil {
+		k.setgid = setgid
+	}
+}
+
+// handsDown reports whether a directory may hand its group down to what is made in it.
+func (n *nodes) handsDown(number uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := n.known[number]
+	return k == nil || k.setgid
 }
 
 // forget takes lookups back.
