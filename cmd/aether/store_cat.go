@@ -14,7 +14,7 @@ func storeCatCommand() *cli.Command {
 		Name: "cat", Usage: "write files to standard output", ArgsUsage: "/PATH...",
 		Description: "Exit status: 1 when a file is not there or not on any machine that can be reached." +
 			examples("aether store cat /docs/notes.txt"),
-		Flags: []cli.Flag{dirFlag(), timeoutFlag()},
+		Flags: []cli.Flag{dirFlag(), timeoutFlag(), atFlag()},
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return usage("want /PATH")
@@ -32,7 +32,11 @@ func storeCatCommand() *cli.Command {
 }
 
 func storeCat(c *cli.Context, m *node.Client, p string) error {
-	r, err := m.Cat(c.Context, p)
+	at, err := instantFlag(c)
+	if err != nil {
+		return err
+	}
+	r, err := m.Cat(c.Context, p, at)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ func storeGetCommand() *cli.Command {
 		Description: "Copies /PATH, a directory with all that is in it, to LOCAL (the current directory where none is\n" +
 			"given): into it when it is a directory, else under that name. A file appears under its name when it is whole.\n" +
 			"Exit status: 1 when /PATH is not there or a part of it is on no machine that can be reached." +
-			examples("aether store get /docs/report.pdf", "aether store get /photos /mnt/backup"),
-		Flags: []cli.Flag{dirFlag(), timeoutFlag(), &cli.BoolFlag{Name: "no-progress", Usage: "show no progress on a terminal"}},
+			examples("aether store get /docs/report.pdf", "aether store get --at 2h /docs/report.pdf /tmp/before.pdf", "aether store get /photos /mnt/backup"),
+		Flags: []cli.Flag{dirFlag(), timeoutFlag(), atFlag(), &cli.BoolFlag{Name: "no-progress", Usage: "show no progress on a terminal"}},
 		Action: func(c *cli.Context) error {
 			if c.NArg() < 1 || c.NArg() > 2 {
 				return usage("want /PATH and at most one LOCAL")
@@ -38,6 +38,10 @@ func storeGetCommand() *cli.Command {
 }
 
 func storeGet(c *cli.Context, m *node.Client, p *printer, from, local string) error {
+	at, err := instantFlag(c)
+	if err != nil {
+		return err
+	}
 	dir, name := local, path.Base(path.Clean(from))
 	info, err := os.Stat(local)
 	switch {
@@ -56,7 +60,7 @@ func storeGet(c *cli.Context, m *node.Client, p *printer, from, local string) er
 	default:
 		return err
 	}
-	tr, body, err := m.Get(c.Context, from)
+	tr, body, err := m.Get(c.Context, from, at)
 	if err != nil {
 		return err
 	}

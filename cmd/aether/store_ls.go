@@ -16,7 +16,7 @@ func storeLsCommand() *cli.Command {
 		Description: "Lists /PATH, the root where none is given. Conflict copies are listed under the names they are shown by.\n" +
 			"JSON: entry {path, kind, size, modified, copies, conflict}. Exit status: 1 when /PATH is not there." +
 			examples("aether store ls /docs", "aether store ls -lr /", "aether store ls -r --json / | jq .path"),
-		Flags: []cli.Flag{dirFlag(), timeoutFlag(),
+		Flags: []cli.Flag{dirFlag(), timeoutFlag(), atFlag(),
 			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "list everything below as well, with whole paths"},
 			&cli.BoolFlag{Name: "long", Aliases: []string{"l"}, Usage: "show size, time and copies"},
 		},
@@ -28,8 +28,12 @@ func storeLsCommand() *cli.Command {
 			if p == "" {
 				p = "/"
 			}
+			at, err := instantFlag(c)
+			if err != nil {
+				return err
+			}
 			return withMachine(c, func(c *cli.Context, m *node.Client, pr *printer) error {
-				return m.List(c.Context, p, c.Bool("recursive"), func(l node.Listing) error {
+				return m.ListAt(c.Context, p, at, c.Bool("recursive"), func(l node.Listing) error {
 					return pr.event("entry", listingText(l, c.Bool("long"), c.Bool("recursive")),
 						"path", l.Path, "kind", l.Kind, "size", l.Size, "modified", l.Modified, "copies", l.Copies, "conflict", l.Conflict)
 				})

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"errors"
-	"path"
-	"strings"
-
 	"github.com/urfave/cli/v2"
 
-	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/node"
 )
 
@@ -30,17 +25,8 @@ func storeMvCommand() *cli.Command {
 }
 
 func storeMv(c *cli.Context, m *node.Client, p *printer, from, to string) error {
-	err := m.List(c.Context, to, false, func(l node.Listing) error {
-		if l.Path == path.Clean(to) {
-			return errFound // a file: its listing is itself
-		}
-		return nil
-	})
-	switch {
-	case err == nil:
-		to = path.Join(to, path.Base(path.Clean(from)))
-	case errors.Is(err, errFound), errors.Is(err, store.ErrNotFound) && !strings.HasSuffix(to, "/"):
-	default:
+	to, err := intoDirectory(c, m, from, to)
+	if err != nil {
 		return err
 	}
 	if err := m.Rename(c.Context, from, to); err != nil {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -44,6 +45,21 @@ func storePutCommand() *cli.Command {
 	}
 }
 
+// bytesOf adds up the sizes of files.
+func bytesOf(sources []source) (n int64) {
+	for _, s := range sources {
+		_ = filepath.WalkDir(s.local, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				if info, err := d.Info(); err == nil {
+					n += info.Size()
+				}
+			}
+			return nil
+		})
+	}
+	return n
+}
+
 // source is one LOCAL of put and the name that it gets below the directory.
 type source struct{ local, as string }
 
@@ -53,6 +69,7 @@ func storePut(c *cli.Context, m *node.Client, p *printer, locals []string, dst s
 		return err
 	}
 	bar := newProgress(c, "put")
+	bar.totalOf(func() int64 { return bytesOf(sources) })
 	n := packed{named: map[string]string{}}
 	again := map[string]string{} // files whose bytes have to be sent after all
 	var bad []string

@@ -76,7 +76,8 @@ var testsMayImport = map[string][]string{
 	"store/segment": {"store/index", "store/chunk"}, // a real index and real chunks
 	"store/drive":   {"store/index"},                // the same
 	"store/webdav":  {"store/index", "store/chunk", "store/segment"},
-	"store/tree":    {"store/index"}, // the disk, for its benchmarks
+	"store/mount":   {"store/node", "store/pool"}, // a real machine, in another process
+	"store/tree":    {"store/index"},              // the disk, for its benchmarks
 }
 
 // onlyTests are the packages that no part of the program may import.

@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -29,7 +30,7 @@ import (
 // followed by a sync or not, are cut after every operation and before every write
 // and sync of the disk below. What is left is opened, and must be what the drive
 // held after one of the operations, none being lost that was acknowledged as
-// durable. Shorter workloads contain the cuts in the first operations of longer
+// durable. So must what a second crash leaves while it is being opened. Shorter workloads contain the cuts in the first operations of longer
 // ones, so only the last operation of each is cut.
 
 // held is what a drive holds: contents by path; isDir for a directory.
@@ -256,7 +257,8 @@ func openDisk(fs vfs.FS) (d *disk, err error) {
 	return d, nil
 }
 
-// Do is the Journal of the rig, but for the sync.
+// Do is the Journal as a machine has it: what is committed is brought to the disk
+// afterwards, by a commit of nothing.
 func (d *disk) Do(_ context.Context, c Change) error {
 	d.now = d.now.Add(time.Second)
 	tx := d.kv.Begin()
@@ -264,7 +266,10 @@ func (d *disk) Do(_ context.Context, c Change) error {
 	if _, _, err := c(d.tree, tx, d.now); err != nil {
 		return err
 	}
-	return tx.Commit(d.sync)
+	if err := tx.Commit(false); err != nil || !d.sync {
+		return err
+	}
+	return d.kv.Begin().Commit(true)
 }
 
 // close closes the disk and returns all that it keeps: keys, values and the
@@ -316,11 +321,14 @@ func (d *disk) holds(ctx context.Context) (held, error) {
 		}
 		return bad == nil
 	})
-	if err != nil || bad != nil {
-		return nil, fmt.Errorf("%w %w", err, bad)
+	if err := errors.Join(err, bad); err != nil {
+		return nil, err
 	}
-	if got, err := d.tree.Totals(d.kv); err != nil || got != totals {
-		return nil, fmt.Errorf("totals %+v, counted %+v, %w", got, totals, err)
+	switch got, err := d.tree.Totals(d.kv); {
+	case err != nil:
+		return nil, err
+	case got != totals:
+		return nil, fmt.Errorf("totals %+v, counted %+v", got, totals)
 	}
 	return h, d.recount()
 }
@@ -338,8 +346,8 @@ func (d *disk) recount() error {
 		return bad == nil
 	})
 	names, lerr := d.fs.List("/m/segments")
-	if err != nil || lerr != nil || bad != nil {
-		return fmt.Errorf("%w %w %w", err, lerr, bad)
+	if err := errors.Join(err, lerr, bad); err != nil {
+		return err
 	}
 	for _, name := range names {
 		st, err := d.fs.Stat(path.Join("/m/segments", name))
@@ -357,31 +365,21 @@ func (d *disk) recount() error {
 
 // crash is what is left of a disk, and what it may hold.
 type crash struct {
-	fs     *vfs.MemFS
-	when   string
-	may    []held // in the order of the operations
-	reopen bool
+	fs   *vfs.MemFS
+	when string
+	may  []held     // in the order of the operations
+	left *vfs.MemFS // fs again, to be crashed a second time
+	rng  *rand.Rand // for the second crash; nil: there is none
 }
 
 // check opens what is left of a disk.
 func (c crash) check(ctx context.Context) error {
-	d, err := openDisk(c.fs)
+	d, h, err := c.open(ctx, c.fs)
 	if err != nil {
-		return fmt.Errorf("%s: open: %w", c.when, err)
-	}
-	h, err := d.holds(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", c.when, err)
-	}
-	if !slices.ContainsFunc(c.may, func(m held) bool { return maps.Equal(h, m) }) {
-		var may []string
-		for _, m := range c.may {
-			may = append(may, m.String())
-		}
-		return fmt.Errorf("%s: holds %v, may hold %s", c.when, h, strings.Join(may, " or "))
+		return err
 	}
 	before, err := d.close()
-	if err != nil || !c.reopen {
+	if err != nil || c.rng == nil {
 		return err
 	}
 	if d, err = openDisk(c.fs); err != nil {
@@ -391,10 +389,57 @@ func (c crash) check(ctx context.Context) error {
 	if err == nil && !slices.Equal(before, after) {
 		err = fmt.Errorf("%s: the second open changed\n%s\nto\n%s", c.when, strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	if _, cerr := d.close(); err == nil {
-		err = cerr
+	if _, cerr := d.close(); err != nil || cerr != nil {
+		return errors.Join(err, cerr)
 	}
-	return err
+	return c.checkAgain(ctx, h)
+}
+
+// open opens a disk and compares what it holds with what it may.
+func (c crash) open(ctx context.Context, fs vfs.FS) (*disk, held, error) {
+	d, err := openDisk(fs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: open: %w", c.when, err)
+	}
+	h, err := d.holds(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", c.when, err)
+	}
+	if !slices.ContainsFunc(c.may, func(m held) bool { return maps.Equal(h, m) }) {
+		return nil, nil, fmt.Errorf("%s: holds %v, may hold %v", c.when, h, c.may)
+	}
+	return d, h, nil
+}
+
+// checkAgain crashes at one event of opening what is left, and opens the rest: it
+// must hold what it held before.
+func (c crash) checkAgain(ctx context.Context, h held) error {
+	var mu sync.Mutex
+	event, at := 0, 1+c.rng.IntN(30)
+	percent := c.rng.IntN(3) * 50
+	cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng}
+	var left *vfs.MemFS
+	fs := &crashFS{MemFS: c.left, before: func(bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if event++; event == at {
+			left = c.left.CrashClone(cfg)
+		}
+	}}
+	d, _, err := c.open(ctx, fs)
+	if err != nil {
+		return err
+	}
+	if _, err := d.close(); err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if left == nil {
+		left = c.left.CrashClone(cfg)
+	}
+	again := crash{fs: left, when: fmt.Sprintf("%s; then at event %d of opening it, %d %%", c.when, at, percent), may: []held{h}}
+	return again.check(ctx)
 }
 
 // String shows sizes in place of contents.
@@ -454,12 +499,15 @@ func run(ctx context.Context, start *vfs.MemFS, h held, work []todo, rng *rand.R
 		events  int
 	)
 	cut := func(percent int) {
-		crashes = append(crashes, crash{
-			fs:     mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}),
-			when:   fmt.Sprintf("%v, at event %d, %d %% of what was not synced", work, events, percent),
-			may:    states[durable : begun+1],
-			reopen: all || rng.IntN(4) == 0,
-		})
+		c := crash{
+			fs:   mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}),
+			when: fmt.Sprintf("%v, at event %d, %d %% of what was not synced", work, events, percent),
+			may:  states[durable : begun+1],
+		}
+		if all || rng.IntN(4) == 0 {
+			c.left, c.rng = c.fs.CrashClone(vfs.CrashCloneCfg{}), rng
+		}
+		crashes = append(crashes, c)
 	}
 	fs := &crashFS{MemFS: mem, before: func(sync bool) {
 		mu.Lock()
@@ -519,14 +567,14 @@ func workloads(n int) (all [][]todo) {
 }
 
 // TestCrash_EveryShortWorkload takes all workloads of one and two operations and one in
-// 16 of those of three; with AETHER_CRASH_ALL=1 all, and more cuts in each.
+// 32 of those of three; with AETHER_CRASH_ALL=1 all, and more cuts in each.
 func TestCrash_EveryShortWorkload(t *testing.T) {
 	const seed = 1
 	start, h := begin(t)
 	everything := os.Getenv("AETHER_CRASH_ALL") != ""
 	var chosen [][]todo
 	rng := rand.New(rand.NewPCG(seed, 0))
-	for n, one := range []int{1: 1, 2: 1, 3: 16} {
+	for n, one := range []int{1: 1, 2: 1, 3: 32} {
 		for _, w := range workloads(n) {
 			if n > 0 && (everything || rng.IntN(one) == 0) {
 				chosen = append(chosen, w)

@@ -58,6 +58,8 @@ type Drive struct {
 	garbage garbage
 	staged  atomic.Int64 // bytes in the overlays of all inodes
 
+	activity activity
+
 	mu       sync.Mutex
 	inodes   map[store.FileID]*Inode
 	sessions map[*session]bool

@@ -3,6 +3,7 @@ package drive
 import (
 	"context"
 	"fmt"
+	"path"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -60,14 +61,35 @@ func (d *Drive) Restore(ctx context.Context, p string, when time.Time) (got stri
 		return "", err
 	}
 	err = d.do(ctx, "restore", p, func(t *tree.Tree, tx store.Txn, now time.Time) (ops []tree.Op, events []tree.Event, err error) {
+		got = p
 		if when.IsZero() {
-			got, ops, events, err = t.Undo(tx, p, now)
-		} else {
-			got, ops, events, err = t.Restore(tx, p, when, now)
+			var back tree.Past
+			if back, ops, events, err = t.Undo(tx, p, now); back.Path != "" {
+				got = back.Path
+			}
+			return ops, events, err
+		}
+		if ops, events, err = t.Restore(tx, p, when, now); err == nil {
+			got = besides(p, events)
 		}
 		return ops, events, err
 	})
 	return got, err
+}
+
+// besides returns where something is back: at p, or under a name beside it.
+func besides(p string, events []tree.Event) string {
+	for _, ev := range events {
+		if ev.Kind == tree.NameChanged && ev.Name == path.Base(p) {
+			return p
+		}
+	}
+	for _, ev := range events {
+		if ev.Kind == tree.NameChanged && ev.Name != "" {
+			return path.Join(path.Dir(p), ev.Name)
+		}
+	}
+	return p
 }
 
 // forgetSlice is how many past versions are forgotten in one change.

@@ -240,6 +240,7 @@ func (i *Inode) chunks() *chunk.Reader {
 func (i *Inode) get(ctx context.Context, ref store.Ref) ([]byte, error) {
 	b, err := i.d.cfg.Bodies.Get(ref)
 	if err == nil {
+		i.d.activity.read(b)
 		return b, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)

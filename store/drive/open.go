@@ -78,6 +78,7 @@ func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
 // that has it.
 func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
 	b, err := d.cfg.Bodies.Get(ref)
+	d.activity.read(b)
 	if err == nil || d.cfg.Fetch == nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = fmt.Errorf("drive: chunk %.8s: %w", ref, ErrUnreachable)

@@ -186,4 +186,7 @@ func (d *Drive) do(ctx context.Context, verb, p string, c Change) error {
 }
 
 // Sync returns once everything that was saved or changed before is on the disk.
-func (d *Drive) Sync(ctx context.Context) error { return d.cfg.Journal.Sync(ctx) }
+func (d *Drive) Sync(ctx context.Context) error {
+	d.activity.syncs.Add(1)
+	return d.cfg.Journal.Sync(ctx)
+}

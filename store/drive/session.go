@@ -49,6 +49,7 @@ func (s *session) note(ref store.Ref) {
 // put keeps a sealed chunk. Where there is no room for it garbage is collected.
 func (s *session) put(c chunk.Sealed) error {
 	s.note(c.Ref)
+	s.d.activity.wrote(c.Body)
 	seen := s.d.garbage.runs.Load()
 	err := s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
 	if errors.Is(err, store.ErrFull) && s.d.reclaim(seen) {

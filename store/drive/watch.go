@@ -40,6 +40,7 @@ func (d *Drive) Watch(origin any, f func(tree.Event)) (stop func()) {
 
 // Announce tells watchers what a committed change of origin did. The journal calls it.
 func (d *Drive) Announce(origin any, events []tree.Event) {
+	d.activity.changes.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.watchers) == 0 {

@@ -109,3 +109,19 @@ func (j *journal) read(m store.MachineID, first uint64, limit int) (r run, size 
 // perEntry is what a payload costs in a message beside its own bytes: the head
 // of a CBOR byte string (RFC 8949, 3).
 const perEntry = 5
+
+// Entries calls f with the committed entries of m behind number after, in order, until
+// f returns false.
+func Entries(r store.Reader, m store.MachineID, after uint64, f func(Entry) bool) error {
+	from := entryKey(store.Dot{Machine: m, Seq: after + 1})
+	to := append([]byte{store.PrefixGossip, entryKeys}, m[:]...)
+	to = append(to, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	err := r.Scan(from, to, func(k, v []byte) bool {
+		seq := binary.BigEndian.Uint64(k[len(k)-8:])
+		return f(Entry{Dot: store.Dot{Machine: m, Seq: seq}, Payload: append([]byte{}, v...)})
+	})
+	if err != nil {
+		return fmt.Errorf("gossip: entries: %w", err)
+	}
+	return nil
+}

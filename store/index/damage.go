@@ -11,15 +11,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrDamaged reports files that are missing or do not hold what was written. The
-// index holds nothing that cannot be read anew from what it describes, so it can
-// be rebuilt; it must not be opened as it is.
-var ErrDamaged = errors.New("index: damaged, it has to be rebuilt")
+// ErrDamaged reports files that are missing or do not hold what was written. An
+// index in that state is of no use; it can be rebuilt from what it describes.
+var ErrDamaged = errors.New("index: damaged; it can be rebuilt")
 
 // checkComplete looks for files of dir that nothing but damage can take away:
 // without them Pebble would begin anew, and delete what is left. In this order a
 // new directory gets them, each durable before the next: the marker that names
-// the manifest, a log, the options, and later tables.
+// the manifest, a log, the options, and later tables; see [orderedFS].
 func checkComplete(fsys vfs.FS, dir string) error {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -30,7 +29,7 @@ func checkComplete(fsys vfs.FS, dir string) error {
 		switch {
 		case strings.HasPrefix(name, "marker.manifest."):
 			marker = true
-		case strings.HasSuffix(name, ".log"):
+		case isLog(name):
 			log = true
 		case strings.HasSuffix(name, ".sst"):
 			table = true

@@ -14,19 +14,18 @@ import (
 	"github.com/aether-lan/aether/store/index"
 )
 
-// aged returns a KV's file system after flushes, and what the KV holds.
-func aged(t *testing.T, key []byte) (fs *vfs.MemFS, holds []string) {
+// aged returns a KV's file system after flushes.
+func aged(t *testing.T, key []byte) *vfs.MemFS {
 	t.Helper()
-	fs = vfs.NewMem()
+	fs := vfs.NewMem()
 	rng := rand.NewChaCha8([32]byte{4})
 	for i := range 2 {
 		p := openKey(t, fs, key)
 		fill(t, p, rng, 6, fmt.Sprint("name", i))
 		set(t, p, true, "last", "one")
-		holds = all(t, p, nil, nil)
 		p.Close()
 	}
-	return fs, holds
+	return fs
 }
 
 // named returns the files of the directory whose names match the pattern.
@@ -72,6 +71,11 @@ func TestOpen_DamageIsAnError(t *testing.T) {
 	change := func(f func([]byte) []byte) func(*testing.T, vfs.FS, string) {
 		return func(t *testing.T, fs vfs.FS, name string) { rewrite(t, fs, name, f) }
 	}
+	keys := map[string][]byte{"plain": nil, "sealed": indexKey}
+	whole := map[string]*vfs.MemFS{}
+	for kind, key := range keys {
+		whole[kind] = aged(t, key)
+	}
 	for _, c := range []struct {
 		name, pattern string
 		damage        func(*testing.T, vfs.FS, string)
@@ -97,9 +101,9 @@ func TestOpen_DamageIsAnError(t *testing.T) {
 		{"table emptied", "*.sst", change(emptied), ""},
 		{"log removed", "*.log", remove, ".log"},
 	} {
-		for kind, key := range map[string][]byte{"plain": nil, "sealed": indexKey} {
+		for kind, key := range keys {
 			t.Run(c.name+"/"+kind, func(t *testing.T) {
-				fs, _ := aged(t, key)
+				fs := copied(t, whole[kind])
 				names := named(t, fs, c.pattern)
 				if c.pattern == "*.log" {
 					for _, name := range names {
@@ -137,7 +141,7 @@ func TestOpen_DamageIsAnError(t *testing.T) {
 func TestKV_FlippedTableIsAnErrorOfReading(t *testing.T) {
 	for kind, key := range map[string][]byte{"plain": nil, "sealed": indexKey} {
 		t.Run(kind, func(t *testing.T) {
-			fs, _ := aged(t, key)
+			fs := aged(t, key)
 			for _, name := range named(t, fs, "*.sst") {
 				rewrite(t, fs, name, flipped)
 			}

@@ -12,5 +12,19 @@
 // in the order in which they were made, a later sync carries all of them, and
 // concurrent syncs share one fsync.
 //
-// Read memory.go first: it is the specification in a page.
+// With [Config.Key] the files of a Pebble are encrypted: AES-256-CTR under a key
+// for each file, derived with HKDF-SHA-256 (RFC 5869) from Config.Key and the salt
+// in the file's header. A disk that is stolen shows how many files there are and
+// how large they are, and nothing of keys and values. A log that takes the place
+// of an old one gets a new header, so that no keystream is used for two texts. The
+// checksums of Pebble cover the text: they find what a disk has damaged. They are
+// no defence against somebody who changes the files on purpose and gives the disk
+// back; what must withstand that is signed or sealed before it comes here.
+//
+// A directory that is damaged is not opened, and a value that is damaged is not
+// returned: the error is [ErrDamaged] and names the file. In particular, files
+// that are missing never make an empty index.
+//
+// Read memory.go first: it is the specification in a page. Then pebble.go, txn.go,
+// damage.go, and the file systems that Pebble is given: ordered.go and sealed.go.
 package index

@@ -95,6 +95,7 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 // withKey returns fsys, encrypted where a key is given, after a look whether dir
 // was written so.
 func withKey(fsys vfs.FS, dir string, key []byte) (vfs.FS, error) {
+	fsys = orderedFS{fsys}
 	if key == nil {
 		return fsys, checkKey(fsys, dir, nil)
 	}

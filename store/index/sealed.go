@@ -238,11 +238,11 @@ func withoutHeader(st vfs.FileInfo, err error) (vfs.FileInfo, error) {
 	if err != nil || st.IsDir() {
 		return st, err
 	}
-	return sealedStat{st}, nil
+	return textStat{st}, nil
 }
 
-// sealedStat is what is known of a sealed file, less its header.
-type sealedStat struct{ vfs.FileInfo }
+// textStat is what is known of a sealed file, less its header.
+type textStat struct{ vfs.FileInfo }
 
 // Size implements os.FileInfo.
-func (i sealedStat) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }
+func (i textStat) Size() int64 { return max(0, i.FileInfo.Size()-headerSize) }

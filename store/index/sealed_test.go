@@ -121,7 +121,7 @@ func TestSealed_NoNameReachesTheDisk(t *testing.T) {
 			rng := rand.NewChaCha8([32]byte{1})
 			for range 2 {
 				p := openKey(t, w, key)
-				fill(t, p, rng, 20, w.word)
+				fill(t, p, rng, 12, w.word)
 				if err := p.Close(); err != nil {
 					t.Fatal(err)
 				}
@@ -202,7 +202,7 @@ func TestOpen_AnotherKeyChangesNothing(t *testing.T) {
 // many bytes that logs take the place of old ones, whose ends then are noise.
 func TestSealed_CrashKeepsPrefix(t *testing.T) {
 	reused := 0
-	for seed := range uint64(8) {
+	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		mem := vfs.NewCrashableMem()
 		committed, synced := 0, 0
@@ -250,5 +250,91 @@ func TestSealed_FullDiskRefusesAndStaysUsable(t *testing.T) {
 	set(t, p, true, "c", "3")
 	if got := all(t, p, nil, nil); !slices.Equal(got, []string{"a=1", "c=3"}) {
 		t.Error(got)
+	}
+}
+
+// eventful is a file system that calls before ahead of what changes it.
+type eventful struct {
+	*vfs.MemFS
+	before func()
+}
+
+func (e eventful) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	e.before()
+	f, err := e.MemFS.Create(name, c)
+	return eventfulFile{f, e.before}, err
+}
+
+func (e eventful) Remove(name string) error {
+	e.before()
+	return e.MemFS.Remove(name)
+}
+
+func (e eventful) Rename(o, n string) error {
+	e.before()
+	return e.MemFS.Rename(o, n)
+}
+
+func (e eventful) OpenDir(name string) (vfs.File, error) {
+	f, err := e.MemFS.OpenDir(name)
+	return eventfulFile{f, e.before}, err
+}
+
+type eventfulFile struct {
+	vfs.File
+	before func()
+}
+
+func (f eventfulFile) Write(p []byte) (int, error) {
+	f.before()
+	return f.File.Write(p)
+}
+
+func (f eventfulFile) Sync() error {
+	f.before()
+	return f.File.Sync()
+}
+
+func (f eventfulFile) SyncData() error {
+	f.before()
+	return f.File.SyncData()
+}
+
+// TestOpen_CrashWhileOpening crashes at every event of opening what crashes left
+// before, three times over, so that compactions and new manifests are among them.
+func TestOpen_CrashWhileOpening(t *testing.T) {
+	for kind, key := range map[string][]byte{"plain": nil, "sealed": indexKey} {
+		t.Run(kind, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(6, 6))
+			left, want := vfs.NewCrashableMem(), []string(nil)
+			for round := range 4 {
+				var mu sync.Mutex
+				var crashed []*vfs.MemFS
+				p := openKey(t, eventful{left, func() {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, percent := range []int{0, 50, 100} {
+						crashed = append(crashed, left.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
+					}
+				}}, key)
+				mu.Lock()
+				left = left.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
+				opening := crashed
+				mu.Unlock()
+				p.Close()
+				for i, fs := range opening {
+					p := openKey(t, fs, key)
+					if got := all(t, p, nil, nil); !slices.Equal(got, want) {
+						t.Fatalf("round %d: after crash %d the index holds %d keys, want %d", round, i, len(got), len(want))
+					}
+					p.Close()
+				}
+				p = openKey(t, left, key)
+				set(t, p, true, fmt.Sprint("key", round), "value")
+				want = all(t, p, nil, nil)
+				left = left.CrashClone(vfs.CrashCloneCfg{})
+				p.Close()
+			}
+		})
 	}
 }

@@ -234,6 +234,8 @@ func (k *kernelFS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string,
 		return fuse.Status(syscall.ESTALE)
 	case f.copy != nil:
 		return fuse.EACCES
+	case name == "user." || name == "trusted." || name == "security.":
+		return fuse.EINVAL
 	case !visible(name):
 		return fuse.Status(syscall.EOPNOTSUPP)
 	case len(name) > xattrMax:

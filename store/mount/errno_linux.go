@@ -26,7 +26,6 @@ var errnos = []struct {
 	{tree.ErrCycle, syscall.EINVAL},
 	{tree.ErrRoot, syscall.EBUSY},
 	{tree.ErrTooLarge, syscall.ENOSPC},
-	{tree.ErrNoLinks, syscall.EPERM},
 	{drive.ErrInvalid, syscall.EINVAL},
 	{store.ErrFull, syscall.ENOSPC},
 	{drive.ErrUnreachable, syscall.EHOSTUNREACH},

@@ -164,8 +164,8 @@ func unescape(s string) string {
 // "transport endpoint is not connected".
 func recoverStale(dir string) error {
 	for range 16 { // mounts can lie on top of each other
-		var st unix.Stat_t
-		err := unix.Stat(dir, &st)
+		var st unix.Statx_t // asked anew: the kernel keeps attributes of the dead
+		err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_MODE, &st)
 		if !errors.Is(err, unix.ENOTCONN) && !errors.Is(err, unix.ECONNABORTED) {
 			return nil
 		}
@@ -233,14 +233,16 @@ func (s *Server) Wait() { <-s.done }
 const closeGrace = 2 * time.Second
 
 // Close brings everything to the disk and unmounts. Programs that still use the
-// mount get errors from then on.
+// mount get errors from then on. Where the kernel lets nobody cut them off (not root,
+// and no fusectl in /sys/fs/fuse/connections), it fails with [ErrBusy], and they are
+// served until this process ends.
 func (s *Server) Close() error {
 	var err error
 	s.closed.Do(func() {
-		err = s.unmount()
-		<-s.done
+		if err = s.unmount(); err == nil {
+			<-s.done
+		}
 	})
-	<-s.done
 	return err
 }
 
@@ -260,16 +262,37 @@ func (s *Server) unmount() error {
 			if derr := detach(s.dir, unix.MNT_DETACH); derr != nil && !errors.Is(derr, unix.EINVAL) {
 				return fmt.Errorf("mount: unmount %s: %w", s.dir, derr)
 			}
-			s.abort()
-			return nil
+			return s.abort()
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 // abort ends the connection to the kernel, for those who still use the mount.
-func (s *Server) abort() {
+func (s *Server) abort() error {
 	s.kernel.sync()
-	name := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", s.minor)
-	_ = os.WriteFile(name, []byte("1"), 0)
+	err := s.abortBy("/sys/fs/fuse/connections")
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	// Containers have no fusectl.
+	dir, err := os.MkdirTemp("", "aether-fusectl-")
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("none", dir, "fusectl", 0, ""); err != nil {
+		return fmt.Errorf("%w: %s: mount fusectl: %w", ErrBusy, s.dir, err)
+	}
+	err = s.abortBy(dir)
+	return errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
+}
+
+// abortBy ends the connection by what fusectl shows in dir.
+func (s *Server) abortBy(dir string) error {
+	err := os.WriteFile(fmt.Sprintf("%s/%d/abort", dir, s.minor), []byte("1"), 0)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrBusy, s.dir, err)
+	}
+	return nil
 }

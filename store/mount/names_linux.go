@@ -203,7 +203,11 @@ func (k *kernelFS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 	if f.copy != nil {
 		return fuse.EPERM
 	}
-	if err := k.d.LinkAt(k.ctx, f.id, at); err != nil {
+	err := k.d.LinkAt(k.ctx, f.id, at)
+	if errors.Is(err, tree.ErrIsDir) {
+		return fuse.EPERM
+	}
+	if err != nil {
 		return k.status("link", err)
 	}
 	k.changed()

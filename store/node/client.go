@@ -15,6 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/aether-lan/aether/store/drive"
 )
 
 // ErrCut reports an answer that ended before its end.
@@ -146,6 +149,100 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 	return c.order(ctx, "rename", "from", from, "to", to)
 }
 
+// Copy makes to a copy of from. No bytes are copied: both are made of the same
+// chunks.
+func (c *Client) Copy(ctx context.Context, from, to string) error {
+	return c.order(ctx, "copy", "from", from, "to", to)
+}
+
+// Stat returns what the machine knows of p, as it was at an instant; the zero time is
+// now.
+func (c *Client) Stat(ctx context.Context, p string, at time.Time) (s FileStatus, err error) {
+	return s, c.one(ctx, http.MethodGet, "stat", &s, "path", p, "at", instantText(at))
+}
+
+// History calls f with what p led to, newest first, until f returns an error.
+func (c *Client) History(ctx context.Context, p string, f func(Version) error) error {
+	body, err := c.do(ctx, http.MethodGet, "history", nil, "path", p)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return eachLine(body, f)
+}
+
+// Restore makes p what it was at an instant or, with the zero time, before its last
+// change. It returns the path of what is back.
+func (c *Client) Restore(ctx context.Context, p string, at time.Time) (string, error) {
+	var r Restored
+	err := c.one(ctx, http.MethodPost, "restore", &r, "path", p, "at", instantText(at))
+	return r.Path, err
+}
+
+// Collect gives up versions that ended longer ago than keep, or where keep is
+// negative than the machine keeps them, and removes what nothing leads to.
+func (c *Client) Collect(ctx context.Context, keep time.Duration) (r Collection, err error) {
+	s := ""
+	if keep >= 0 {
+		s = fmt.Sprint(int64(keep / time.Second))
+	}
+	return r, c.one(ctx, http.MethodPost, "gc", &r, "keep", s)
+}
+
+// Verify reads every file at and below p and calls f with what it finds.
+func (c *Client) Verify(ctx context.Context, p string, f func(Checked) error) error {
+	return c.check(ctx, "verify", f, "path", p)
+}
+
+// Scrub reads all chunks on the machine's disk, at most rate bytes a second where rate
+// is not 0, and calls f with what it finds. With resume it goes on where one stopped
+// that did not come to the end.
+func (c *Client) Scrub(ctx context.Context, rate int64, resume bool, f func(Checked) error) error {
+	return c.check(ctx, "scrub", f, "rate", fmt.Sprint(rate), "resume", fmt.Sprint(resume))
+}
+
+func (c *Client) check(ctx context.Context, endpoint string, f func(Checked) error, kv ...string) error {
+	body, err := c.do(ctx, http.MethodPost, endpoint, nil, kv...)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	ended := false
+	err = eachLine(body, func(k Checked) error {
+		ended = k.End
+		return f(k)
+	})
+	if err == nil && !ended {
+		err = fmt.Errorf("node: %s: %w", endpoint, ErrCut)
+	}
+	return err
+}
+
+// Activity returns what the machine has done since it was opened.
+func (c *Client) Activity(ctx context.Context) (a drive.Activity, err error) {
+	return a, c.one(ctx, http.MethodGet, "activity", &a)
+}
+
+// one decodes an answer of one value.
+func (c *Client) one(ctx context.Context, method, endpoint string, v any, kv ...string) error {
+	body, err := c.do(ctx, method, endpoint, nil, kv...)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("node: %s: %w", endpoint, err)
+	}
+	return nil
+}
+
+func instantText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
 // Mount shows the drive in the directory dir, an absolute path, as long as the node
 // runs. With allowOther other users of the host get in.
 func (c *Client) Mount(ctx context.Context, dir string, allowOther bool) error {
@@ -163,7 +260,12 @@ func (c *Client) Flush(ctx context.Context, p string) error { return c.order(ctx
 // List calls f for what lies in p, with recursive for all that lies below, in
 // name order, until f returns an error.
 func (c *Client) List(ctx context.Context, p string, recursive bool, f func(Listing) error) error {
-	body, err := c.do(ctx, http.MethodGet, "list", nil, "path", p, "recursive", fmt.Sprint(recursive))
+	return c.ListAt(ctx, p, time.Time{}, recursive, f)
+}
+
+// ListAt is List as it would have been at an instant; the zero time is now.
+func (c *Client) ListAt(ctx context.Context, p string, at time.Time, recursive bool, f func(Listing) error) error {
+	body, err := c.do(ctx, http.MethodGet, "list", nil, "path", p, "recursive", fmt.Sprint(recursive), "at", instantText(at))
 	if err != nil {
 		return err
 	}
@@ -189,16 +291,17 @@ func eachLine[T any](r io.Reader, f func(T) error) error {
 	}
 }
 
-// Cat returns the bytes of the file p. The caller closes it. A stream that was
-// cut ends with an error other than io.EOF.
-func (c *Client) Cat(ctx context.Context, p string) (io.ReadCloser, error) {
-	return c.do(ctx, http.MethodGet, "file", nil, "path", p)
+// Cat returns the bytes of the file p, as they were at an instant; the zero time is
+// now. The caller closes it. A stream that was cut ends with an error other than io.EOF.
+func (c *Client) Cat(ctx context.Context, p string, at time.Time) (io.ReadCloser, error) {
+	return c.do(ctx, http.MethodGet, "file", nil, "path", p, "at", instantText(at))
 }
 
 // Get returns p, and what is below it, as a tar stream whose names begin with
-// the last element of p, or "." for the root. The caller closes body.
-func (c *Client) Get(ctx context.Context, p string) (tr *tar.Reader, body io.Closer, err error) {
-	b, err := c.do(ctx, http.MethodGet, "tar", nil, "path", p)
+// the last element of p, or "." for the root, as it was at an instant; the zero time
+// is now. The caller closes body.
+func (c *Client) Get(ctx context.Context, p string, at time.Time) (tr *tar.Reader, body io.Closer, err error) {
+	b, err := c.do(ctx, http.MethodGet, "tar", nil, "path", p, "at", instantText(at))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,6 +35,10 @@ import (
 //	GET  /v1/history?path=P                 a Version a line, newest first
 //	POST /v1/restore?path=P[&at=T]          as at T, else before the last change; a Restored
 //	POST /v1/gc[?keep=SECONDS]              an answer [Collection]
+//	POST /v1/copy?from=P&to=Q
+//	POST /v1/verify?path=P                  a Checked a line: every file at and below P is read
+//	POST /v1/scrub[?rate=BYTES][&resume=true]  a Checked a line: all chunks on the disk are
+//	GET  /v1/activity                       drive.Activity
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
 //
@@ -165,6 +169,15 @@ func controlHandler(m *Machine) http.Handler {
 	handle("GET /v1/stat", func(w http.ResponseWriter, r *http.Request) error { return serveStat(m, w, r) })
 	handle("GET /v1/history", func(w http.ResponseWriter, r *http.Request) error { return serveHistory(m, w, r) })
 	handle("POST /v1/restore", func(w http.ResponseWriter, r *http.Request) error { return restore(m, w, r) })
+	handle("POST /v1/copy", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.drive.Copy(r.Context(), r.FormValue("from"), r.FormValue("to"))
+	})
+	handle("POST /v1/verify", func(w http.ResponseWriter, r *http.Request) error { return serveVerify(m, w, r) })
+	handle("POST /v1/scrub", func(w http.ResponseWriter, r *http.Request) error { return serveScrub(m, w, r) })
+	handle("GET /v1/activity", func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(m.drive.Activity())
+	})
 	handle("POST /v1/gc", func(w http.ResponseWriter, r *http.Request) error { return collect(m, w, r) })
 	handle("POST /v1/mount", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Mount(r.FormValue("dir"), flag(r, "allow_other"))

@@ -222,7 +222,7 @@ func TestPut_ClientGoesAway(t *testing.T) {
 		files := 0
 		err = again.List(t.Context(), "/", true, func(l Listing) error {
 			files++
-			r, err := again.Cat(t.Context(), l.Path)
+			r, err := again.Cat(t.Context(), l.Path, time.Time{})
 			if err != nil {
 				return err
 			}
@@ -248,8 +248,11 @@ func TestGet_ClientGoesAway(t *testing.T) {
 	a.put(t, "big", randomBytes(1, 4<<20))
 	for range 5 {
 		for _, begin := range []func(ctx context.Context) (io.Closer, error){
-			func(ctx context.Context) (io.Closer, error) { return a.client.Cat(ctx, "/big") },
-			func(ctx context.Context) (io.Closer, error) { _, c, err := a.client.Get(ctx, "/"); return c, err },
+			func(ctx context.Context) (io.Closer, error) { return a.client.Cat(ctx, "/big", time.Time{}) },
+			func(ctx context.Context) (io.Closer, error) {
+				_, c, err := a.client.Get(ctx, "/", time.Time{})
+				return c, err
+			},
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
 			c, err := begin(ctx)
@@ -270,7 +273,7 @@ func TestGet_UnreachableIsSaid(t *testing.T) {
 	a := alone(t)
 	a.put(t, "f", randomBytes(1, 2<<20))
 	a.lose(t)
-	r, err := a.client.Cat(t.Context(), "/f")
+	r, err := a.client.Cat(t.Context(), "/f", time.Time{})
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
 		r.Close()
@@ -278,7 +281,7 @@ func TestGet_UnreachableIsSaid(t *testing.T) {
 	if !errors.Is(err, drive.ErrUnreachable) {
 		t.Errorf("cat: %v", err)
 	}
-	tr, body, err := a.client.Get(t.Context(), "/f")
+	tr, body, err := a.client.Get(t.Context(), "/f", time.Time{})
 	if err == nil {
 		if _, err = tr.Next(); err == nil {
 			_, err = io.Copy(io.Discard, tr)
@@ -361,10 +364,10 @@ func TestControl_Errors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, s.got, s.want)
 		}
 	}
-	if _, err := a.client.Cat(ctx, "/d"); !errors.Is(err, tree.ErrIsDir) {
+	if _, err := a.client.Cat(ctx, "/d", time.Time{}); !errors.Is(err, tree.ErrIsDir) {
 		t.Errorf("cat of a directory: %v", err)
 	}
-	if _, _, err := a.client.Get(ctx, "/none"); !errors.Is(err, store.ErrNotFound) {
+	if _, _, err := a.client.Get(ctx, "/none", time.Time{}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("get of nothing: %v", err)
 	}
 	for _, endpoint := range []string{"", "nothing", "status/x", "../status"} {

@@ -106,6 +106,7 @@ type Machine struct {
 	mesh     atomic.Pointer[link.Mesh]
 	serving  atomic.Pointer[serving] // nil: no node runs
 	mounts   mounts
+	names    *nameLog
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -275,6 +276,14 @@ func (m *Machine) openRooms() (err error) {
 		KV: m.kv, Tree: m.tree, Keys: m.keys, Bodies: m.bodies, Journal: m.core,
 		Holders: m.core.holders, Fetch: m.fetchBody, Context: m.background,
 	})
+	if m.names, err = newNameLog(m); err != nil {
+		return err
+	}
+	if n, err := m.names.rebuild(); err != nil {
+		return err
+	} else if n > 0 {
+		m.log.Warn("the index was lost and has been made anew", "operations", n)
+	}
 	if err := m.core.start(); err != nil {
 		return err
 	}
@@ -292,6 +301,11 @@ func (m *Machine) Close() error {
 			errs = append(errs, m.core.stop())
 		}
 		m.jobs.Wait()
+		if m.names != nil {
+			if err := m.names.write(); err != nil { // the index has them
+				m.log.Warn("names are not in the segments", "error", err)
+			}
+		}
 		if m.bodies != nil {
 			errs = append(errs, m.bodies.Close())
 		}

@@ -127,7 +127,7 @@ func (h *host) put(t *testing.T, name string, body []byte) {
 
 func (h *host) cat(t *testing.T, name string) []byte {
 	t.Helper()
-	r, err := h.client.Cat(t.Context(), name)
+	r, err := h.client.Cat(t.Context(), name, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestControl_RefusesBadPaths(t *testing.T) {
 			t.Errorf("mkdir %q was accepted", p)
 		}
 	}
-	if _, err := a.client.Cat(t.Context(), "/nothing"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := a.client.Cat(t.Context(), "/nothing", time.Time{}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("cat of nothing: %v", err)
 	}
 }

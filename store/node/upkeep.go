@@ -25,12 +25,18 @@ const (
 func (m *Machine) upkeep(ctx context.Context) {
 	t := time.NewTicker(upkeepEvery)
 	defer t.Stop()
+	names := time.NewTicker(logEvery)
+	defer names.Stop()
 	var forgot time.Time
 	collected := time.Now() // not at the start, which shall be quick
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-names.C:
+			if err := m.names.write(); err != nil {
+				m.log.Debug("operations wait to be written to the segments", "error", err)
+			}
 		case now := <-t.C:
 			n := 0
 			if now.Sub(forgot) >= forgetEvery {
@@ -84,7 +90,11 @@ func (m *Machine) compact(ctx context.Context, pause time.Duration) (freed int64
 func (m *Machine) Collect(ctx context.Context, keep time.Duration) (Collection, error) {
 	var c Collection
 	var err error
-	if c.Forgotten, err = m.drive.Forget(ctx, time.Now().Add(-keep), math.MaxInt); err != nil {
+	before := time.Now().Add(-keep)
+	if keep <= 0 { // all of it, also what was stamped by a clock that is ahead
+		before = time.Now().Add(time.Hour)
+	}
+	if c.Forgotten, err = m.drive.Forget(ctx, before, math.MaxInt); err != nil {
 		return c, err
 	}
 	d, err := m.drive.Collect(ctx)

@@ -1,16 +1,19 @@
 package segment_test
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
 	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/segment"
@@ -132,4 +135,176 @@ func BenchmarkPut(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkCompactSome_OthersWait measures what a put with sync of 4 KiB, a put of 64
+// KiB and a get take while slices of compaction run, with pauses as long as they, and
+// while nothing does, in turns. "worst-ratio" is the greatest time with over that without, and
+// "p99-ratio" the same of the 99th percentile; both are of the kind of operation that
+// suffers most.
+//
+//	go test ./store/segment -run '^$' -bench OthersWait -benchtime 1x
+func BenchmarkCompactSome_OthersWait(b *testing.B) {
+	for b.Loop() {
+		kv, err := index.Open(vfs.Default, filepath.Join(b.TempDir(), "kv"), index.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := segment.Open(vfs.Default, b.TempDir(), kv, segment.Config{SegmentSize: 32 << 20})
+		if err != nil {
+			b.Fatal(err)
+		}
+		w := waits{b: b, s: s}
+		const kept, size = 6000, 64 << 10
+		for n := range 2 * kept {
+			w.put(n, size)
+		}
+		for n := range 2 * kept {
+			if n%2 == 1 {
+				if err := s.Delete(refOf(n)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		if err := s.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		without, with := map[string][]time.Duration{}, map[string][]time.Duration{}
+		var slices int
+		for more := true; more; {
+			w.measure(b.Context(), without, kept)
+			ctx, stop := context.WithCancel(b.Context())
+			done := make(chan bool)
+			go func() {
+				defer close(done)
+				for ; more && ctx.Err() == nil; slices++ {
+					var err error
+					start := time.Now()
+					if _, more, err = s.CompactSome(1 << 20); err != nil {
+						b.Error(err)
+					}
+					select {
+					case <-time.After(time.Since(start)):
+					case <-ctx.Done():
+					}
+				}
+				stop()
+			}()
+			w.measure(ctx, with, kept)
+			stop()
+			<-done
+		}
+		var worst, p99 float64
+		for kind, times := range with {
+			usual := without[kind]
+			ratio := func(part float64) float64 { return float64(quantile(times, part)) / float64(quantile(usual, part)) }
+			worst, p99 = max(worst, ratio(1)), max(p99, ratio(0.99))
+			b.Logf("%-8s %d and %d times: median %v, with compaction %v; p99 %v and %v; worst %v and %v", kind, len(usual), len(times),
+				quantile(usual, 0.5), quantile(times, 0.5), quantile(usual, 0.99), quantile(times, 0.99), quantile(usual, 1), quantile(times, 1))
+		}
+		b.Logf("%d slices, %+v", slices, s.Usage())
+		b.ReportMetric(worst, "worst-ratio")
+		b.ReportMetric(p99, "p99-ratio")
+		s.Close()
+		kv.Close()
+	}
+}
+
+func quantile(d []time.Duration, part float64) time.Duration {
+	slices.Sort(d)
+	return d[int(part*float64(len(d)-1))]
+}
+
+type waits struct {
+	b    *testing.B
+	s    *segment.Store
+	puts int
+}
+
+func (w *waits) put(n, size int) {
+	body := make([]byte, size)
+	rand.NewChaCha8([32]byte(refOf(n))).Read(body)
+	if err := w.s.Put(refOf(n), body, segment.Replica); err != nil {
+		w.b.Fatal(err)
+	}
+}
+
+// measure does operations for a quarter of a second, or until ctx ends.
+func (w *waits) measure(ctx context.Context, took map[string][]time.Duration, kept int) {
+	rng := rand.New(rand.NewPCG(1, uint64(w.puts)))
+	timed := func(kind string, f func()) {
+		start := time.Now()
+		f()
+		took[kind] = append(took[kind], time.Since(start))
+	}
+	for start := time.Now(); ctx.Err() == nil && time.Since(start) < time.Second/4; w.puts += 2 {
+		timed("get", func() {
+			if _, err := w.s.Get(refOf(2 * rng.IntN(kept))); err != nil {
+				w.b.Fatal(err)
+			}
+		})
+		timed("put", func() { w.put(1<<20+w.puts, 64<<10) })
+		timed("durable", func() {
+			w.put(1<<20+w.puts+1, 4<<10)
+			if err := w.s.Sync(); err != nil {
+				w.b.Fatal(err)
+			}
+		})
+	}
+}
+
+// BenchmarkIndex_Memory puts a million bodies of 16 bytes and reports the bytes of
+// heap that the store has then for each: the index is on disk.
+//
+//	go test ./store/segment -run '^$' -bench Index_Memory -benchtime 1x
+func BenchmarkIndex_Memory(b *testing.B) {
+	const bodies = 1 << 20
+	for b.Loop() {
+		kv, err := index.Open(vfs.Default, filepath.Join(b.TempDir(), "kv"), index.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := segment.Open(vfs.Default, b.TempDir(), kv, segment.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		before := heap()
+		for n := range bodies {
+			var ref store.Ref
+			rand.NewChaCha8([32]byte(refOf(n))).Read(ref[:])
+			if err := s.Put(ref, ref[:16], segment.Replica); err != nil {
+				b.Fatal(err)
+			}
+			if n%10000 == 9999 {
+				if err := s.Sync(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		if err := s.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(heap()-before)/bodies, "heap-B/chunk")
+		count := 0
+		start := time.Now()
+		if err := s.Each(store.Ref{}, func(store.Ref, int64, segment.Class) bool { count++; return true }); err != nil || count != bodies {
+			b.Fatalf("%d bodies, %v", count, err)
+		}
+		b.ReportMetric(float64(time.Since(start).Nanoseconds())/bodies, "each-ns/chunk")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if err := kv.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// heap returns the bytes that are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 
 	"github.com/aether-lan/aether/store"
@@ -33,7 +32,8 @@ type mover struct {
 // or more, and removes the segment when nothing is left in it. freed is what files
 // became shorter by, without what was moved; more says that another call will find
 // something to do. It goes on where the last call, also of another caller, stopped.
-// Nobody else waits for its reads, writes and syncs. Records that cannot be read stay
+// Nobody else waits for its reads, writes and syncs, but all share the disk: slices of
+// 1 MiB with pauses as long as they took are hardly felt. Records that cannot be read stay
 // where they are until Repair or Delete. Errors wrap those of the file system; the
 // next call tries again.
 func (s *Store) CompactSome(limit int64) (freed int64, more bool, err error) {
@@ -174,6 +174,7 @@ func (s *Store) refs(n, from uint32) (all []at, next uint32, err error) {
 type move struct {
 	ref      store.Ref
 	from, to place
+	becomes  bool // what the class of to says, not what its entry does
 }
 
 // copyAll moves what lives of refs, which lie in the mover's file, until limit bytes
@@ -215,7 +216,7 @@ func (s *Store) copyAll(refs []at, limit int64) (moves []move, stopped uint32, e
 			return nil, 0, err
 		}
 		if ok {
-			moves = append(moves, move{r.ref, p, to})
+			moves = append(moves, move{r.ref, p, to, false})
 			limit -= p.size()
 		}
 	}
@@ -280,7 +281,9 @@ func (s *Store) switchTo(moves []move) error {
 		if err != nil {
 			return err
 		}
-		v.from, v.to.class = now, now.class
+		if v.from = now; !v.becomes {
+			v.to.class = now.class
+		}
 		record{v.ref, v.from}.unset(txn)
 		record{v.ref, v.to}.set(txn)
 		done = append(done, v)
@@ -310,107 +313,4 @@ func (s *Store) switchTo(moves []move) error {
 		to.live[v.to.class.kind()] += v.to.size()
 	}
 	return err
-}
-
-// evict drops the cache in f, and f with it when nothing else lives there. The
-// caller holds mover.
-func (s *Store) evict(f *file) error {
-	if err := s.settle(f); err != nil {
-		return err
-	}
-	for from := uint32(0); ; {
-		refs, next, err := s.refs(f.number, from)
-		if err == nil {
-			err = s.evictAll(f, refs)
-		}
-		if err != nil {
-			return err
-		}
-		if from = next; len(refs) == 0 {
-			break
-		}
-	}
-	s.mu.Lock()
-	dead := f.alive() == 0
-	s.mu.Unlock()
-	if !dead {
-		return nil
-	}
-	return s.retire(f)
-}
-
-// evictAll drops what is cache of refs, which lie in f.
-func (s *Store) evictAll(f *file, refs []at) error {
-	s.commit.Lock()
-	defer s.commit.Unlock()
-	txn := s.kv.Begin()
-	defer txn.Discard()
-	var sum int64
-	for _, r := range refs {
-		p, err := indexed(s.kv, r.ref)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if err == nil && p.class == Cache && p.at(place{segment: f.number, offset: r.offset}) {
-			record{r.ref, p}.unset(txn)
-			sum += p.size()
-		}
-	}
-	if sum == 0 {
-		return nil
-	}
-	s.mu.Lock()
-	f.saved[Cache] -= sum
-	s.save(txn, f.number)
-	s.mu.Unlock()
-	err := txn.Commit(false)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		f.saved[Cache] += sum
-		return err
-	}
-	f.live[Cache] -= sum
-	return nil
-}
-
-// retire removes the file of f, in which nothing lives and to which nothing is
-// written any more. That nothing lives there is made durable first, and its entry
-// goes last: an Open in between must not take in what lies there. The caller holds
-// mover.
-func (s *Store) retire(f *file) error {
-	if s.mover.file == f {
-		s.mover.file = nil
-	}
-	if err := s.syncIndex(); err != nil {
-		return err
-	}
-	s.syncing.Lock() // no sync of it
-	defer s.syncing.Unlock()
-	s.behind.forget(f.number)
-	if err := s.files.remove(f.number); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	s.commit.Lock()
-	defer s.commit.Unlock()
-	s.mu.Lock()
-	delete(s.space.files, f.number)
-	delete(s.dirty, f.number)
-	delete(s.ahead, f.number)
-	s.space.used -= f.size
-	s.mu.Unlock()
-	return s.forget(f.number)
-}
-
-// forget removes the entry of segment n, whose file is gone. Its number is not given
-// again: what an older index, after a crash, says of it must not be taken to be about
-// another file.
-func (s *Store) forget(n uint32) error {
-	txn := s.kv.Begin()
-	defer txn.Discard()
-	_ = txn.Delete(segmentKey(n)) // what fails here fails the commit
-	s.mu.Lock()
-	s.save(txn)
-	s.mu.Unlock()
-	return txn.Commit(false)
 }

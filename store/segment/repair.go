@@ -59,9 +59,9 @@ func (s *Store) blank(p place) error {
 	return errors.Join(err, s.files.put(h))
 }
 
-// rewrite writes the record of ref anew with another body, or as a numbered one, and
-// switches the index to it. It returns where the old one lies.
-func (s *Store) rewrite(ref store.Ref, body []byte, number bool) (old place, err error) {
+// rewrite writes the record of ref anew, with another body or as a Log, and switches
+// the index to it. It returns where the old one lies.
+func (s *Store) rewrite(ref store.Ref, body []byte, log bool) (old place, err error) {
 	need := headSize + numberSize + int64(len(body))
 	if err := s.makeRoom(need); err != nil {
 		return place{}, err
@@ -91,10 +91,10 @@ func (s *Store) rewrite(ref store.Ref, body []byte, number bool) (old place, err
 	}
 	to := old
 	to.length = uint32(len(body))
-	if number && to.order == 0 {
+	if log = log && old.class != Log; log {
 		s.mu.Lock()
 		s.orders++
-		to.order = s.orders
+		to.class, to.order = Log, s.orders
 		s.mu.Unlock()
 	}
 	to, ok, err := s.copy(ref, to, body)
@@ -104,11 +104,13 @@ func (s *Store) rewrite(ref store.Ref, body []byte, number bool) (old place, err
 	if err != nil {
 		return place{}, err
 	}
-	if err := s.finishMoves([]move{{ref, old, to}}); err != nil {
+	if err := s.finishMoves([]move{{ref, old, to, log}}); err != nil {
 		return place{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changes++
+	s.edits++
 	if f := s.space.files[old.segment]; f != nil {
 		f.bad = false // it may have been this that could not be read
 	}

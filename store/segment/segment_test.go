@@ -2,6 +2,7 @@ package segment_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -535,11 +536,33 @@ func TestStore_FullDiskLeavesNothingHalfVisible(t *testing.T) {
 	s.Close()
 }
 
-func TestStore_ConcurrentPutsSyncsAndCompactions(t *testing.T) {
+// TestStore_Concurrent does everything at once, in less space than it needs.
+func TestStore_Concurrent(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	fs := vfs.NewMem()
 	f := open(t, fs, segment.Config{Space: 600 << 10, SegmentSize: 16 << 10})
-	var wg sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	var others, wg sync.WaitGroup
+	for _, do := range []func() error{
+		func() error { _, _, err := f.CompactSome(4 << 10); return err },
+		func() error {
+			r, err := f.Scrub(ctx, segment.ScrubConfig{})
+			if r.Damaged > 0 {
+				err = fmt.Errorf("scrub found %d damaged", r.Damaged)
+			}
+			return err
+		},
+		func() error { return f.Logs(func(store.Ref, []byte) error { return nil }) },
+		func() error { return f.Each(store.Ref{}, func(store.Ref, int64, segment.Class) bool { return true }) },
+	} {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				if err := do(); err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
 	for w := range 6 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(3, uint64(w)))
@@ -547,28 +570,42 @@ func TestStore_ConcurrentPutsSyncsAndCompactions(t *testing.T) {
 				n := rng.IntN(150)
 				class := segment.Cache
 				if n < 60 {
-					class = segment.Replica
+					class = []segment.Class{segment.Replica, segment.Log}[n%2]
 				}
-				switch {
+				var err error
+				switch k := rng.IntN(16); {
 				case i%50 == 49:
 					f.sync()
-				case rng.IntN(4) == 0 && n >= 30:
-					if err := f.Delete(refOf(n)); err != nil {
-						t.Error(err)
-					}
+				case k < 4 && n >= 30:
+					err = f.Delete(refOf(n))
+				case k < 5:
+					err = f.SetClass(refOf(n), class)
+				case k < 6:
+					err = f.Repair(refOf(n), bodyOf(n))
 				default:
 					f.put(n, class)
+				}
+				if err != nil && !errors.Is(err, store.ErrNotFound) {
+					t.Error(err)
 				}
 				f.holds(rng.IntN(150))
 			}
 		})
 	}
 	wg.Wait()
+	stop()
+	others.Wait()
 	f.sync()
-	checkUsage(t, 0, f, fs)
-	f.close()
-	f = open(t, fs, segment.Config{Space: 600 << 10, SegmentSize: 16 << 10})
-	checkUsage(t, 0, f, fs)
+	for range 2 {
+		for n := range 150 {
+			f.holds(n) // or fails
+		}
+		if err := recount(f, fs); err != nil {
+			t.Error(err)
+		}
+		f.close()
+		f = open(t, fs, segment.Config{Space: 600 << 10, SegmentSize: 16 << 10})
+	}
 	f.close()
 }
 

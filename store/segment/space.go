@@ -85,31 +85,30 @@ func (s *Store) unlose(ref store.Ref) error {
 }
 
 // SetClass changes the class of the body of ref. It fails with [store.ErrNotFound].
-// The next Sync makes the change durable. What becomes a Log comes behind the others,
-// unless it was one before.
+// The next Sync makes the change durable. What becomes a Log is written anew, and comes
+// behind the others.
 func (s *Store) SetClass(ref store.Ref, class Class) error {
 	if class >= classes {
 		return fmt.Errorf("segment: class of %s: unknown %s", ref, class)
 	}
-	for {
-		numbered := true
-		err := s.change(ref, func(p place) (place, bool) {
-			if numbered = class != Log || p.order != 0; numbered {
-				p.class = class
-			}
-			return p, true
-		})
-		if err != nil || numbered {
-			return err
+	becomesLog := false
+	err := s.change(ref, func(p place) (place, bool) {
+		if becomesLog = class == Log && p.class != Log; !becomesLog {
+			p.class = class
 		}
-		body, err := s.Get(ref)
-		if err == nil {
-			_, err = s.rewrite(ref, body, true)
-		}
-		if err != nil {
-			return fmt.Errorf("segment: class of %s: %w", ref, err)
-		}
+		return p, true
+	})
+	if err != nil || !becomesLog {
+		return err
 	}
+	body, err := s.Get(ref)
+	if err == nil {
+		_, err = s.rewrite(ref, body, true)
+	}
+	if err != nil {
+		return fmt.Errorf("segment: class of %s: %w", ref, err)
+	}
+	return nil
 }
 
 // change gives the entry of ref another class, or removes it where keep is false.

@@ -51,6 +51,7 @@ func (w *work) apply(op *Op, now time.Time) error {
 	}
 	w.current = op.mark()
 	w.state.Clock = max(w.state.Clock, op.Time)
+	w.past.enter(op, now)
 	err := w.enter(op)
 	if errors.Is(err, errInvalid) {
 		w.events = append(w.events, Event{Kind: Invalid, File: op.Node, Dot: op.Dot})
@@ -72,6 +73,8 @@ func (w *work) enter(op *Op) error {
 		return w.create(op)
 	case KindMove:
 		return w.move(op)
+	case KindLink:
+		return w.link(op)
 	case KindXattr:
 		return w.setXattr(op)
 	case KindAttributes:
@@ -123,6 +126,7 @@ func (w *work) knownDir(op *Op, id store.FileID) error {
 
 // setRoot enters the attributes of the root directory.
 func (w *work) setRoot(op *Op) error {
+	was := w.state.Root
 	for _, by := range []int64{-1, +1} {
 		var e encoder
 		e.attr(&w.state.Root)
@@ -130,6 +134,9 @@ func (w *work) setRoot(op *Op) error {
 		if by < 0 {
 			w.state.Root = w.state.Root.merge(attrOf(op))
 		}
+	}
+	if w.state.Root != was { // the root has no name that could have changed
+		w.events = append(w.events, Event{Kind: NameChanged})
 	}
 	return nil
 }
@@ -167,7 +174,7 @@ func versionOf(op *Op) version {
 
 // change applies an operation that concerns one node and leaves it in its place.
 func (w *work) change(op *Op, n *node) error {
-	if op.Kind != KindDelete && op.Kind != KindAttributes && n.Dir {
+	if op.Kind != KindDelete && (op.Kind != KindAttributes && n.Dir || n.isLink()) {
 		return errInvalid
 	}
 	if err := w.hide(op.Node, n); err != nil {

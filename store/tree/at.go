@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -55,6 +56,9 @@ func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
 	if err == nil && id == Root {
 		n.Attr, err = rootAttr(r)
 	}
+	if err == nil && n.isLink() {
+		err = store.ErrNotFound // a name is no file
+	}
 	if err != nil {
 		return Node{}, fmt.Errorf("tree: node %s: %w", id, err)
 	}
@@ -62,7 +66,8 @@ func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
 	if n.View.Plain {
 		out.Links = 1
 	}
-	if !n.Dir && !n.View.Plain {
+	out.Links += len(n.View.Names)
+	if !n.Dir && out.Links == 0 {
 		n.View.Winner = slices.MaxFunc(n.Versions, func(a, b version) int { return a.At.compare(b.At) }).At
 	}
 	_, found := n.plainRow(id)
@@ -185,32 +190,60 @@ func (t *Tree) WriteNode(tx store.Txn, id store.FileID, base store.Dot, v Versio
 			return err
 		case n.Dir:
 			return ErrIsDir
-		case !n.View.Plain:
-			if err := l.removedHere(&n); err != nil {
-				return err
-			}
-		default:
-			if err := l.claimName(id, &n); err != nil {
-				return err
-			}
+		case n.isLink():
+			return store.ErrNotFound
 		}
 		op := Op{Kind: KindContent, Version: v}
-		if w := n.View.Winner; n.View.Plain && w.Machine != l.self && w.dot() != base {
+		if w := n.View.Winner; n.View.named() && w.Machine != l.self && w.dot() != base {
 			op.Dots = append(op.Dots, w.dot())
 		}
-		return l.on(id, op)
+		return l.write(id, op)
 	})
 }
 
-// claimName deletes the files that are hidden behind n's bytes, when n is the one
-// that its name shows.
-func (l *local) claimName(id store.FileID, n *node) error {
-	at := slot{n.View.Home, n.Place.Name}
-	first, err := firstRow(l.tx, at.home, at.name)
-	if err != nil || first.ID != id || first.Kind != rowFile {
+// write makes a new version of the file id. A file whose own name is gone takes
+// that of a link, lest the new version bring its own back.
+func (l *local) write(id store.FileID, op Op) error {
+	n, err := loadNode(l.tx, id)
+	switch {
+	case err != nil:
+		return err
+	case n.View.Plain:
+	case len(n.View.Names) > 0:
+		err = l.promote(id, &n)
+	default:
+		err = l.removedHere(&n)
+	}
+	if err == nil {
+		err = l.claimNames(id)
+	}
+	if err != nil {
 		return err
 	}
-	return l.dropEquals(at)
+	return l.on(id, op)
+}
+
+// claimNames deletes the files that are hidden behind the bytes of the file id
+// under the names that it has.
+func (l *local) claimNames(id store.FileID) error {
+	n, err := loadNode(l.tx, id)
+	if err != nil || !n.View.Plain {
+		return err
+	}
+	names := []slot{{n.View.Home, n.Place.Name}}
+	for _, m := range n.View.Names {
+		names = append(names, slot{m.Home, m.Name})
+	}
+	for _, at := range names {
+		first, err := firstRow(l.tx, at.home, at.name)
+		if err == nil && first.ID == id && first.Kind == rowFile {
+			err = l.dropEquals(at)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // removedHere returns store.ErrNotFound when a deletion that holds for n was made

@@ -76,6 +76,8 @@ func (e *encoder) deletions(ds []deletion) {
 
 func (e *encoder) node(n *node) {
 	e.bool(n.Dir)
+	e.bool(n.Linked)
+	e.bytes(n.Target[:])
 	e.mark(n.Born)
 	e.bytes(n.Place.Parent[:])
 	e.string(n.Place.Name)
@@ -98,6 +100,14 @@ func (e *encoder) node(n *node) {
 	for _, l := range n.View.Losers {
 		e.mark(l)
 	}
+	e.uint(uint64(len(n.View.Names)))
+	for i := range n.View.Names {
+		l := &n.View.Names[i]
+		e.bytes(l.Link[:])
+		e.bytes(l.Home[:])
+		e.string(l.Name)
+		e.mark(l.At)
+	}
 	e.bytes(n.View.Group[:])
 	e.deletions(n.View.Del)
 }
@@ -112,6 +122,8 @@ func (e *encoder) row(r *row) {
 	e.uint(uint64(r.GID))
 	e.int(r.ModTime)
 	e.machines(r.Holders)
+	e.bytes(r.Via[:])
+	e.bool(r.Again)
 }
 
 func (e *encoder) state(s *state) {
@@ -122,8 +134,11 @@ func (e *encoder) state(s *state) {
 	e.int(s.Conflicts)
 	e.int(s.Parked)
 	e.int(s.News)
+	e.uint(s.Last)
 	e.bytes(s.Sum[:])
 	e.attr(&s.Root)
+	e.int(s.Past.Rows)
+	e.int(s.Past.Bytes)
 }
 
 // encode returns the bytes of a record.
@@ -131,6 +146,7 @@ func encode(v any) ([]byte, error) {
 	e := encoder{b: make([]byte, 0, 256)}
 	switch v := v.(type) {
 	case *node:
+		e.b = make([]byte, 0, 512)
 		e.node(v)
 	case *row:
 		e.row(v)
@@ -265,6 +281,8 @@ func (d *decoder) deletions() (ds []deletion) {
 
 func (d *decoder) node(n *node) {
 	n.Dir = d.bool()
+	n.Linked = d.bool()
+	copy(n.Target[:], d.take(len(n.Target)))
 	n.Born = d.mark()
 	copy(n.Place.Parent[:], d.take(len(n.Place.Parent)))
 	n.Place.Name = string(d.take(d.count(1)))
@@ -286,6 +304,14 @@ func (d *decoder) node(n *node) {
 	for range d.count(18) {
 		n.View.Losers = append(n.View.Losers, d.mark())
 	}
+	for range d.count(51) {
+		var l linkName
+		copy(l.Link[:], d.take(len(l.Link)))
+		copy(l.Home[:], d.take(len(l.Home)))
+		l.Name = string(d.take(d.count(1)))
+		l.At = d.mark()
+		n.View.Names = append(n.View.Names, l)
+	}
 	copy(n.View.Group[:], d.take(len(n.View.Group)))
 	n.View.Del = d.deletions()
 }
@@ -300,6 +326,8 @@ func (d *decoder) row(r *row) {
 	r.GID = uint32(d.uint())
 	r.ModTime = d.int()
 	r.Holders = d.machines()
+	copy(r.Via[:], d.take(len(r.Via)))
+	r.Again = d.bool()
 }
 
 func (d *decoder) state(s *state) {
@@ -310,6 +338,9 @@ func (d *decoder) state(s *state) {
 	s.Conflicts = d.int()
 	s.Parked = d.int()
 	s.News = d.int()
+	s.Last = d.uint()
 	copy(s.Sum[:], d.take(len(s.Sum)))
 	s.Root = d.attr()
+	s.Past.Rows = d.int()
+	s.Past.Bytes = d.int()
 }

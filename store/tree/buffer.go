@@ -24,6 +24,10 @@ type buffer struct {
 	spilt bool   // changes were passed on before the work was done
 }
 
+func newBuffer(tx store.Txn) *buffer {
+	return &buffer{Txn: tx, cells: make([]cell, 0, 32), spans: make([]span, 0, 4)}
+}
+
 // cell is what is known of a key.
 type cell struct {
 	key   []byte
@@ -39,8 +43,8 @@ type known uint8
 
 const (
 	unread known = iota
-	absent
-	present
+	belowNot
+	belowHas
 )
 
 type span struct{ from, to []byte }
@@ -77,9 +81,9 @@ func (b *buffer) Get(k []byte) ([]byte, error) {
 
 // keep notes what the Txn below has. v is the buffer's from now on.
 func (b *buffer) keep(i int, k, v []byte, there bool) {
-	c := cell{key: k, value: v, there: there, old: v, below: absent}
+	c := cell{key: k, value: v, there: there, old: v, below: belowNot}
 	if there {
-		c.below = present
+		c.below = belowHas
 	}
 	b.cells = slices.Insert(b.cells, i, c)
 }
@@ -101,7 +105,7 @@ func (b *buffer) change(k, v []byte, there bool) error {
 		}
 		c := cell{key: k}
 		if b.loaded(k) {
-			c.below = absent
+			c.below = belowNot
 		}
 		b.cells = slices.Insert(b.cells, i, c)
 	}
@@ -123,7 +127,7 @@ func (b *buffer) flush() error {
 		c := &b.cells[i]
 		var err error
 		switch {
-		case !c.dirty, !c.there && c.below == absent, c.there && c.below == present && bytes.Equal(c.value, c.old):
+		case !c.dirty, !c.there && c.below == belowNot, c.there && c.below == belowHas && bytes.Equal(c.value, c.old):
 		case c.there:
 			err = b.Txn.Set(c.key, c.value)
 		default:

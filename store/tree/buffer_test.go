@@ -91,12 +91,13 @@ func TestDecode_Damaged(t *testing.T) {
 	m := mark{Machine: store.MachineID{1}, Seq: 300, Time: 1 << 60}
 	v := version{At: m, Content: store.Content{Size: 7, Depth: 1}, ModTime: -5, Holders: []store.MachineID{{2}}, Discarded: true}
 	n := node{
+		Linked: true, Target: store.FileID{7},
 		Born: m, Place: place{Parent: store.FileID{4}, Name: "name", At: m}, Attr: attr{Mode: 0o644, UID: 1, At: m, ModTime: 9, TimeAt: m},
 		Versions: []version{v, v}, Deletes: []deletion{{At: m, Spare: []dotWire{{Machine: store.MachineID{3}, Seq: 5}}}},
-		View: view{Home: store.FileID{5}, Plain: true, Winner: m, Losers: []mark{m}, Group: store.FileID{6}, Del: []deletion{{At: m}}},
+		View: view{Home: store.FileID{5}, Plain: true, Winner: m, Losers: []mark{m}, Names: []linkName{{Link: store.FileID{1}, Home: store.FileID{2}, Name: "n", At: m}}, Group: store.FileID{6}, Del: []deletion{{At: m}}},
 	}
-	r := row{ID: store.FileID{1}, Kind: rowLoser, At: m, Content: v.Content, Mode: 1, UID: 2, GID: 3, ModTime: 4, Holders: v.Holders}
-	s := state{Clock: 1, Own: 2, Files: -3, Bytes: 4, Conflicts: 5, Parked: 6, News: 7, Sum: [32]byte{8}, Root: n.Attr}
+	r := row{ID: store.FileID{1}, Kind: rowLoser, At: m, Content: v.Content, Mode: 1, UID: 2, GID: 3, ModTime: 4, Holders: v.Holders, Via: store.FileID{9}, Again: true}
+	s := state{Clock: 1, Own: 2, Files: -3, Bytes: 4, Conflicts: 5, Parked: 6, News: 7, Last: 8, Sum: [32]byte{8}, Root: n.Attr, Past: pastTotals{Rows: 9, Bytes: 10}}
 	checkRecord(t, &n, new(node), func() any { return new(node) })
 	checkRecord(t, &r, new(row), func() any { return new(row) })
 	checkRecord(t, &s, new(state), func() any { return new(state) })
@@ -118,4 +119,31 @@ func checkRecord(t *testing.T, v, again any, fresh func() any) {
 	if decode(append(b, 0), fresh()) == nil {
 		t.Errorf("%T: took a byte too many", v)
 	}
+}
+
+// FuzzDecode: damaged records are errors, and what can be read can be written.
+func FuzzDecode(f *testing.F) {
+	for _, v := range []any{&node{Versions: []version{{Holders: []store.MachineID{{1}}}}}, &row{ID: store.FileID{1}}, &state{Files: -1}} {
+		b, err := encode(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, fresh := range []func() any{
+			func() any { return new(node) }, func() any { return new(row) }, func() any { return new(state) },
+		} {
+			v, again := fresh(), fresh()
+			if decode(b, v) != nil {
+				continue
+			}
+			written, err := encode(v)
+			must(t, err)
+			must(t, decode(written, again))
+			if d := cmp.Diff(v, again, cmp.Exporter(func(reflect.Type) bool { return true })); d != "" {
+				t.Fatal(d)
+			}
+		}
+	})
 }

@@ -53,7 +53,9 @@ func (w *work) record(op *Op) error {
 			return err
 		}
 	}
-	if m != w.self {
+	if m == w.self {
+		w.state.Last = op.Dot.Seq
+	} else {
 		_, err := tx.Get(key(keyDirty, m[:]))
 		if errors.Is(err, store.ErrNotFound) {
 			w.state.News++

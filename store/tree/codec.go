@@ -92,7 +92,7 @@ func (o *Op) fields(s *shadow) []any {
 		return append(head, &o.Parent, &o.Name, &o.Dir, &v.Mode, &s.modTime, &v.Content, &s.holders)
 	case KindContent:
 		return append(head, &o.Node, &v.Content, &s.modTime, &s.holders, &s.dots)
-	case KindMove:
+	case KindMove, KindLink:
 		return append(head, &o.Node, &o.Parent, &o.Name)
 	case KindDelete, KindDiscard:
 		return append(head, &o.Node, &s.dots)
@@ -252,7 +252,7 @@ func (o *Op) check() error {
 		}
 	}
 	switch o.Kind {
-	case KindCreate, KindMove:
+	case KindCreate, KindMove, KindLink:
 		return CheckName(o.Name)
 	case KindXattr:
 		if o.Removed && len(o.Body) > 0 {

@@ -20,8 +20,15 @@
 //	           before it made B. Operations carry this as the changes of the
 //	           author's vector since its operation before.
 //	row        what a directory shows under one name; rows are kept ready to read.
+//	past row   what a name showed until some time. Only ends are written, so that
+//	           new files cost nothing.
 //	group      directories of one name in one place, shown as one. Its canonical
 //	           directory is the one with the lowest ID.
+//	link       another name of a file: a node with a place and deletions of its
+//	           own, which shows what the file shows. A file lasts as long as one of
+//	           its names.
+//	xattr      an extended attribute of a node; the latest value counts, and a
+//	           removal is a value too.
 //
 // An operation goes through these states:
 //
@@ -41,6 +48,9 @@
 //	rmdir, change inside the directory stays while something in it is visible.
 //	move, move           the later stamp counts.
 //	moves in a cycle     the later one is ignored.
+//	link, delete file    the link stays and shows the file.
+//	chmod, edit          both count; the time of the new bytes is theirs.
+//	xattr, xattr         the later stamp counts, name by name.
 //	same name, files     later stamp has the name, the other a conflict name.
 //	same name, dirs      shown as one directory.
 //	file and dir         the directory has the name.
@@ -52,6 +62,23 @@
 // Names are stored exactly as given. Stamps come from a hybrid logical clock; a
 // machine does not follow clocks more than a minute ahead of its own, and says so
 // with an [Alarm] event.
+//
+// Past rows are a machine's own memory of what it showed: two machines with the
+// same operations may have heard of them in different orders and remember
+// different pasts. They change nothing that is shown and are in no hash. An
+// operation that arrives late counts from its stamp on, where the name was free.
+// [Tree.History], [Tree.LookupAt], [Tree.ListAt] read them, [Tree.Restore] and
+// [Tree.Undo] bring things back by ordinary operations, [Tree.PastContents] says
+// what bytes they need, and [Tree.ForgetPast] ends them.
+//
+// Names are reached by path ([Tree.Lookup], [Tree.Put]) or by ID ([Tree.Child],
+// [Tree.CreateAt]), as a file system needs it that has to follow renames. Every
+// change reports by [NameChanged] events which names show something else, so that
+// who caches them knows.
+//
+// One call works through a buffer (buffer.go) that reads and writes each record
+// once, however often the rules come back to it. Records are encoded by hand
+// (binary.go); operations, which travel, in canonical CBOR (codec.go).
 //
 // All state lies in a [store.KV] under [store.PrefixTree]; memory does not grow
 // with the number of files. Read op.go first, then settle.go.

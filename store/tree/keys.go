@@ -12,6 +12,7 @@ const (
 	keyChild  = 'k' // parent, node: empty
 	keyCount  = 'q' // directory: how many of its children are shown
 	keyRow    = 'e' // directory, name, 0, class, order: what is shown there
+	keyLink   = 'l' // file, link: empty
 	keyXattr  = 'x' // node, name: an extended attribute
 	keyMove   = 'm' // time, machine, number: a directory's move
 	keyVector = 'v' // machine: the last of its operations that was applied
@@ -19,10 +20,8 @@ const (
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
 	keyState  = 'z' // clock and totals
-
-	keyPast       = 'h' // directory, name, 0, end, class, order: what was shown there
-	keyPastTime   = 'H' // end, directory, name, 0, class, order: the same by time
-	keyPastTotals = 'Z' // sums over them
+	keyPast   = 'h' // directory, name, 0, end: what was shown there until then
+	keyDue    = 'H' // end, directory, name: empty; past rows by age
 )
 
 func key(kind byte, parts ...[]byte) []byte {
@@ -75,6 +74,17 @@ func fileRow(home store.FileID, name string, at mark, id store.FileID) []byte {
 	}
 	k = append(k, u64(^at.Seq)...)
 	return append(k, id[:]...)
+}
+
+// placedAt takes the placement out of a fileRow's key.
+func placedAt(k []byte) (at mark) {
+	k = k[len(k)-16-32:]
+	at.Time = store.Time(^be64(k))
+	for i := range at.Machine {
+		at.Machine[i] = ^k[8+i]
+	}
+	at.Seq = ^be64(k[24:])
+	return at
 }
 
 // copyRow is the row of a conflict copy.

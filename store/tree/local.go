@@ -37,16 +37,13 @@ func (t *Tree) do(tx store.Txn, now time.Time, what, where string, f func(l *loc
 // latest, that of what it changes, even where those come from a clock too far ahead to
 // follow: who has seen a change and makes another must prevail.
 func (l *local) issue(op Op, latest store.Time) error {
-	last, err := applied(l.tx, l.self)
-	if err != nil {
-		return err
-	}
+	var err error
 	if op.Seen, err = l.news(); err != nil {
 		return err
 	}
 	ahead := min(l.state.Clock, store.TimeAt(l.now.Add(maxAhead)))
 	l.state.Own = max(store.TimeAt(l.now), after(ahead), after(l.state.Own))
-	op.Dot = store.Dot{Machine: l.self, Seq: last + 1}
+	op.Dot = store.Dot{Machine: l.self, Seq: l.state.Last + 1}
 	op.Time = max(l.state.Own, after(latest))
 	if err := op.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadOp, err)
@@ -97,16 +94,14 @@ func (l *local) vacate(s slot, stay ...store.FileID) error {
 		return err
 	}
 	for _, c := range rows[1:] {
-		if slices.Contains(stay, c.row.ID) {
+		id := c.row.bearer()
+		if slices.Contains(stay, id) {
 			continue
 		}
 		if c.row.Content == rows[0].row.Content {
-			err = l.on(c.row.ID, Op{Kind: KindDelete})
+			err = l.on(id, Op{Kind: KindDelete})
 		} else {
-			var n node
-			if n, err = loadNode(l.tx, c.row.ID); err == nil {
-				err = l.on(c.row.ID, Op{Kind: KindMove, Parent: s.home, Name: conflictName(s.name, n.Place.At)})
-			}
+			err = l.on(id, Op{Kind: KindMove, Parent: s.home, Name: conflictName(s.name, placedAt(c.key))})
 		}
 		if err != nil {
 			return err
@@ -135,12 +130,9 @@ func (l *local) spot(dir store.FileID, name string) (s spot, err error) {
 
 // target finds what path leads to; it need not exist, but its directory must.
 func (l *local) target(path string) (spot, error) {
-	names, err := split(path)
+	names, err := namesOf(path)
 	if err != nil {
 		return spot{}, err
-	}
-	if len(names) == 0 {
-		return spot{}, ErrRoot
 	}
 	last := len(names) - 1
 	dir, _, err := resolve(l.tx, names[:last])
@@ -179,12 +171,8 @@ func (t *Tree) Put(tx store.Txn, path string, v Version, now time.Time) ([]Op, [
 			return ErrIsDir
 		case at.row.Kind == rowLoser:
 			return l.detach(at.row, at.slot, v)
-		case at.row.Kind == rowFile:
-			if err := l.dropEquals(at.slot); err != nil {
-				return err
-			}
 		}
-		return l.on(at.row.ID, Op{Kind: KindContent, Version: v})
+		return l.write(at.row.ID, Op{Kind: KindContent, Version: v})
 	})
 }
 
@@ -196,8 +184,8 @@ func (l *local) dropEquals(s slot) error {
 		return err
 	}
 	for _, c := range rows[1:] {
-		if c.row.Content == rows[0].row.Content {
-			if err := l.on(c.row.ID, Op{Kind: KindDelete}); err != nil {
+		if c.row.Content == rows[0].row.Content && c.row.ID != rows[0].row.ID {
+			if err := l.on(c.row.bearer(), Op{Kind: KindDelete}); err != nil {
 				return err
 			}
 		}
@@ -259,14 +247,14 @@ func (l *local) remove(at spot, recursive bool, stay ...store.FileID) error {
 	case rowDir:
 		return l.removeDir(at, recursive)
 	}
-	return l.on(at.row.ID, Op{Kind: KindDelete})
+	return l.removeName(at.row)
 }
 
 // removeDir removes all directories of a group.
 func (l *local) removeDir(at spot, recursive bool) error {
 	if !recursive {
-		empty := true
-		if err := list(l.tx, at.row.ID, "", "", func(Entry) bool { empty = false; return false }); err != nil {
+		from, empty := key(keyRow, at.row.ID[:]), true
+		if err := l.tx.Scan(from, end(from), func(_, _ []byte) bool { empty = false; return false }); err != nil {
 			return err
 		}
 		if !empty {

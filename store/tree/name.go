@@ -29,12 +29,20 @@ func CheckName(name string) error {
 // wanted name and the losing operation alone, so that every machine shows the
 // same; the operation's number makes it the only one of its kind.
 func conflictName(name string, m mark) string {
+	return tagged(name, fmt.Sprintf(conflictTag+"%s %s-%d)", m.Time.Wall().Format("2006-01-02 1504"), m.Machine.Short(), m.Seq))
+}
+
+// conflictTag is in every name that conflictName makes.
+const conflictTag = " (conflict "
+
+// tagged puts tag between stem and extension of a name, and shortens the stem
+// where the whole would be too long.
+func tagged(name, tag string) string {
 	ext := path.Ext(name)
 	if ext == name || len(ext) > 32 {
 		ext = "" // a dot file, or no extension at all
 	}
 	stem := strings.TrimSuffix(name, ext)
-	tag := fmt.Sprintf(" (conflict %s %s-%d)", m.Time.Wall().Format("2006-01-02 1504"), m.Machine.Short(), m.Seq)
 	for len(stem)+len(tag)+len(ext) > maxName {
 		_, n := utf8.DecodeLastRuneInString(stem)
 		stem = stem[:len(stem)-n]

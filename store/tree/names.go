@@ -57,7 +57,7 @@ func (w *work) reportNames() error {
 		if err != nil {
 			return err
 		}
-		if bytes.Equal(b.row, now) {
+		if sameRow(b.row, now) {
 			continue
 		}
 		if now == nil {
@@ -73,6 +73,18 @@ func (w *work) reportNames() error {
 		w.events = append(w.events, Event{Kind: NameChanged})
 	}
 	return nil
+}
+
+// bearing is the length of a row's last two fields, which say which of a file's
+// names it is. Nobody sees that.
+const bearing = 16 + 1
+
+// sameRow reports whether two rows, as kept, look alike.
+func sameRow(a, b []byte) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return bytes.Equal(a[:len(a)-bearing], b[:len(b)-bearing])
 }
 
 // firstBytes returns the row that is shown under a name, as kept, or nil.

@@ -22,6 +22,7 @@ const (
 	KindAttributes Kind = 5 // mode, owner and modification time
 	KindDiscard    Kind = 6 // takes losing versions away
 	KindXattr      Kind = 7 // an extended attribute
+	KindLink       Kind = 8 // another name of a file
 	KindForeign    Kind = 64
 )
 
@@ -54,6 +55,7 @@ type Version struct {
 //	attributes  Node Version (Mode UID GID, and ModTime unless it is zero)
 //	discard     Node Dots: the versions to take away
 //	xattr       Node Name Body, or Removed
+//	link        Node Parent Name (the name is a node too, whose ID comes from Dot)
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -78,7 +80,7 @@ type Op struct {
 // Root is the ID of the drive's root directory.
 var Root store.FileID
 
-// nodeOf returns the ID of the node that the create operation d makes.
+// nodeOf returns the ID of the node that the create or link operation d makes.
 func nodeOf(d store.Dot) (id store.FileID) {
 	h := sha256.New()
 	h.Write([]byte("aether file"))

@@ -25,6 +25,8 @@ type oracle struct {
 type oracleNode struct {
 	id       store.FileID
 	create   tree.Op
+	target   *oracleNode // of a link
+	links    []*oracleNode
 	place    tree.Op // the create or move that counts
 	live     []tree.Op
 	dropped  map[store.Dot]bool
@@ -92,6 +94,12 @@ func (o *oracle) find() {
 				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, touched: op, dropped: map[store.Dot]bool{}, xattrs: map[string]tree.Op{}}
 				again = true
 			}
+			t := o.known(op, op.Node)
+			if op.Kind == tree.KindLink && o.nodes[id] == nil && t != nil && t.target == nil && !t.create.Dir && o.isDir(op, op.Parent) {
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, target: t}
+				t.links = append(t.links, o.nodes[id])
+				again = true
+			}
 		}
 	}
 }
@@ -147,7 +155,7 @@ func (o *oracle) registers() {
 		case op.Kind == tree.KindCreate && o.nodes[nodeID(op.Dot)] != nil && !op.Dir:
 			op.Node = nodeID(op.Dot)
 			contents = append(contents, op)
-		case n == nil:
+		case n == nil, n.target != nil && op.Kind != tree.KindDelete:
 		case op.Kind == tree.KindContent && !n.create.Dir:
 			contents = append(contents, op)
 		case op.Kind == tree.KindDelete:
@@ -206,7 +214,28 @@ func (o *oracle) deletions(n *oracleNode) (del []tree.Op) {
 	return del
 }
 
-// file returns the winner, if the file keeps its name, and the losers.
+// linked returns the links that are shown.
+func (o *oracle) linked(n *oracleNode) (links []*oracleNode) {
+	for _, l := range n.links {
+		if len(o.deletions(l)) == 0 {
+			links = append(links, l)
+		}
+	}
+	return links
+}
+
+// showing returns the version that the names of a file show, and the losers.
+func (o *oracle) showing(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
+	winner, losers = o.file(n)
+	if winner == nil && len(o.linked(n)) > 0 {
+		last := slices.MaxFunc(n.live, later)
+		winner = &last
+		losers = slices.DeleteFunc(losers, func(l tree.Op) bool { return l.Version.Content == last.Version.Content })
+	}
+	return winner, losers
+}
+
+// file returns the winner, if the file keeps its own name, and the losers.
 func (o *oracle) file(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
 	del := o.deletions(n)
 	left := slices.DeleteFunc(slices.Clone(n.live), func(v tree.Op) bool {
@@ -232,6 +261,9 @@ func (o *oracle) file(n *oracleNode) (winner *tree.Op, losers []tree.Op) {
 }
 
 func (o *oracle) shown(n *oracleNode) bool {
+	if n.target != nil {
+		return len(o.deletions(n)) == 0
+	}
 	if !n.create.Dir {
 		w, l := o.file(n)
 		return w != nil || len(l) > 0
@@ -252,10 +284,16 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 				}
 				continue
 			}
-			winner, losers := o.file(n)
-			if winner != nil {
+			if n.target != nil {
+				if o.shown(n) {
+					files[name] = append(files[name], n)
+				}
+				continue
+			}
+			if winner, _ := o.file(n); winner != nil {
 				files[name] = append(files[name], n)
 			}
+			_, losers := o.showing(n)
 			for _, l := range losers {
 				copies[path.Join(at, copyName(name, l))] = describe(n, l, false) + " conflict"
 			}
@@ -263,14 +301,21 @@ func (o *oracle) render(out map[string]string, at string, group []*oracleNode) {
 	}
 	for name, ns := range files {
 		slices.SortFunc(ns, func(a, b *oracleNode) int { return later(b.place, a.place) })
-		first, _ := o.file(ns[0])
+		var first *tree.Op
 		for i, n := range ns {
-			w, _ := o.file(n)
+			placed := n.place
+			if n.target != nil {
+				n = n.target
+			}
+			w, _ := o.showing(n)
+			if i == 0 {
+				first = w
+			}
 			switch {
 			case i == 0 && dirs[name] == nil:
 				out[path.Join(at, name)] = describe(n, *w, true)
 			case dirs[name] != nil || w.Version.Content != first.Version.Content:
-				copies[path.Join(at, copyName(name, n.place))] = describe(n, *w, true) + " conflict"
+				copies[path.Join(at, copyName(name, placed))] = describe(n, *w, true) + " conflict"
 			}
 		}
 	}

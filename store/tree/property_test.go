@@ -93,7 +93,7 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 	p := drawPath(t, s)
 	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
 		ModTime: drawTime(t)}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "mode", "xattr"}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr"}).Draw(t, "kind")
 	err = s.change(t, func(tx store.Txn) (ops []tree.Op, _ []tree.Event, err error) {
 		switch kind {
 		case "put":
@@ -106,6 +106,8 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 			ops, events, err = s.tree.Rename(tx, p, drawPath(t, s), now)
 		case "exchange":
 			ops, events, err = exchange(s, tx, p, drawPath(t, s), now)
+		case "link":
+			ops, events, err = link(s, tx, p, drawPath(t, s), now)
 		case "xattr":
 			ops, events, err = changeXattr(t, s, tx, p, now)
 		case "mode":
@@ -115,6 +117,18 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 		return ops, events, err
 	})
 	return events, err
+}
+
+func link(s *site, tx store.Txn, p, q string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := s.tree.Lookup(tx, path.Dir(q))
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.tree.LinkAt(tx, e.ID, tree.Place{Dir: dir.ID, Name: path.Base(q)}, now)
 }
 
 func exchange(s *site, tx store.Txn, p, q string, now time.Time) ([]tree.Op, []tree.Event, error) {

@@ -35,7 +35,7 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 		Dot:  store.Dot{Machine: a.id, Seq: seen[a.id] + 1},
 		Time: store.TimeAt(epoch.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minutes")) * time.Minute)),
 		Kind: rapid.SampledFrom([]tree.Kind{tree.KindCreate, tree.KindCreate, tree.KindMove, tree.KindMove, tree.KindMove,
-			tree.KindDelete, tree.KindContent, tree.KindDiscard, tree.KindAttributes, tree.KindXattr, 40, 70}).Draw(t, "kind"),
+			tree.KindDelete, tree.KindContent, tree.KindDiscard, tree.KindAttributes, tree.KindXattr, tree.KindLink, tree.KindLink, 40, 70}).Draw(t, "kind"),
 	}
 	for _, m := range seen.Machines() {
 		if m != a.id && seen[m] > a.said[m] {
@@ -52,7 +52,7 @@ func (a *author) write(t *rapid.T, nodes []store.FileID) tree.Op {
 			op.Version.Content.Size = int64(rapid.IntRange(1, 3).Draw(t, "size"))
 		}
 		op.Version.ModTime, op.Version.UID = drawTime(t), 2
-	case tree.KindMove:
+	case tree.KindMove, tree.KindLink:
 		op.Node, op.Parent = pick("node"), pick("parent")
 		op.Name = rapid.SampledFrom([]string{"x", "y", "z.c"}).Draw(t, "name")
 	case tree.KindContent:
@@ -88,7 +88,7 @@ func checkAnyOperations(t *rapid.T) {
 			op := authors[i].write(t, nodes)
 			sites[i].apply(t, op, epoch)
 			all = append(all, op)
-			if op.Kind == tree.KindCreate {
+			if op.Kind == tree.KindCreate || op.Kind == tree.KindLink {
 				nodes = append(nodes, nodeID(op.Dot))
 			}
 			continue

@@ -9,10 +9,12 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// node is what is kept of a file or directory.
+// node is what is kept of a file, a directory, or another name of a file.
 type node struct {
 	_        struct{} `cbor:",toarray"`
 	Dir      bool
+	Linked   bool         // file: other names were made
+	Target   store.FileID // another name: the file
 	Born     mark
 	Place    place
 	Attr     attr
@@ -66,9 +68,24 @@ type view struct {
 	Plain  bool         // has a row at its name
 	Winner mark         // file: the version in that row
 	Losers []mark       // versions that have a row of their own
+	Names  []linkName   // file: its other names that are shown
 	Group  store.FileID // directory: where its children's rows lie
 	Del    []deletion   // directory: the deletions that hold for it
 }
+
+// linkName is another name of a file, as its link node has it.
+type linkName struct {
+	Link store.FileID
+	Home store.FileID
+	Name string
+	At   mark
+}
+
+// isLink reports whether the node is another name of a file.
+func (n *node) isLink() bool { return n.Target != store.FileID{} }
+
+// named reports whether a file has a name.
+func (v *view) named() bool { return v.Plain || len(v.Names) > 0 }
 
 func (v *view) shown() bool { return v.Plain || len(v.Losers) > 0 }
 
@@ -84,6 +101,16 @@ type row struct {
 	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
+	Via     store.FileID // the link whose name it is; zero for the file's own
+	Again   bool         // one of several names, and not the first
+}
+
+// bearer returns the node that has the name.
+func (r *row) bearer() store.FileID {
+	if r.Via != (store.FileID{}) {
+		return r.Via
+	}
+	return r.ID
 }
 
 // rowKind says what stands behind a row.
@@ -106,8 +133,10 @@ type state struct {
 	Conflicts int64
 	Parked    int64
 	News      int64    // machines heard of since our own last operation
+	Last      uint64   // the number of our own last operation
 	Sum       [32]byte // of the hashes of all that is shown
 	Root      attr     // of the root directory
+	Past      pastTotals
 }
 
 // get reads a record; a missing one is store.ErrNotFound.

@@ -61,7 +61,7 @@ func (l *local) rename(src, dst spot, how Renaming) error {
 		case src.row.Kind != rowDir && dst.row.Kind == rowDir:
 			return ErrIsDir
 		}
-		if err := l.remove(dst, false, src.row.ID); err != nil {
+		if err := l.remove(dst, false, src.row.bearer()); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (l *local) shift(src spot, to slot) error {
 	case rowLoser: // becomes a file of its own
 		return l.detach(src.row, to, src.row.entry("", "").Version)
 	}
-	return l.on(src.row.ID, move)
+	return l.on(src.row.bearer(), move)
 }
 
 // checkCycle refuses to put the directory src inside itself.

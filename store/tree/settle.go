@@ -31,10 +31,7 @@ type work struct {
 	seen  []shownVersion // in the order of first touch
 	index map[shownKey]int
 	names changedNames
-
-	touched []touched             // rows, for the past
-	rows    map[string]int        // in touched, by key
-	began   map[string]store.Time // of rows that are hidden, by key
+	past  recorder
 }
 
 // slot is a name in a directory.
@@ -57,9 +54,8 @@ type shownVersion struct {
 
 func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: &buffer{Txn: tx}, self: self, state: s,
-		queued: map[store.FileID]bool{}, index: map[shownKey]int{},
-		rows: map[string]int{}, began: map[string]store.Time{}}, err
+	return &work{tx: newBuffer(tx), self: self, state: s,
+		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
 // finish writes what is kept of the whole and returns what happened.
@@ -79,7 +75,7 @@ func (w *work) finish() ([]Event, error) {
 	if err := w.reportNames(); err != nil {
 		return nil, err
 	}
-	if err := w.remember(); err != nil {
+	if err := w.keepPast(); err != nil {
 		return nil, err
 	}
 	if err := put(w.tx, key(keyState), &w.state); err != nil {
@@ -140,12 +136,13 @@ func (w *work) settleNode(id store.FileID) error {
 		return err
 	}
 	var v view
-	if n.Dir {
+	switch {
+	case n.Dir:
 		v, err = w.dirView(id, &n, del)
-	} else {
-		var live []version
-		live, err = survivors(w.tx, n.Versions, del)
-		v = fileView(live, del)
+	case n.isLink():
+		v.Plain = len(del) == 0
+	default:
+		v, err = w.fileView(id, &n, del)
 	}
 	if err != nil {
 		return err
@@ -175,6 +172,20 @@ func (w *work) settleNode(id store.FileID) error {
 	return put(w.tx, key(keyNode, id[:]), &n)
 }
 
+func (w *work) fileView(id store.FileID, n *node, del []deletion) (view, error) {
+	live, err := survivors(w.tx, n.Versions, del)
+	if err != nil {
+		return view{}, err
+	}
+	v := fileView(live, del)
+	if n.Linked {
+		var names []linkName
+		names, err = linkNames(w.tx, id)
+		n.named(&v, names)
+	}
+	return v, err
+}
+
 // dirView decides whether a directory is shown: always, or for the sake of a
 // child when it was removed.
 func (w *work) dirView(id store.FileID, n *node, del []deletion) (view, error) {
@@ -199,6 +210,7 @@ func (w *work) touchChildren(id store.FileID) error {
 // bytes are those of the first.
 func (w *work) settleSlot(s slot) error {
 	rows, err := claims(w.tx, s)
+	w.past.claims[s] = len(rows)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
@@ -210,12 +222,9 @@ func (w *work) settleSlot(s slot) error {
 			}
 			continue
 		}
-		n, err := loadNode(w.tx, c.row.ID)
-		if err != nil {
-			return err
-		}
-		k := copyRow(s.home, s.name, n.Place.At)
-		if n.Place.At == w.current { // nobody was kept from a name by a move that was not known
+		at := placedAt(c.key)
+		k := copyRow(s.home, s.name, at)
+		if at == w.current { // nobody was kept from a name by a move that was not known
 			w.tx.absent(k)
 		}
 		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {
@@ -268,8 +277,11 @@ func claims(r store.Reader, s slot) (rows []claim, err error) {
 
 // show writes the rows that n.View tells of.
 func (w *work) show(id store.FileID, n *node) error {
-	if !n.View.shown() {
-		return nil
+	if n.isLink() {
+		return w.countLink(n, +1)
+	}
+	if err := w.showNames(id, n); err != nil || !n.View.shown() {
+		return err
 	}
 	if n.View.Plain {
 		k, r := n.plainRow(id)
@@ -277,7 +289,6 @@ func (w *work) show(id store.FileID, n *node) error {
 			return err
 		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
-		w.count(id, n, n.View.Winner, +1)
 	}
 	for _, l := range n.View.Losers {
 		k, r := n.loserRow(id, l)
@@ -291,24 +302,28 @@ func (w *work) show(id store.FileID, n *node) error {
 
 // hide removes the rows that n.View tells of.
 func (w *work) hide(id store.FileID, n *node) error {
-	if !n.View.shown() {
-		return nil
+	if n.isLink() {
+		err := w.countLink(n, -1)
+		n.View.Plain = false
+		return err
+	}
+	if err := w.hideNames(id, n); err != nil || !n.View.shown() {
+		return err
 	}
 	if n.View.Plain {
 		k, _ := n.plainRow(id)
-		w.beginning(k, n, n.View.Winner)
-		if err := w.dropCopy(k, n); err != nil {
-			return err
+		if !n.Dir {
+			if err := w.dropCopy(k, slot{n.View.Home, n.Place.Name}, n.Place.At); err != nil {
+				return err
+			}
 		}
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
 		w.slots = append(w.slots, slot{n.View.Home, n.Place.Name})
-		w.count(id, n, n.View.Winner, -1)
 	}
 	for _, l := range n.View.Losers {
 		k, _ := n.loserRow(id, l)
-		w.beginning(k, n, l)
 		if err := w.dropRow(k); err != nil {
 			return err
 		}
@@ -318,13 +333,10 @@ func (w *work) hide(id store.FileID, n *node) error {
 	return w.countChild(n.Place.Parent, -1)
 }
 
-// dropCopy removes the row that the file n has when another bears its name; k is
-// the one at its name.
-func (w *work) dropCopy(k []byte, n *node) error {
-	if n.Dir {
-		return nil
-	}
-	s, c := slot{n.View.Home, n.Place.Name}, copyRow(n.View.Home, n.Place.Name, n.Place.At)
+// dropCopy removes the row that a file placed in s has when another bears the
+// name; k is the one at the name.
+func (w *work) dropCopy(k []byte, s slot, at mark) error {
+	c := copyRow(s.home, s.name, at)
 	if !w.names.noted(s) { // as settled: who comes first has no copy
 		var first bool
 		if err := scanRows(w.tx, s, func(other, _ []byte) bool {
@@ -384,7 +396,9 @@ func (w *work) setRow(k []byte, r row) error {
 		return err
 	}
 	w.sum(k, b, r, +1)
-	w.note(k, nil, b)
+	if err := w.touched(k, nil, b); err != nil {
+		return err
+	}
 	return w.tx.Set(k, b)
 }
 
@@ -404,7 +418,9 @@ func (w *work) dropRow(k []byte) error {
 		return err
 	}
 	w.sum(k, b, r, -1)
-	w.note(k, b, nil)
+	if err := w.touched(k, b, nil); err != nil {
+		return err
+	}
 	return w.tx.Delete(k)
 }
 
@@ -422,7 +438,7 @@ func (w *work) digest(k, v []byte, by int64) {
 // sum keeps the totals and the digest over all rows.
 func (w *work) sum(k, v []byte, r row, by int64) {
 	w.digest(k, v, by)
-	if r.Kind == rowFile || r.Kind == rowLoser {
+	if (r.Kind == rowFile || r.Kind == rowLoser) && !r.Again {
 		w.state.Files += by
 		w.state.Bytes += by * r.Content.Size
 	}

@@ -83,12 +83,37 @@ func (n *node) plainRow(id store.FileID) (k []byte, r row) {
 		return dirRow(n.View.Home, n.Place.Name, id),
 			row{ID: id, Kind: rowDir, Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID, ModTime: n.Attr.ModTime}
 	}
+	return fileRow(n.View.Home, n.Place.Name, n.Place.At, id), n.winnerRow(id)
+}
+
+// winnerRow returns what all names of a file show.
+func (n *node) winnerRow(id store.FileID) row {
 	v := n.version(n.View.Winner)
-	r = n.versionRow(id, v, rowFile)
+	r := n.versionRow(id, v, rowFile)
 	if n.Attr.TimeAt.compare(v.At) > 0 {
 		r.ModTime = n.Attr.ModTime
 	}
-	return fileRow(n.View.Home, n.Place.Name, n.Place.At, id), r
+	return r
+}
+
+// linkRow returns the row of the i-th other name of a file.
+func (n *node) linkRow(id store.FileID, i int) (k []byte, r row) {
+	l := &n.View.Names[i]
+	r = n.winnerRow(id)
+	r.Via, r.Again = l.Link, n.View.Plain || i > 0
+	return fileRow(l.Home, l.Name, l.At, l.Link), r
+}
+
+// named adds the other names of a file to its view. They show the winner; where
+// the file's own name is gone that is the latest version of all.
+func (n *node) named(v *view, names []linkName) {
+	v.Names = names
+	if len(names) == 0 || v.Plain {
+		return
+	}
+	last := slices.MaxFunc(n.Versions, func(a, b version) int { return a.At.compare(b.At) })
+	v.Winner = last.At
+	v.Losers = slices.DeleteFunc(v.Losers, func(l mark) bool { return n.version(l).Content == last.Content })
 }
 
 // loserRow returns the row of a losing version.
@@ -104,7 +129,8 @@ func (n *node) versionRow(id store.FileID, v version, kind rowKind) row {
 // equal reports whether two views of one node have the same rows in the same
 // place. Group follows from rows and is left out.
 func (v *view) equal(o *view) bool {
-	return v.Home == o.Home && v.Plain == o.Plain && v.Winner == o.Winner && slices.Equal(v.Losers, o.Losers)
+	return v.Home == o.Home && v.Plain == o.Plain && v.Winner == o.Winner && slices.Equal(v.Losers, o.Losers) &&
+		slices.Equal(v.Names, o.Names)
 }
 
 func equalDel(a, b []deletion) bool {

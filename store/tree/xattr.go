@@ -48,7 +48,11 @@ func checkXattrName(name string) error {
 // setXattr enters an operation: of the values of one name the latest counts.
 func (w *work) setXattr(op *Op) error {
 	if op.Node != Root {
-		if _, err := w.known(op, op.Node); err != nil {
+		n, err := w.known(op, op.Node)
+		if err == nil && n.isLink() {
+			err = errInvalid
+		}
+		if err != nil {
 			return err
 		}
 	}
