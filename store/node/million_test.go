@@ -109,7 +109,7 @@ func makeMillion(b *testing.B, dir string, files int) {
 			return ops, events, nil
 		}
 		var err error
-		if cerr := m.core.call(b.Context(), func() { err = m.core.change(time.Now(), change) }); cerr != nil || err != nil {
+		if cerr := m.core.call(b.Context(), func() { err = m.core.change(time.Now(), nil, change) }); cerr != nil || err != nil {
 			b.Fatal(cerr, err)
 		}
 	}
