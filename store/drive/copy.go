@@ -19,6 +19,14 @@ var ErrTooMany = errors.New("too many files for one change")
 // which lies in memory until it is done.
 const maxCopy = 1 << 17
 
+// Transfer says how to copy or move.
+type Transfer struct {
+	// Alone copies a directory without what it holds.
+	Alone bool
+	// NoReplace fails with tree.ErrExist where something is at the target.
+	NoReplace bool
+}
+
 // Copy makes to a copy of from, a directory with all that it shows, in one change:
 // all of it is there or nothing. What is at to is replaced, a directory with all that
 // it holds. No bytes move: the copies hold the same content and are kept by the same
@@ -27,15 +35,11 @@ const maxCopy = 1 << 17
 // It fails with tree.ErrCycle when from lies in to, or is to, and with ErrTooMany.
 // Copying a directory to a place inside itself copies what was in it before.
 func (d *Drive) Copy(ctx context.Context, from, to string) error {
-	return d.copyAll(ctx, from, to, true)
+	return d.CopyAs(ctx, from, to, Transfer{})
 }
 
-// CopyAlone is Copy, of a directory without what it holds.
-func (d *Drive) CopyAlone(ctx context.Context, from, to string) error {
-	return d.copyAll(ctx, from, to, false)
-}
-
-func (d *Drive) copyAll(ctx context.Context, from, to string, deep bool) error {
+// CopyAs is Copy, as how says.
+func (d *Drive) CopyAs(ctx context.Context, from, to string, how Transfer) error {
 	from, err := Clean(from)
 	if err != nil {
 		return err
@@ -45,7 +49,7 @@ func (d *Drive) copyAll(ctx context.Context, from, to string, deep bool) error {
 	}
 	return d.do(ctx, "copy", from, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
 		c := &copying{ctx: ctx, t: t, tx: tx, now: now}
-		if err := c.all(from, to, deep); err != nil {
+		if err := c.all(from, to, how); err != nil {
 			return nil, nil, err
 		}
 		return c.ops, c.events, nil
@@ -73,7 +77,7 @@ func (c *copying) made(ops []tree.Op, events []tree.Event, err error) error {
 	return err
 }
 
-func (c *copying) all(from, to string, deep bool) error {
+func (c *copying) all(from, to string, how Transfer) error {
 	if below(from, to) {
 		return tree.ErrCycle
 	}
@@ -82,7 +86,7 @@ func (c *copying) all(from, to string, deep bool) error {
 		return err
 	}
 	list := []tree.Entry{root}
-	if root.Dir && deep {
+	if root.Dir && !how.Alone {
 		// Listed before anything is made, lest a copy inside itself never end.
 		err = c.t.Walk(c.tx, from, func(e tree.Entry) bool {
 			if e.Path != from {
@@ -100,6 +104,9 @@ func (c *copying) all(from, to string, deep bool) error {
 		return fmt.Errorf("%w: more than %d", ErrTooMany, maxCopy)
 	}
 	old, err := c.t.Lookup(c.tx, to)
+	if err == nil && how.NoReplace {
+		return tree.ErrExist
+	}
 	if err == nil && !alike(old, root) {
 		err = c.made(c.t.Remove(c.tx, to, true, c.now))
 	}
@@ -179,7 +186,7 @@ func (c *copying) xattrs(from, to store.FileID) error {
 
 // Move is Rename, but replaces whatever is at to, a directory with all that it holds,
 // in the same change.
-func (d *Drive) Move(ctx context.Context, from, to string) error {
+func (d *Drive) Move(ctx context.Context, from, to string, how Transfer) error {
 	from, err := Clean(from)
 	if err != nil {
 		return err
@@ -202,6 +209,8 @@ func (d *Drive) Move(ctx context.Context, from, to string) error {
 		case errors.Is(err, store.ErrNotFound):
 		case err != nil:
 			return nil, nil, err
+		case how.NoReplace:
+			return nil, nil, tree.ErrExist
 		case dst.Dir || src.Dir:
 			if ops, events, err = t.Remove(tx, to, true, now); err != nil {
 				return nil, nil, err

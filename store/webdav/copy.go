@@ -20,6 +20,7 @@ var (
 type destination struct {
 	path   string
 	exists bool
+	keep   bool // what is there must not be replaced
 }
 
 // destination reads the headers Destination and Overwrite (RFC 4918 sections 10.3 and
@@ -37,7 +38,7 @@ func (f *front) destination(r *request) (destination, error) {
 		return destination{}, err
 	}
 	p, _, err = f.files.place(p)
-	d := destination{path: p, exists: err == nil}
+	d := destination{path: p, exists: err == nil, keep: strings.EqualFold(r.Header.Get("Overwrite"), "F")}
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, tree.ErrNotDir):
 		return d, err
@@ -45,10 +46,18 @@ func (f *front) destination(r *request) (destination, error) {
 		return d, fail(http.StatusForbidden, errBadDestination)
 	case !r.exists:
 		return d, store.ErrNotFound
-	case d.exists && strings.EqualFold(r.Header.Get("Overwrite"), "F"):
+	case d.exists && d.keep:
 		return d, errPrecondition
 	}
 	return d, f.hasParent(p)
+}
+
+// taken gives the status to a destination that somebody else has taken meanwhile.
+func taken(err error) error {
+	if errors.Is(err, tree.ErrExist) {
+		return errPrecondition
+	}
+	return err
 }
 
 // copy is COPY: one change, in which no bytes move.
@@ -57,11 +66,11 @@ func (f *front) copy(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	do := f.files.d.Copy
+	how := drive.Transfer{NoReplace: to.keep}
 	switch depth := r.Header.Get("Depth"); {
 	case depth == "" || strings.EqualFold(depth, "infinity"):
 	case depth == "0": // section 9.8.3: a directory without what it holds
-		do = f.files.d.CopyAlone
+		how.Alone = true
 	default:
 		return fail(http.StatusBadRequest, errBadDepth)
 	}
@@ -70,8 +79,8 @@ func (f *front) copy(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer leave()
-	if err := do(r.Context(), r.path, to.path); err != nil {
-		return err
+	if err := f.files.d.CopyAs(r.Context(), r.path, to.path, how); err != nil {
+		return taken(err)
 	}
 	w.WriteHeader(created(!to.exists))
 	return nil
@@ -92,8 +101,8 @@ func (f *front) move(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer leave()
-	if err := f.files.d.Move(r.Context(), r.path, to.path); err != nil {
-		return err
+	if err := f.files.d.Move(r.Context(), r.path, to.path, drive.Transfer{NoReplace: to.keep}); err != nil {
+		return taken(err)
 	}
 	f.files.locks.drop(r.path)
 	w.WriteHeader(created(!to.exists))
