@@ -81,5 +81,5 @@
 // (binary.go); operations, which travel, in canonical CBOR (codec.go).
 //
 // All state lies in a [store.KV] under [store.PrefixTree]; memory does not grow
-// with the number of files. Read op.go first, then settle.go.
+// with the number of files. Read op.go first, then settle.go and rows.go.
 package tree
