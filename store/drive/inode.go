@@ -197,9 +197,8 @@ func (i *Inode) ReadAt(p []byte, off int64) (int, error) {
 // read fills p, which lies within the file; the caller holds the lock.
 func (i *Inode) read(p []byte, off int64) error {
 	for len(p) > 0 {
-		part := p
 		in, end := i.over.data.run(off, off+int64(len(p)))
-		part = p[:end-off]
+		part := p[:end-off]
 		if in {
 			i.over.read(part, off)
 		} else if err := i.readBelow(part, off); err != nil {
