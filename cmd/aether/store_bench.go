@@ -24,7 +24,8 @@ func storeBenchCommand() *cli.Command {
 		Description: "Makes a machine and a plain directory side by side in DIRECTORY, does the same work in both in turn, and prints\n" +
 			"the ratios: medians, with the least and the greatest. Rates are the drive's over the plain directory's; times the\n" +
 			"other way round. The mount needs root or fuse3; without, its lines are left out. Everything is removed at the end.\n" +
-			"JSON: result {name, unit, raw, aether, ratio, least, greatest, target, met}." +
+			"JSON: result {name, unit, raw, aether, ratio, least, greatest, target, met}.\n" +
+			"Exit status: 0 also where a target is missed, 1 when the work could not be done." +
 			examples("aether store bench", "aether store bench --on /srv --size 4GiB --count 7", "aether store bench --only read"),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "on", Usage: "work in this `DIRECTORY`, on the disk to be measured", DefaultText: "the current one"},

@@ -14,7 +14,7 @@ func storeGcCommand() *cli.Command {
 		Name: "gc", Usage: "give up old versions and what nothing leads to any more",
 		Description: "A node does this by itself: it keeps old versions and removed files for 30 days, and gives them up sooner,\n" +
 			"the oldest first, when their room is wanted. This does it now; --keep says how long to keep them.\n" +
-			"JSON: collected {forgotten, kept, removed, bytes, freed}." + examples("aether store gc", "aether store gc --keep 0s"),
+			"JSON: collected {forgotten, kept, removed, bytes, freed}. Exit status: 1 when the disk fails." + examples("aether store gc", "aether store gc --keep 0s"),
 		Flags: []cli.Flag{dirFlag(), timeoutFlag(),
 			&cli.StringFlag{Name: "keep", Usage: "keep old versions for this `TIME` (12h, 30d)", DefaultText: "what the machine keeps"}},
 		Action: func(c *cli.Context) error {

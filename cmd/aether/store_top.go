@@ -15,7 +15,7 @@ func storeTopCommand() *cli.Command {
 		Name: "top", Usage: "watch what the machine does",
 		Description: "A line a second until interrupted: changes of names and files, waits for the disk, chunks read and written.\n" +
 			"JSON: activity {changes, syncs, chunks_read, bytes_read, chunks_written, bytes_written, open, staged}, each for the\n" +
-			"time since the line before, but for the last two." + examples("aether store top", "aether store top --interval 5s -n 3"),
+			"time since the line before, but for the last two. Exit status: 1 when there is no machine." + examples("aether store top", "aether store top --interval 5s -n 3"),
 		Flags: []cli.Flag{dirFlag(), timeoutFlag(),
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "print a line each `TIME`"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "end after `N` lines; 0 goes on"}},
