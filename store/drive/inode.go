@@ -464,6 +464,9 @@ func (i *Inode) settle() error {
 	if i.over.empty() && i.size == i.base.Size && i.valid == i.size {
 		return nil
 	}
+	if in, end := i.over.data.run(0, i.size); i.base.Size == 0 && in && end == i.size {
+		return i.settleNew()
+	}
 	dirty, zero := i.over.dirty(), append(spans(nil), i.over.zero...)
 	// What base has behind valid was cut off once: where the file is longer again it
 	// is zero, but for what was written.
@@ -486,6 +489,26 @@ func (i *Inode) settle() error {
 	c, err := i.d.cfg.Keys.Rewrite(i.d.cfg.Context, chunk.Change{
 		Base: i.base, Size: i.size, Dirty: dirty, Zero: zero, ReadAt: i.read,
 	}, i.get, i.session.put, i.session.have)
+	if err != nil {
+		return err
+	}
+	i.over.reset()
+	i.look(c)
+	return nil
+}
+
+// settleNew is settle for a file that is all in the overlay.
+func (i *Inode) settleNew() error {
+	w := i.d.cfg.Keys.NewWriter(i.session.put, i.session.have)
+	err := i.over.each(i.size, func(p []byte) error {
+		_, err := w.Write(p)
+		return err
+	})
+	if err != nil {
+		w.Abort()
+		return err
+	}
+	c, err := w.Close()
 	if err != nil {
 		return err
 	}

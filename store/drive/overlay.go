@@ -86,6 +86,16 @@ func (o *overlay) dirty() spans {
 	return all
 }
 
+// each calls f with the first size bytes, all of which have been written.
+func (o *overlay) each(size int64, f func(p []byte) error) error {
+	for at := int64(0); at < size; at += page {
+		if err := f(o.pages[at/page][:min(page, size-at)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // taken moves the written bytes from off on, as far as there are any, to f.
 func (o *overlay) taken(off int64, f func(p []byte) error) (int64, error) {
 	in, end := o.data.run(off, 1<<62)
