@@ -15,6 +15,6 @@
 // The rooms, from the disk upwards: segment (chunk bodies), index (keys and
 // values), chunk (cut, compress, seal, name), tree (names, versions, conflicts),
 // gossip (who has heard what), place (which machines keep a file), replicate
-// (copies), drive (files), pool (who belongs), webdav (a face), node (all of it
-// on a network).
+// (copies), drive (files), pool (who belongs), mount and webdav (faces), node (all of
+// it on a network).
 package store

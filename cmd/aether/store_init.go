@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -38,6 +39,8 @@ func machineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "name", Usage: "what people call this machine", DefaultText: "the host's name"},
 		&cli.StringFlag{Name: "space", Usage: "`BYTES` to set aside for the pool, like 200GiB", DefaultText: "10GiB"},
+		&cli.BoolFlag{Name: "preallocate", Usage: "take the space from the disk at once, so that nobody else can have it"},
+		&cli.StringFlag{Name: "keep", Usage: "keep old versions and removed files for this `TIME` (12h, 30d)", DefaultText: "30d"},
 		&cli.IntFlag{Name: "copies", Usage: "how many machines shall keep each file", DefaultText: "2"},
 		&cli.StringFlag{Name: "secret-file", Usage: "join the pool whose secret is in `FILE`"},
 		&cli.StringFlag{Name: "passphrase-file", Usage: "seal the key and the secret with the passphrase in `FILE`"},
@@ -46,7 +49,16 @@ func machineFlags() []cli.Flag {
 
 // machineConfig reads machineFlags.
 func machineConfig(c *cli.Context, dir string) (cfg node.Config, secret pool.Secret, err error) {
-	cfg = node.Config{Dir: dir, Set: node.Settings{Name: c.String("name"), Copies: c.Int("copies")}}
+	cfg = node.Config{Dir: dir, Set: node.Settings{Name: c.String("name"), Copies: c.Int("copies"), Preallocate: c.Bool("preallocate")}}
+	if s := c.String("keep"); s != "" {
+		keep, err := parseAge(s)
+		if err != nil {
+			return cfg, secret, usage("--keep: %v", err)
+		}
+		if cfg.Set.Retention = int64(keep / time.Second); keep == 0 {
+			cfg.Set.Retention = -1
+		}
+	}
 	if len(cfg.Set.Name) > 63 {
 		return cfg, secret, usage("--name: at most 63 bytes")
 	}

@@ -141,6 +141,7 @@ func (d *Drive) RemoveNodeXattr(ctx context.Context, id store.FileID, name strin
 
 // at makes a change without waiting for the disk.
 func (d *Drive) at(ctx context.Context, verb string, at tree.Place, c Change) error {
+	defer d.garbage.changes.Add(1)
 	if err := d.cfg.Journal.Do(ctx, c); err != nil {
 		return fmt.Errorf("drive: %s %q: %w", verb, at.Name, err)
 	}

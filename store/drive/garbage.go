@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
@@ -23,8 +22,9 @@ type garbage struct {
 	sweep sync.RWMutex
 	marks *marks // nil between collections
 
-	runs  atomic.Int64 // collections that came to their end
-	empty time.Time    // when a collection for want of room last found nothing; under one
+	runs    atomic.Int64 // collections that came to their end
+	changes atomic.Int64 // changes of the tree
+	empty   int64        // changes when a collection for want of room found nothing; under one
 }
 
 // spare runs have, which asks whether the chunk ref is here, so that no collection
@@ -149,10 +149,6 @@ func (d *Drive) collect(ctx context.Context) (Collected, error) {
 	return c, nil
 }
 
-// fruitless is how long a collection that found nothing keeps others from trying for
-// want of room.
-const fruitless = 5 * time.Second
-
 // reclaim collects garbage for want of room, unless that was done since the caller saw
 // runs. It reports whether trying again makes sense.
 func (d *Drive) reclaim(runs int64) bool {
@@ -161,11 +157,12 @@ func (d *Drive) reclaim(runs int64) bool {
 	if d.garbage.runs.Load() != runs {
 		return true
 	}
-	if time.Since(d.garbage.empty) < fruitless {
-		return false
+	changes := d.garbage.changes.Load() + 1
+	if d.garbage.empty == changes {
+		return false // nothing was removed since nothing was found
 	}
 	if ok, err := d.makeRoom(d.cfg.Context); err != nil || !ok {
-		d.garbage.empty = time.Now()
+		d.garbage.empty = changes
 		return false
 	}
 	return true
@@ -209,18 +206,15 @@ func (d *Drive) underway() (all [][]store.Ref) {
 	return all
 }
 
-// bases returns what open files are made of.
+// bases returns what open files are made of. It takes no file's lock: who writes holds
+// that while it waits for room.
 func (d *Drive) bases() (all []store.Content) {
 	d.mu.Lock()
-	open := make([]*Inode, 0, len(d.inodes))
+	defer d.mu.Unlock()
 	for _, i := range d.inodes {
-		open = append(open, i)
-	}
-	d.mu.Unlock()
-	for _, i := range open {
-		i.mu.RLock()
-		all = append(all, i.base)
-		i.mu.RUnlock()
+		if c := i.made.Load(); c != nil {
+			all = append(all, *c)
+		}
 	}
 	return all
 }

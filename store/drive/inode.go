@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -46,8 +47,9 @@ type Inode struct {
 	refs int // of Drive.inodes; under Drive.mu
 
 	mu      sync.RWMutex
-	base    store.Content // what the bytes are, up to valid, where overlay and stream say nothing else
-	valid   int64         // how much of base counts
+	made    atomic.Pointer[store.Content] // base, for who must not wait for the lock
+	base    store.Content                 // what the bytes are, up to valid, where overlay and stream say nothing else
+	valid   int64                         // how much of base counts
 	size    int64
 	over    overlay
 	stream  *chunk.Writer // of base and all up to written; nil when there is none
@@ -119,6 +121,7 @@ func (i *Inode) look(c store.Content) {
 		i.reader = nil
 	}
 	i.base, i.valid = c, c.Size
+	i.made.Store(&c)
 }
 
 // Close ends one use of the inode. The last one saves what has not been saved; what

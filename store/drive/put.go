@@ -175,6 +175,7 @@ func (d *Drive) Rename(ctx context.Context, from, to string) error {
 
 // do makes a change and waits for the disk.
 func (d *Drive) do(ctx context.Context, verb, p string, c Change) error {
+	defer d.garbage.changes.Add(1)
 	err := d.cfg.Journal.Do(ctx, c)
 	if err == nil {
 		err = d.Sync(ctx)

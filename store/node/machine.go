@@ -64,6 +64,9 @@ type Settings struct {
 	// means DefaultRetention, a negative number not at all. They yield sooner where
 	// room is wanted.
 	Retention int64 `json:"retention,omitempty"`
+	// Preallocate takes Space from the disk at once, where the file system can, so that
+	// nobody else can have it. Once set it stays.
+	Preallocate bool `json:"preallocate,omitempty"`
 }
 
 // check refuses what the machine could not be opened with again.
@@ -107,6 +110,8 @@ type Machine struct {
 	serving  atomic.Pointer[serving] // nil: no node runs
 	mounts   mounts
 	names    *nameLog
+
+	scrubbing atomic.Bool
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -185,6 +190,7 @@ func updateSettings(dir string, set Settings) (Settings, error) {
 	if set.Retention != 0 {
 		s.Retention = set.Retention
 	}
+	s.Preallocate = s.Preallocate || set.Preallocate
 	if cerr := s.check(); cerr != nil {
 		return s, cerr
 	}
@@ -260,7 +266,7 @@ func (m *Machine) openRooms() (err error) {
 	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), sealed); err != nil {
 		return err
 	}
-	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space()}); err != nil {
+	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
 		return err
 	}
 	if m.keys, err = chunk.NewKeys(m.pool.Secret().Derive("aether chunks"), 1); err != nil {

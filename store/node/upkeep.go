@@ -2,8 +2,12 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"math"
 	"time"
+
+	"github.com/aether-lan/aether/store"
 )
 
 const (
@@ -14,6 +18,10 @@ const (
 	// collectEvery is how often garbage is collected though nothing was forgotten: what
 	// writers that died have left.
 	collectEvery = 24 * time.Hour
+	// scrubEvery is how often the disk is read for rot, and scrubRate how many bytes a
+	// second that may take from others.
+	scrubEvery = 7 * 24 * time.Hour
+	scrubRate  = 16 << 20
 	// compactSlice is how many bytes are copied at a time, and compactPause how long
 	// the disk is left to others after that.
 	compactSlice = 4 << 20
@@ -52,7 +60,53 @@ func (m *Machine) upkeep(ctx context.Context) {
 				}
 			}
 			m.compact(ctx, compactPause)
+			m.scrubWhenDue(ctx, now)
 		}
+	}
+}
+
+// scrubKey has when a scrub last came to its end.
+func scrubKey() []byte { return []byte{store.PrefixNode, 's'} }
+
+// scrubWhenDue begins a scrub when the last one was long ago, or goes on with one that
+// the end of the program interrupted.
+func (m *Machine) scrubWhenDue(ctx context.Context, now time.Time) {
+	if m.scrubbing.Load() {
+		return
+	}
+	last, err := m.kv.Get(scrubKey())
+	if errors.Is(err, store.ErrNotFound) { // a new machine has nothing that could have rotted
+		m.scrubbed(now)
+		return
+	}
+	if err != nil || len(last) != 8 || now.Sub(time.Unix(int64(be64(last)), 0)) < scrubEvery {
+		return
+	}
+	m.scrubbing.Store(true)
+	m.jobs.Go(func() {
+		defer m.scrubbing.Store(false)
+		err := m.Scrub(ctx, scrubRate, true, func(c Checked) {
+			switch {
+			case c.Repaired:
+				m.log.Warn("a chunk had rotted and was repaired", "chunk", c.Chunk, "error", c.Error)
+			case c.Error != "":
+				m.log.Error("a chunk has rotted, and nobody else has it", "chunk", c.Chunk, "error", c.Error, "files", c.Paths)
+			}
+		})
+		if err == nil {
+			m.scrubbed(time.Now())
+		} else if ctx.Err() == nil {
+			m.log.Warn("the disk is not scrubbed", "error", err)
+		}
+	})
+}
+
+func (m *Machine) scrubbed(at time.Time) {
+	tx := m.kv.Begin()
+	defer tx.Discard()
+	_ = tx.Set(scrubKey(), binary.BigEndian.AppendUint64(nil, uint64(at.Unix()))) // Commit says so, too
+	if err := tx.Commit(false); err != nil {
+		m.log.Debug("when the disk was scrubbed is not noted", "error", err)
 	}
 }
 
