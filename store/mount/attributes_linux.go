@@ -152,7 +152,7 @@ func (k *kernelFS) touch(id store.FileID, t time.Time) bool {
 	if i == nil {
 		return false
 	}
-	defer i.Close()
+	defer i.CloseFor(k.ctx)
 	return i.Touch(t)
 }
 
@@ -180,7 +180,7 @@ func (k *kernelFS) truncate(id store.FileID, size int64) error {
 	}
 	err = i.Truncate(size)
 	k.changed()
-	return errors.Join(err, i.Close())
+	return errors.Join(err, i.CloseFor(k.ctx))
 }
 
 // xattrMax is the longest name of an extended attribute in bytes: XATTR_NAME_MAX.
