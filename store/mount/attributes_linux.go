@@ -152,7 +152,7 @@ func (k *kernelFS) touch(id store.FileID, t time.Time) bool {
 	if i == nil {
 		return false
 	}
-	defer i.CloseFor(k.ctx)
+	defer func() { _ = i.CloseFor(k.ctx) }()
 	return i.Touch(t)
 }
 

@@ -217,7 +217,7 @@ func hasLinks(t *testing.T, dir string) bool {
 // AETHER_REQUIRE_PEERS=1 says that it must be possible.
 func canMount(t *testing.T) {
 	t.Helper()
-	why := ""
+	var why string
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err == nil {
 		f.Close()

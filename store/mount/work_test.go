@@ -185,7 +185,7 @@ func buildAndTest(w *desk) {
 	w.file("sum/sum_test.go", "package sum\n\nimport \"testing\"\n\nfunc TestOf(t *testing.T) {\n\tif Of(1, 2) != 3 {\n\t\tt.Fatal()\n\t}\n}\n")
 	w.file("main.go", "package main\n\nimport \"example.org/m/sum\"\n\nfunc main() { println(sum.Of(40, 2)) }\n")
 	out := w.sh(`
-export GOFLAGS=-mod=mod GOCACHE="$PWD/.cache" GOTMPDIR="$PWD/.tmp" GOPROXY=off CGO_ENABLED=0
+export GOFLAGS=-mod=mod GOCACHE="$PWD/.cache" GOTMPDIR="$PWD/.tmp" CGO_ENABLED=0
 mkdir .tmp
 go build -o prog .
 ./prog
