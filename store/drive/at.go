@@ -15,21 +15,29 @@ import (
 
 // Node returns the file or directory id. What is being written to it counts.
 func (d *Drive) Node(id store.FileID) (tree.Node, error) {
+	before := d.inode(id)
 	n, err := d.cfg.Tree.Node(d.cfg.KV, id)
-	if err != nil {
+	i := d.inode(id)
+	if before != nil && i == nil { // saved and closed meanwhile
+		n, err = d.cfg.Tree.Node(d.cfg.KV, id)
+		i = d.inode(id)
+	}
+	if i == nil || err != nil {
 		return n, err
 	}
-	d.mu.Lock()
-	i := d.inodes[id]
-	d.mu.Unlock()
-	if i != nil {
-		size, modTime := i.Size()
-		n.Version.Content.Size = size
-		if !modTime.IsZero() {
-			n.Version.ModTime = modTime
-		}
+	size, modTime := i.Size()
+	n.Version.Content.Size = size
+	if !modTime.IsZero() {
+		n.Version.ModTime = modTime
 	}
 	return n, nil
+}
+
+// inode returns what is open of a file, for a look at it.
+func (d *Drive) inode(id store.FileID) *Inode {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inodes[id]
 }
 
 // Child returns what the directory dir shows under name.

@@ -42,9 +42,10 @@ const maxSize = 1<<62 - 1
 // Chunks of base that no version leads to are the staging area: sealed like all
 // others. A process that dies leaves them as garbage, and the file as it was.
 type Inode struct {
-	d    *Drive
-	id   store.FileID
-	refs int // of Drive.inodes; under Drive.mu
+	d     *Drive
+	id    store.FileID
+	refs  int    // of Drive.inodes; under Drive.mu
+	opens uint64 // how often it was opened again; under Drive.mu
 
 	mu      sync.RWMutex
 	made    atomic.Pointer[store.Content] // base, for who must not wait for the lock
@@ -68,7 +69,10 @@ type Inode struct {
 // Inode opens the file id. The caller closes it. It fails with store.ErrNotFound or
 // tree.ErrIsDir.
 func (d *Drive) Inode(id store.FileID) (*Inode, error) {
-	if i := d.Opened(id); i != nil {
+	d.mu.Lock() // also while the node is read: what it is saved as meanwhile must not be missed
+	defer d.mu.Unlock()
+	if i := d.inodes[id]; i != nil {
+		i.refs, i.opens = i.refs+1, i.opens+1
 		return i, nil
 	}
 	n, err := d.cfg.Tree.Node(d.cfg.KV, id)
@@ -78,15 +82,19 @@ func (d *Drive) Inode(id store.FileID) (*Inode, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive: open %s: %w", id, err)
 	}
-	return d.InodeOf(&n), nil
+	return d.inodeLocked(&n), nil
 }
 
-// InodeOf opens a file that has just been looked at.
+// InodeOf opens a file that has just been made.
 func (d *Drive) InodeOf(n *tree.Node) *Inode {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.inodeLocked(n)
+}
+
+func (d *Drive) inodeLocked(n *tree.Node) *Inode {
 	if i := d.inodes[n.ID]; i != nil {
-		i.refs++
+		i.refs, i.opens = i.refs+1, i.opens+1
 		return i
 	}
 	i := &Inode{d: d, id: n.ID, refs: 1}
@@ -102,7 +110,7 @@ func (d *Drive) Opened(id store.FileID) *Inode {
 	defer d.mu.Unlock()
 	i := d.inodes[id]
 	if i != nil {
-		i.refs++
+		i.refs, i.opens = i.refs+1, i.opens+1
 	}
 	return i
 }
@@ -126,16 +134,22 @@ func (i *Inode) look(c store.Content) {
 
 // Close ends one use of the inode. The last one saves what has not been saved; what
 // cannot be saved then was refused by the Save or Sync before, and is dropped.
-func (i *Inode) Close() error {
-	i.d.mu.Lock()
-	last := i.refs == 1
-	i.d.mu.Unlock()
+func (i *Inode) Close() error { return i.CloseFor(i.d.cfg.Context) }
+
+// CloseFor is Close; what it saves was changed by the origin of ctx.
+func (i *Inode) CloseFor(ctx context.Context) error {
 	var err error
-	if last {
-		err = i.Save(i.d.cfg.Context)
-	}
 	i.d.mu.Lock()
 	defer i.d.mu.Unlock()
+	for i.refs == 1 {
+		opens := i.opens
+		i.d.mu.Unlock()
+		err = i.Save(ctx)
+		i.d.mu.Lock()
+		if i.opens == opens {
+			break // nobody can have written to it since
+		}
+	}
 	if i.refs--; i.refs > 0 {
 		return err
 	}

@@ -15,7 +15,11 @@ import (
 func (k *kernelFS) fill(f file, n *tree.Node, out *fuse.Attr) {
 	v := &n.Version
 	out.Ino = f.ino()
-	out.Mode = typeOf(n.Dir, v.Mode) | v.Mode&0o7777
+	mode := v.Mode & 0o7777
+	if f.id == tree.Root && mode == 0 {
+		mode = 0o755 // nobody has set it yet
+	}
+	out.Mode = typeOf(n.Dir, v.Mode) | mode
 	out.Nlink = uint32(n.Links)
 	if n.Dir {
 		out.Nlink = 2
@@ -152,7 +156,7 @@ func (k *kernelFS) touch(id store.FileID, t time.Time) bool {
 	if i == nil {
 		return false
 	}
-	defer i.Close()
+	defer func() { _ = i.CloseFor(k.ctx) }()
 	return i.Touch(t)
 }
 
@@ -180,7 +184,7 @@ func (k *kernelFS) truncate(id store.FileID, size int64) error {
 	}
 	err = i.Truncate(size)
 	k.changed()
-	return errors.Join(err, i.Close())
+	return errors.Join(err, i.CloseFor(k.ctx))
 }
 
 // xattrMax is the longest name of an extended attribute in bytes: XATTR_NAME_MAX.

@@ -35,7 +35,7 @@ func (k *kernelFS) open(f file, n *tree.Node, flags uint32, out *fuse.OpenOut) f
 		}
 		if flags&syscall.O_TRUNC != 0 {
 			if err := h.inode.Truncate(0); err != nil {
-				_ = h.inode.Close()
+				_ = h.inode.CloseFor(k.ctx)
 				return k.status("truncate", err)
 			}
 		}
@@ -163,7 +163,7 @@ func (k *kernelFS) close(h *opened) {
 	if h.inode.Unsaved() {
 		k.changed()
 	}
-	if err := h.inode.Close(); err != nil {
+	if err := h.inode.CloseFor(k.ctx); err != nil {
 		k.status("release", err)
 	}
 }

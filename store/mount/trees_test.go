@@ -267,7 +267,7 @@ func (x *twins) chmod() error {
 }
 
 func (x *twins) chown() error {
-	name, uid, gid := x.name(), x.rng.IntN(4)-1, x.rng.IntN(4)-1
+	name, uid, gid := x.name(), x.rng.IntN(4)-1, x.rng.IntN(3)
 	return x.both(fmt.Sprintf("chown %s %d %d", name, uid, gid), func(_ int, root string) error { return unix.Lchown(root+name, uid, gid) })
 }
 
