@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,12 +164,15 @@ func (b *browsing) run(ctx context.Context, z zeroconf) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	var last held
 	for f := range b.source(within, cfg, &wg) {
 		quiet.Stop()
 		if f.err != nil {
 			return f.err
 		}
-		if err := b.take(ctx, z.out, f.event); err != nil {
+		if b.terminate && len(b.fleet) > 0 { // which of its services a device is listed under shows at the end
+			last.put(f.event)
+		} else if err := b.take(ctx, z.out, f.event); err != nil {
 			return err
 		}
 		if b.waitFor > 0 && len(b.names) >= b.waitFor {
@@ -175,7 +180,27 @@ func (b *browsing) run(ctx context.Context, z zeroconf) error {
 		}
 		quiet.Reset(browseQuiet)
 	}
+	for _, ev := range last.events {
+		if err := b.take(ctx, z.out, ev); err != nil {
+			return err
+		}
+	}
 	return b.verdict(ctx, z)
+}
+
+// held is the last event of each device, in the order in which they were first heard of.
+type held struct{ events []dnssd.Event }
+
+func (h *held) put(ev dnssd.Event) {
+	at := slices.IndexFunc(h.events, func(o dnssd.Event) bool {
+		return o.Instance.Interface == ev.Instance.Interface && strings.EqualFold(o.Instance.Name, ev.Instance.Name)
+	})
+	switch {
+	case at < 0:
+		h.events = append(h.events, ev)
+	default:
+		h.events[at] = ev
+	}
 }
 
 // source browses all services and sends what it hears; the channel is closed when ctx

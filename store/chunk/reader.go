@@ -21,6 +21,9 @@ const (
 	keptChunks = 5
 	// fetchers bounds the goroutines that fetch ahead.
 	fetchers = 4
+	// window is how far from where reading has come to a read may be and still be
+	// reading forward: a kernel's read-ahead asks from several threads, out of order.
+	window = 2 << 20
 )
 
 // aheadAt returns how many chunks are read ahead behind an offset.
@@ -41,6 +44,7 @@ type Reader struct {
 
 	mu       sync.Mutex
 	next     int64 // the end of the last chunk read: reading on from there is forward
+	near     int   // reads in a row that were near next
 	reached  int64 // the end of what has been fetched ahead
 	fetching int   // goroutines that fetch ahead
 	lists    cache[[]Part]
@@ -170,11 +174,15 @@ func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 	if p.Offset+p.Size == r.next || r.ctx.Err() != nil {
 		return f, mine // the same chunk again
 	}
-	if p.Offset != r.next {
-		r.reached = 0 // a jump: forget what was ahead
-	}
 	forward := p.Offset == r.next
-	r.next = p.Offset + p.Size
+	switch {
+	case p.Offset < r.next-window || p.Offset > r.next+window: // a jump: forget what was ahead
+		r.reached, r.near, r.next = 0, 0, p.Offset+p.Size
+	default:
+		r.near++
+		forward = forward || r.near > 2
+		r.next = max(r.next, p.Offset+p.Size)
+	}
 	for range 2 { // one for the chunk now used up, one to get further ahead
 		if forward && r.fetching < fetchers && r.next < r.c.Size {
 			r.fetching++
