@@ -23,7 +23,7 @@ type garbage struct {
 	marks *marks // nil between collections
 
 	runs    atomic.Int64 // collections that came to their end
-	changes atomic.Int64 // changes of the tree
+	changes atomic.Int64 // changes after which there may be garbage
 	empty   int64        // changes when a collection for want of room found nothing; under one
 }
 
@@ -159,7 +159,7 @@ func (d *Drive) reclaim(runs int64) bool {
 	}
 	changes := d.garbage.changes.Load() + 1
 	if d.garbage.empty == changes {
-		return false // nothing was removed since nothing was found
+		return false // nothing has become garbage since nothing was found
 	}
 	if ok, err := d.makeRoom(d.cfg.Context); err != nil || !ok {
 		d.garbage.empty = changes

@@ -165,6 +165,7 @@ func (i *Inode) CloseFor(ctx context.Context) error {
 	i.look(store.Content{})
 	if i.session != nil {
 		delete(i.d.sessions, i.session)
+		i.d.garbage.changes.Add(1)
 		i.session = nil
 	}
 	return err
