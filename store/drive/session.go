@@ -29,7 +29,7 @@ func (d *Drive) begin() *session {
 
 // end lets go of what was put: it is garbage unless a version leads to it.
 func (s *session) end() {
-	s.d.garbage.changes.Add(1)
+	defer s.d.garbage.changes.Add(1)
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	delete(s.d.sessions, s)
