@@ -22,6 +22,9 @@ import (
 
 // What people do all day, done on the drive by the programs they do it with.
 func TestWork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("these programs take minutes on a drive that is watched for races: run without -short")
+	}
 	dir, again := remountable(t)
 	for _, job := range []struct {
 		name  string
