@@ -89,6 +89,9 @@ func is(f fixture, n int) error {
 // TestOpen_TruncatedAnywhere cuts a segment at each byte: whole records stay, the
 // others are told of by Scrub until they are repaired, put or deleted.
 func TestOpen_TruncatedAnywhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("cuts at hundreds of places: run without -short")
+	}
 	fs := vfs.NewCrashableMem()
 	small(t, fs, 0, 5, segment.Log)
 	whole := readFile(t, fs, "/chunks/00000001.seg")
