@@ -142,13 +142,13 @@ var steps = []step{
 	}},
 }
 
-// todo is a step with or without a sync.
-type todo struct {
+// job is a step with or without a sync.
+type job struct {
 	step
 	sync bool
 }
 
-func (d todo) String() string {
+func (d job) String() string {
 	if d.sync {
 		return d.name + ", sync"
 	}
@@ -477,7 +477,7 @@ func begin(t *testing.T) (*vfs.MemFS, held) {
 
 // run does a workload on a copy of the disk and returns the crashes in its last
 // operation, none where an operation does not apply.
-func run(ctx context.Context, start *vfs.MemFS, h held, work []todo, rng *rand.Rand, all bool) ([]crash, error) {
+func run(ctx context.Context, start *vfs.MemFS, h held, work []job, rng *rand.Rand, all bool) ([]crash, error) {
 	states := []held{h}
 	var doing []func(context.Context, *Drive) error
 	for n, w := range work {
@@ -552,14 +552,14 @@ func run(ctx context.Context, start *vfs.MemFS, h held, work []todo, rng *rand.R
 }
 
 // workloads returns those of n operations.
-func workloads(n int) (all [][]todo) {
+func workloads(n int) (all [][]job) {
 	if n == 0 {
-		return [][]todo{nil}
+		return [][]job{nil}
 	}
 	for _, w := range workloads(n - 1) {
 		for _, s := range steps {
 			for _, sync := range []bool{true, false} {
-				all = append(all, append(slices.Clone(w), todo{s, sync}))
+				all = append(all, append(slices.Clone(w), job{s, sync}))
 			}
 		}
 	}
@@ -572,7 +572,7 @@ func TestCrash_EveryShortWorkload(t *testing.T) {
 	const seed = 1
 	start, h := begin(t)
 	everything := os.Getenv("AETHER_CRASH_ALL") != ""
-	var chosen [][]todo
+	var chosen [][]job
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for n, one := range []int{1: 1, 2: 1, 3: 32} {
 		for _, w := range workloads(n) {
