@@ -197,6 +197,20 @@ func TestNode_RecordsFollowAddresses(t *testing.T) {
 	})
 }
 
+// One context that ends a Node and a Watch of it is the end of both, no failure of either.
+func TestQueue_TheEndOfBothIsNoError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan struct{})
+	close(ended)
+	for range 100 { // select takes either
+		newQueue[int](1).drain(ctx, ended, func(_ int, err error) bool {
+			t.Fatalf("told %v", err)
+			return false
+		})
+	}
+}
+
 func TestNode_CloseSaysGoodbyeAndEndsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seg := new(segment)

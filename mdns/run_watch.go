@@ -66,7 +66,9 @@ func (q *queue[T]) drain(ctx context.Context, ended <-chan struct{}, yield func(
 		case <-ctx.Done():
 			return
 		case <-ended:
-			yield(zero, fmt.Errorf("mdns: node: %w", net.ErrClosed))
+			if ctx.Err() == nil { // else both ended at once, as they do when one context ends both
+				yield(zero, fmt.Errorf("mdns: node: %w", net.ErrClosed))
+			}
 			return
 		}
 	}

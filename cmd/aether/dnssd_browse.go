@@ -147,7 +147,7 @@ func (b *browsing) run(ctx context.Context, z zeroconf) error {
 	cfg.Fleet = b.fleet
 	cfg.NamesOnly = !b.resolve && !z.out.json && !b.zone && b.exec == nil && !b.filter.resolves()
 	if z.isLocal() && len(b.services) != 1 {
-		n, err := mdns.Open(within, z.mdns()) // one for all services
+		n, err := mdns.Open(context.WithoutCancel(ctx), z.mdns()) // one for all services, which outlives their browsing
 		if err != nil {
 			return err
 		}
