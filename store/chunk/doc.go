@@ -18,6 +18,10 @@
 // level, not all that follow. Lists hold sizes too, so any offset is found in
 // Depth+1 steps.
 //
+// Compress. Zstandard (RFC 8878), kept where it saves a sixteenth. Data that does not
+// shrink is soon not tried any more, and [Keys.LimitCompression] says when there is no
+// time for it.
+//
 // Seal. AES-256-GCM under a key derived from the pool's chunk key and the Ref. A
 // chunk that is stored as it is has exactly one plaintext under its key and uses
 // the zero nonce; a compressed one, whose bytes depend on the compressor, takes its

@@ -71,7 +71,17 @@ type Keys struct {
 	gear       *gear
 	enc        *zstd.Encoder
 	dec        *zstd.Decoder
+	spend      Spend
 }
+
+// Spend is asked before a chunk of data is compressed. Where ok is false the chunk is
+// stored as it is; else done is called when the compressor has finished. It must be
+// safe for concurrent use.
+type Spend func() (done func(), ok bool)
+
+// LimitCompression lets f decide which chunks are worth the time that compressing
+// them takes; without, all are. It is called before the Keys are used.
+func (k *Keys) LimitCompression(f Spend) { k.spend = f }
 
 // NewKeys derives the keys of a generation from the secret of the pool, which has
 // [SecretSize] bytes, by HKDF-SHA-256 (RFC 5869).
@@ -155,22 +165,19 @@ type Sealed struct {
 // Seal names and seals a chunk of data, compressed when that makes it smaller. It
 // does not keep plain. It panics on more than [MaxSize] bytes.
 func (k *Keys) Seal(plain []byte) Sealed {
-	s, _ := k.seal(nil, data, k.Ref(plain), plain, true)
-	return s
+	packed, _ := k.compress(plain)
+	return k.seal(nil, data, k.Ref(plain), plain, packed)
 }
 
-// seal makes the body in the memory of buf where that is enough. It tries to
-// compress when told to, and reports whether it did.
-func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain []byte, compress bool) (s Sealed, compressed bool) {
+// seal makes the body in the memory of buf where that is enough. packed is what
+// compress made of plain, or nil.
+func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain, packed []byte) Sealed {
 	if len(plain) > MaxSize {
 		panic(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(plain)))
 	}
 	payload, encoding := plain, byte(encodingPlain)
-	if compress && len(plain) > smallest {
-		packed := k.enc.EncodeAll(plain, make([]byte, 0, len(plain)+len(plain)/128+64))
-		if len(packed) <= len(plain)-len(plain)/worthwhile {
-			payload, encoding = packed, encodingZstd
-		}
+	if packed != nil {
+		payload, encoding = packed, encodingZstd
 	}
 	size := padded(frameHead + len(payload))
 	b := slices.Grow(buf[:0], headSize+nonceSize+size+tagSize)
@@ -189,7 +196,27 @@ func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain []byte, compress
 		copy(nonce, sum[:])
 	}
 	body := k.aead(ref).Seal(b, nonce, frame, b[:headSize])
-	return Sealed{Ref: ref, Body: body, Size: len(plain)}, encoding != encodingPlain
+	return Sealed{Ref: ref, Body: body, Size: len(plain)}
+}
+
+// compress returns plain compressed, or nil when that does not pay; tried is false when
+// there was no time for it.
+func (k *Keys) compress(plain []byte) (packed []byte, tried bool) {
+	if len(plain) <= smallest {
+		return nil, false
+	}
+	if k.spend != nil {
+		done, ok := k.spend()
+		if !ok {
+			return nil, false
+		}
+		defer done()
+	}
+	packed = k.enc.EncodeAll(plain, make([]byte, 0, len(plain)+len(plain)/128+64))
+	if len(packed) > len(plain)-len(plain)/worthwhile {
+		return nil, true
+	}
+	return packed, true
 }
 
 // padded rounds n up to a multiple of the greatest power of two that is at most

@@ -156,7 +156,8 @@ func (r *rewriter) zero(off int64) (entry, error) {
 		n := r.w.k.gear.cut(b, s)
 		e = entry{r.w.k.ref(data, b[:n]), int64(n)}
 		if !r.w.have(e.ref) {
-			sealed, _ := r.w.k.seal(nil, data, e.ref, b[:n], true)
+			packed, _ := r.w.k.compress(b[:n])
+			sealed := r.w.k.seal(nil, data, e.ref, b[:n], packed)
 			if err := r.w.put(sealed); err != nil {
 				return entry{}, err
 			}

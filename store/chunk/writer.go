@@ -207,17 +207,22 @@ func (w *Writer) do(j *job) {
 	if w.have(j.ref) {
 		return
 	}
-	dull := w.dull.Load()
-	try := dull < dullAfter || dull%dullTry == 0
-	buf := bodies.Get().(*[]byte)
-	defer bodies.Put(buf)
-	s, shrank := w.k.seal(*buf, data, j.ref, j.plain, try)
-	*buf = s.Body
-	if shrank {
-		w.dull.Store(0)
+	var packed []byte
+	if dull := w.dull.Load(); dull < dullAfter || dull%dullTry == 0 {
+		var tried bool
+		packed, tried = w.k.compress(j.plain)
+		if packed != nil {
+			w.dull.Store(0)
+		} else if tried {
+			w.dull.Add(1)
+		}
 	} else {
 		w.dull.Add(1)
 	}
+	buf := bodies.Get().(*[]byte)
+	defer bodies.Put(buf)
+	s := w.k.seal(*buf, data, j.ref, j.plain, packed)
+	*buf = s.Body
 	j.err = w.put(s)
 }
 
@@ -242,8 +247,7 @@ func (w *Writer) writeList(depth uint8, entries []entry) (store.Ref, error) {
 	if w.have(ref) {
 		return ref, nil
 	}
-	s, _ := w.k.seal(nil, list, ref, plain, false) // hashes do not shrink
-	return ref, w.put(s)
+	return ref, w.put(w.k.seal(nil, list, ref, plain, nil)) // hashes do not shrink
 }
 
 // Close cuts what is left, waits until everything has been put, and returns what
