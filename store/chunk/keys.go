@@ -71,6 +71,7 @@ type Keys struct {
 	gear       *gear
 	enc        *zstd.Encoder
 	dec        *zstd.Decoder
+	holes      sync.Map // *sizes → entry: see hole
 }
 
 // NewKeys derives the keys of a generation from the secret of the pool, which has
