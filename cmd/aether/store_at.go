@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/aether-lan/aether/store/node"
 )
 
 // atFlag names an instant in the past.
@@ -23,6 +25,26 @@ func instantFlag(c *cli.Context) (time.Time, error) {
 		return t, usage("--at: %v", err)
 	}
 	return t, nil
+}
+
+// eachPathAt calls f with each /PATH that a command was given, and with its --at,
+// until there is an error.
+func eachPathAt(c *cli.Context, f func(c *cli.Context, m *node.Client, p *printer, path string, at time.Time) error) error {
+	if c.NArg() == 0 {
+		return usage("want /PATH")
+	}
+	at, err := instantFlag(c)
+	if err != nil {
+		return err
+	}
+	return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
+		for _, path := range c.Args().Slice() {
+			if err := f(c, m, p, path, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // parseInstant reads an instant as people write it, in local time where no zone is

@@ -60,24 +60,12 @@ func storeUndoCommand() *cli.Command {
 			examples("aether store undo /docs", "aether store undo --at 14:05 /docs/report.pdf"),
 		Flags: []cli.Flag{dirFlag(), timeoutFlag(), atFlag()},
 		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return usage("want /PATH")
-			}
-			at, err := instantFlag(c)
-			if err != nil {
-				return err
-			}
-			return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
-				for _, path := range c.Args().Slice() {
-					as, err := m.Restore(c.Context, path, at)
-					if err != nil {
-						return err
-					}
-					if err := p.event("restored", "restored "+as, "path", path, "as", as); err != nil {
-						return err
-					}
+			return eachPathAt(c, func(c *cli.Context, m *node.Client, p *printer, path string, at time.Time) error {
+				as, err := m.Restore(c.Context, path, at)
+				if err != nil {
+					return err
 				}
-				return nil
+				return p.event("restored", "restored "+as, "path", path, "as", as)
 			})
 		},
 	}

@@ -17,26 +17,14 @@ func storeStatCommand() *cli.Command {
 			"Exit status: 1 when a /PATH is not there." + examples("aether store stat /docs/report.pdf"),
 		Flags: []cli.Flag{dirFlag(), timeoutFlag(), atFlag()},
 		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return usage("want /PATH")
-			}
-			at, err := instantFlag(c)
-			if err != nil {
-				return err
-			}
-			return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
-				for _, path := range c.Args().Slice() {
-					s, err := m.Stat(c.Context, path, at)
-					if err != nil {
-						return err
-					}
-					if err := p.event("stat", statText(s), "path", s.Path, "kind", s.Kind, "size", s.Size, "modified", s.Modified,
-						"copies", s.Copies, "conflict", s.Conflict, "id", s.ID, "mode", fmt.Sprintf("%o", s.Mode), "content", s.Content,
-						"author", s.Author, "holders", s.Holders, "attributes", s.Attributes); err != nil {
-						return err
-					}
+			return eachPathAt(c, func(c *cli.Context, m *node.Client, p *printer, path string, at time.Time) error {
+				s, err := m.Stat(c.Context, path, at)
+				if err != nil {
+					return err
 				}
-				return nil
+				return p.event("stat", statText(s), "path", s.Path, "kind", s.Kind, "size", s.Size, "modified", s.Modified,
+					"copies", s.Copies, "conflict", s.Conflict, "id", s.ID, "mode", fmt.Sprintf("%o", s.Mode), "content", s.Content,
+					"author", s.Author, "holders", s.Holders, "attributes", s.Attributes)
 			})
 		},
 	}

@@ -72,6 +72,7 @@ type Keys struct {
 	enc        *zstd.Encoder
 	dec        *zstd.Decoder
 	spend      Spend
+	holes      sync.Map // *sizes → entry: see hole
 }
 
 // Spend is asked before a chunk of data is compressed. Where ok is false the chunk is
@@ -212,11 +213,16 @@ func (k *Keys) compress(plain []byte) (packed []byte, tried bool) {
 		}
 		defer done()
 	}
-	packed = k.enc.EncodeAll(plain, make([]byte, 0, len(plain)+len(plain)/128+64))
+	return k.pack(plain), true
+}
+
+// pack is compress without asking.
+func (k *Keys) pack(plain []byte) []byte {
+	packed := k.enc.EncodeAll(plain, make([]byte, 0, len(plain)+len(plain)/128+64))
 	if len(packed) > len(plain)-len(plain)/worthwhile {
-		return nil, true
+		return nil
 	}
-	return packed, true
+	return packed
 }
 
 // padded rounds n up to a multiple of the greatest power of two that is at most

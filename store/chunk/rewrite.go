@@ -87,7 +87,7 @@ type rewriter struct {
 	w     *Writer
 	ch    Change
 	base  *Reader
-	zeros map[*sizes]entry // the chunk that zeros make, by where they are
+	zeros map[*sizes]bool // whether the hole of that part has been put
 }
 
 // keep takes over the largest part of Base that can stand here, or a chunk of zeros.
@@ -150,25 +150,22 @@ func (r *rewriter) zero(off int64) (entry, error) {
 	if run < int64(s.min) {
 		return entry{}, nil
 	}
-	e, ok := r.zeros[s]
-	if !ok {
-		b := make([]byte, s.max)
-		n := r.w.k.gear.cut(b, s)
-		e = entry{r.w.k.ref(data, b[:n]), int64(n)}
+	e := r.w.k.hole(s)
+	if run < e.size {
+		return entry{}, nil
+	}
+	if !r.zeros[s] {
 		if !r.w.have(e.ref) {
-			packed, _ := r.w.k.compress(b[:n])
-			sealed := r.w.k.seal(nil, data, e.ref, b[:n], packed)
+			zeros := make([]byte, e.size)
+			sealed := r.w.k.seal(nil, data, e.ref, zeros, r.w.k.pack(zeros))
 			if err := r.w.put(sealed); err != nil {
 				return entry{}, err
 			}
 		}
 		if r.zeros == nil {
-			r.zeros = map[*sizes]entry{}
+			r.zeros = map[*sizes]bool{}
 		}
-		r.zeros[s] = e
-	}
-	if run < e.size {
-		return entry{}, nil
+		r.zeros[s] = true
 	}
 	return e, nil
 }

@@ -59,6 +59,7 @@ type Drive struct {
 	staged  atomic.Int64 // bytes in the overlays of all inodes
 
 	activity activity
+	sparse   sparse
 
 	mu       sync.Mutex
 	inodes   map[store.FileID]*Inode

@@ -395,9 +395,15 @@ func (denied) Lock(name string) (io.Closer, error) {
 
 func TestTxn_FullDiskRefusesAndStaysUsable(t *testing.T) {
 	fs := vfs.NewMem()
-	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
 	p := open(t, fs)
 	defer p.Close()
+	refusesOnFullDisk(t, fs, p)
+}
+
+// refusesOnFullDisk fills the disk below p and makes room again.
+func refusesOnFullDisk(t *testing.T, fs *vfs.MemFS, p *index.Pebble) {
+	t.Helper()
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
 	set(t, p, true, "a", "1")
 	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 20, TotalBytes: 1 << 31})
 	txn := p.Begin()

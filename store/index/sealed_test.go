@@ -242,21 +242,9 @@ func TestSealed_CrashKeepsPrefix(t *testing.T) {
 
 func TestSealed_FullDiskRefusesAndStaysUsable(t *testing.T) {
 	fs := vfs.NewMem()
-	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
 	p := openKey(t, fs, indexKey)
 	defer p.Close()
-	set(t, p, true, "a", "1")
-	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 20, TotalBytes: 1 << 31})
-	txn := p.Begin()
-	txn.Set([]byte("b"), []byte("2"))
-	if err := txn.Commit(true); !errors.Is(err, index.ErrFull) {
-		t.Fatalf("Commit on a full disk = %v, want ErrFull", err)
-	}
-	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
-	set(t, p, true, "c", "3")
-	if got := all(t, p, nil, nil); !slices.Equal(got, []string{"a=1", "c=3"}) {
-		t.Error(got)
-	}
+	refusesOnFullDisk(t, fs, p)
 }
 
 // eventful is a file system that calls before ahead of what changes it.

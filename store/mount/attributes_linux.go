@@ -25,7 +25,7 @@ func (k *kernelFS) fill(f file, n *tree.Node, out *fuse.Attr) {
 		out.Nlink = 2
 	}
 	out.Size = uint64(v.Content.Size)
-	out.Blocks = (out.Size + 511) / 512
+	out.Blocks = (uint64(k.d.Allocated(n)) + 511) / 512
 	out.Blksize = 128 << 10
 	out.Owner = k.owner
 	if v.UID != 0 {

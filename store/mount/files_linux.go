@@ -13,16 +13,16 @@ import (
 
 // opened is a file that a program has open.
 type opened struct {
-	inode *drive.Inode // nil for a conflict copy
-	copy  *drive.File
+	inode  *drive.Inode // nil for a conflict copy
+	copy   *drive.File
+	writes bool // it was opened to be written to
 }
 
 // open answers with a handle of f. n is what the drive knows of it, or nil.
 func (k *kernelFS) open(f file, n *tree.Node, flags uint32, out *fuse.OpenOut) fuse.Status {
-	h := &opened{}
-	writes := flags&syscall.O_ACCMODE != syscall.O_RDONLY
+	h := &opened{writes: flags&syscall.O_ACCMODE != syscall.O_RDONLY}
 	if f.copy != nil {
-		if writes {
+		if h.writes {
 			return fuse.EACCES // rename it first: then it is a file of its own
 		}
 		h.copy = k.d.OpenVersion(k.ctx, f.copy.version)
@@ -40,6 +40,7 @@ func (k *kernelFS) open(f file, n *tree.Node, flags uint32, out *fuse.OpenOut) f
 			}
 		}
 	}
+	k.writers.opened(h, +1)
 	out.Fh = k.handles.add(h)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 	return fuse.OK
@@ -163,6 +164,7 @@ func (k *kernelFS) close(h *opened) {
 	if h.inode.Unsaved() {
 		k.changed()
 	}
+	k.writers.opened(h, -1)
 	if err := h.inode.CloseFor(k.ctx); err != nil {
 		k.status("release", err)
 	}

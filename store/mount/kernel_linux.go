@@ -31,6 +31,7 @@ type kernelFS struct {
 	owner  fuse.Owner // of files that have none
 
 	handles handles
+	writers writers
 	news    news
 	unsaved atomic.Bool // names were changed since the last sync
 	jobs    sync.WaitGroup

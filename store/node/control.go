@@ -204,6 +204,19 @@ func instant(r *http.Request) (time.Time, error) {
 	return t, nil
 }
 
+// requested returns the path of a request, what it leads to, and the time that the
+// request asks for.
+func (m *Machine) requested(r *http.Request) (p string, e tree.Entry, at time.Time, err error) {
+	if p, err = drive.Clean(r.FormValue("path")); err != nil {
+		return p, e, at, err
+	}
+	if at, err = instant(r); err != nil {
+		return p, e, at, err
+	}
+	e, err = m.drive.StatAt(p, at)
+	return p, e, at, err
+}
+
 func flag(r *http.Request, name string) bool {
 	v, err := strconv.ParseBool(r.FormValue(name))
 	return err == nil && v
@@ -211,15 +224,7 @@ func flag(r *http.Request, name string) bool {
 
 // serveList writes a Listing a line. A path that names a file lists that file.
 func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	p, err := drive.Clean(r.FormValue("path"))
-	if err != nil {
-		return err
-	}
-	at, err := instant(r)
-	if err != nil {
-		return err
-	}
-	top, err := m.drive.StatAt(p, at)
+	p, top, at, err := m.requested(r)
 	if err != nil {
 		return err
 	}
@@ -261,11 +266,7 @@ func (m *Machine) listing(name string, e tree.Entry) Listing {
 
 // serveFile writes the bytes of one file, or the range that the request asks for.
 func serveFile(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	at, err := instant(r)
-	if err != nil {
-		return err
-	}
-	e, err := m.drive.StatAt(r.FormValue("path"), at)
+	_, e, _, err := m.requested(r)
 	if err != nil {
 		return err
 	}

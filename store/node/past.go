@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/store"
-	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/tree"
 )
 
@@ -65,15 +64,7 @@ type Collection struct {
 }
 
 func serveStat(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	at, err := instant(r)
-	if err != nil {
-		return err
-	}
-	p, err := drive.Clean(r.FormValue("path"))
-	if err != nil {
-		return err
-	}
-	e, err := m.drive.StatAt(p, at)
+	p, e, _, err := m.requested(r)
 	if err != nil {
 		return err
 	}

@@ -213,15 +213,7 @@ const (
 // serveTar writes the path of the request, and what is below it, as a tar stream
 // whose names begin with the last element of the path, or "." for the root.
 func serveTar(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	p, err := drive.Clean(r.FormValue("path"))
-	if err != nil {
-		return err
-	}
-	at, err := instant(r)
-	if err != nil {
-		return err
-	}
-	top, err := m.drive.StatAt(p, at)
+	p, top, at, err := m.requested(r)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ type Node struct {
 	// Dir says that it is a directory.
 	Dir bool
 	// Version is the winner, with Mode and ModTime as shown. A file without a name
-	// has the version that it had last. A directory has Mode, ModTime and owner.
+	// has the version that it had last. A directory has Mode, ModTime and owner; its
+	// ModTime goes with its entries, where that of an [Entry] is the one it was given.
 	Version Version
 	// Changed is when anything about it was last changed, its name included (the
 	// ctime of Unix), by the clock of who changed it, to the millisecond.
@@ -72,6 +73,11 @@ func (t *Tree) Node(r store.Reader, id store.FileID) (Node, error) {
 	}
 	_, found := n.plainRow(id)
 	out.Version = found.entry("", "").Version
+	if n.Dir {
+		if err := out.withEntries(r, n.Attr.TimeAt.Time); err != nil {
+			return Node{}, fmt.Errorf("tree: node %s: %w", id, err)
+		}
+	}
 	return out, nil
 }
 

@@ -10,7 +10,7 @@ import (
 const (
 	keyNode   = 'n' // node: its record
 	keyChild  = 'k' // parent, node: empty
-	keyCount  = 'q' // directory: how many of its children are shown
+	keyCount  = 'q' // directory: how many of its children are shown, and since when it shows what it shows
 	keyRow    = 'e' // directory, name, 0, class, order: what is shown there
 	keyLink   = 'l' // file, link: empty
 	keyXattr  = 'x' // node, name: an extended attribute

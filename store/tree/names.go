@@ -60,6 +60,11 @@ func (w *work) reportNames() error {
 		if sameRow(b.row, now) {
 			continue
 		}
+		if !sameBearer(b.row, now) {
+			if err := w.entriesChanged(b.home); err != nil {
+				return err
+			}
+		}
 		if now == nil {
 			now = b.row
 		}

@@ -106,16 +106,16 @@ func (w *work) countChild(dir store.FileID, by int64) error {
 	if dir == Root {
 		return nil
 	}
-	k := key(keyCount, dir[:])
-	n, err := number(w.tx, k)
+	c, err := loadContained(w.tx, dir)
 	if err != nil {
 		return err
 	}
-	now := n + uint64(by)
-	if n == 0 || now == 0 {
+	was := c.shown
+	c.shown += uint64(by)
+	if was == 0 || c.shown == 0 {
 		w.touch(dir)
 	}
-	return w.tx.Set(k, u64(now))
+	return c.save(w.tx, dir)
 }
 
 func (w *work) setRow(k []byte, r row) error {

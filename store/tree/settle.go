@@ -186,8 +186,8 @@ func (w *work) fileView(id store.FileID, n *node, del []deletion) (view, error) 
 // dirView decides whether a directory is shown: always, or for the sake of a
 // child when it was removed.
 func (w *work) dirView(id store.FileID, n *node, del []deletion) (view, error) {
-	count, err := number(w.tx, key(keyCount, id[:]))
-	v := view{Plain: len(del) == 0 || count > 0, Group: id, Del: del}
+	c, err := loadContained(w.tx, id)
+	v := view{Plain: len(del) == 0 || c.shown > 0, Group: id, Del: del}
 	if v.Plain {
 		v.Group = n.View.Group // until the slot says otherwise
 	}
