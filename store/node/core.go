@@ -264,6 +264,7 @@ func (c *core) absorb(now time.Time) {
 		case errors.Is(err, index.ErrFull):
 			c.stalled = now.Add(stallTime)
 			c.m.log.Error("operations of other machines wait for room on the disk", "error", err)
+			c.m.alarm(AlarmFull, "", "changes of other machines wait for room on the disk")
 		case err != nil:
 			c.fail(err)
 		}
@@ -440,6 +441,7 @@ func (c *core) fail(err error) {
 	if c.err == nil {
 		c.err = fmt.Errorf("node: this machine has stopped: %w", err)
 		c.m.log.Error("the machine has stopped", "error", err)
+		c.m.alarm(AlarmStopped, "", c.err.Error())
 	}
 }
 

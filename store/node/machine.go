@@ -110,6 +110,7 @@ type Machine struct {
 	serving  atomic.Pointer[serving] // nil: no node runs
 	mounts   mounts
 	names    *nameLog
+	alarms   alarms
 
 	scrubbing atomic.Bool
 

@@ -47,6 +47,8 @@ type Status struct {
 	Conflicts int64 `json:"conflicts"`
 	// Space is the room on this machine.
 	Space Space `json:"space"`
+	// Alarms are what is wrong, oldest first.
+	Alarms []Alarm `json:"alarms,omitempty"`
 }
 
 // Space is the room that a machine sets aside, in bytes.
@@ -73,6 +75,7 @@ type MachineStatus struct {
 func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
 	u := m.bodies.Usage()
+	s.Alarms, _ = m.alarms.list(time.Now())
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	err := m.core.call(ctx, func() {
 		pending, _ := m.core.copying.Pending()
