@@ -40,7 +40,7 @@ const (
 )
 
 const (
-	// maxAlarms bounds the alarms kept; the one not seen for the longest time goes.
+	// maxAlarms bounds the alarms kept.
 	maxAlarms = 256
 	// passing is how long an alarm of something that happened at a moment is shown after
 	// it was last seen. Alarms of something that lasts are shown until they are cleared.
@@ -81,19 +81,18 @@ func (as *alarms) raise(now time.Time, kind, machine, text string) bool {
 }
 
 // makeRoom drops the alarm that was not seen for the longest time, where there are too
-// many.
+// many: first of those that pass, since strangers can raise as many as they like.
 func (as *alarms) makeRoom() {
 	if len(as.byKey) < maxAlarms {
 		return
 	}
-	var oldest alarmKey
-	var last time.Time
-	for k, a := range as.byKey {
-		if last.IsZero() || a.Last.Before(last) {
-			oldest, last = k, a.Last
+	var oldest *Alarm
+	for _, a := range as.byKey {
+		if oldest == nil || pass(a.Kind) && !pass(oldest.Kind) || pass(a.Kind) == pass(oldest.Kind) && a.Last.Before(oldest.Last) {
+			oldest = &a
 		}
 	}
-	delete(as.byKey, oldest)
+	delete(as.byKey, alarmKey{oldest.Kind, oldest.Machine})
 	as.dropped++
 }
 
@@ -121,7 +120,7 @@ func (as *alarms) list(now time.Time) ([]Alarm, int64) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	as.expire(now)
-	var all []Alarm
+	all := []Alarm{}
 	for _, a := range as.byKey {
 		all = append(all, a)
 	}

@@ -44,11 +44,12 @@ func TestAlarms_PassWhereSomethingHappenedOnce(t *testing.T) {
 func TestAlarms_AreBounded(t *testing.T) {
 	var as alarms
 	at := time.Unix(1_700_000_000, 0)
-	for i := range maxAlarms + 3 {
+	as.raise(at.Add(-time.Hour/2), AlarmDiverged, "m", "shows another drive")
+	for i := range maxAlarms + 2 {
 		as.raise(at.Add(time.Duration(i)*time.Millisecond), AlarmRefused, fmt.Sprint(i), "no member")
 	}
 	got, dropped := as.list(at.Add(time.Second))
-	if len(got) != maxAlarms || dropped != 3 || got[0].Machine != "3" {
-		t.Errorf("%d alarms, %d dropped, the first is of %s", len(got), dropped, got[0].Machine)
+	if len(got) != maxAlarms || dropped != 3 || got[0].Kind != AlarmDiverged || got[1].Machine != "3" {
+		t.Errorf("%d alarms, %d dropped, the first are %v", len(got), dropped, got[:2])
 	}
 }

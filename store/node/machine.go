@@ -111,6 +111,8 @@ type Machine struct {
 	mounts   mounts
 	names    *nameLog
 	alarms   alarms
+	census   census
+	traffic  traffic
 
 	scrubbing atomic.Bool
 
