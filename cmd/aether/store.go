@@ -38,6 +38,7 @@ func storeCommand() *cli.Command {
 			storeGcCommand(),
 			storeFlushCommand(),
 			storeStatusCommand(),
+			storeConflictsCommand(),
 			storeTopCommand(),
 			storeBenchCommand(),
 		},

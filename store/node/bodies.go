@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -84,6 +85,7 @@ func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Messa
 	if err != nil {
 		return link.Message{}, fmt.Errorf("node: bodies: %w", err)
 	}
+	m.traffic.sent.add(time.Now(), len(body))
 	return link.Message{Header: h, Body: body}, nil
 }
 
@@ -112,6 +114,7 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
 	}
 	defer resp.Release()
+	m.traffic.received.add(time.Now(), len(resp.Body))
 	var reply bodiesReply
 	if err := strictCBOR.Unmarshal(resp.Header, &reply); err != nil {
 		return 0, fmt.Errorf("node: answer of %s: %w", peer.Short(), err)

@@ -39,6 +39,9 @@ import (
 //	POST /v1/verify?path=P                  a Checked a line: every file at and below P is read
 //	POST /v1/scrub[?rate=BYTES][&resume=true]  a Checked a line: all chunks on the disk are
 //	GET  /v1/activity                       drive.Activity
+//	GET  /v1/conflicts?path=P               a Conflict a line
+//	POST /v1/conflicts/keep?path=P          the conflict copy P takes the place of the file; a Conflict
+//	POST /v1/conflicts/drop?path=P          the conflict copy P goes; a Conflict
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
 //
@@ -93,6 +96,7 @@ var codes = []struct {
 	{tree.ErrIsDir, "is_directory", http.StatusConflict},
 	{tree.ErrExist, "exists", http.StatusConflict},
 	{tree.ErrNotEmpty, "not_empty", http.StatusConflict},
+	{tree.ErrNoConflict, "no_conflict", http.StatusConflict},
 	{drive.ErrBadPath, "bad_path", http.StatusBadRequest},
 	{segment.ErrFull, "full", http.StatusInsufficientStorage},
 	{index.ErrFull, "full", http.StatusInsufficientStorage},
@@ -177,6 +181,13 @@ func controlHandler(m *Machine) http.Handler {
 	handle("GET /v1/activity", func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Content-Type", "application/json")
 		return json.NewEncoder(w).Encode(m.drive.Activity())
+	})
+	handle("GET /v1/conflicts", func(w http.ResponseWriter, r *http.Request) error { return serveConflicts(m, w, r) })
+	handle("POST /v1/conflicts/keep", func(w http.ResponseWriter, r *http.Request) error {
+		return settleConflict(m, w, r, m.drive.KeepConflict)
+	})
+	handle("POST /v1/conflicts/drop", func(w http.ResponseWriter, r *http.Request) error {
+		return settleConflict(m, w, r, m.drive.DropConflict)
 	})
 	handle("POST /v1/gc", func(w http.ResponseWriter, r *http.Request) error { return collect(m, w, r) })
 	handle("POST /v1/mount", func(_ http.ResponseWriter, r *http.Request) error {

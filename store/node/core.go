@@ -225,6 +225,7 @@ func (c *core) commit(f func(tx store.Txn) error) error {
 		return fmt.Errorf("node: commit: %w", err)
 	}
 	c.gossip.Committed()
+	c.m.census.touch()
 	c.unsynced = true
 	return nil
 }
@@ -264,6 +265,7 @@ func (c *core) absorb(now time.Time) {
 		case errors.Is(err, index.ErrFull):
 			c.stalled = now.Add(stallTime)
 			c.m.log.Error("operations of other machines wait for room on the disk", "error", err)
+			c.m.alarm(AlarmFull, "", "changes of other machines wait for room on the disk")
 		case err != nil:
 			c.fail(err)
 		}
@@ -440,6 +442,7 @@ func (c *core) fail(err error) {
 	if c.err == nil {
 		c.err = fmt.Errorf("node: this machine has stopped: %w", err)
 		c.m.log.Error("the machine has stopped", "error", err)
+		c.m.alarm(AlarmStopped, "", c.err.Error())
 	}
 }
 
@@ -448,6 +451,7 @@ func (c *core) peerUp(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
 		now := time.Now()
 		c.peers++
+		c.m.census.touch()
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
 		c.wantBalance()
@@ -457,6 +461,7 @@ func (c *core) peerUp(id store.MachineID) {
 func (c *core) peerDown(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
 		c.peers = max(0, c.peers-1)
+		c.m.census.touch()
 		c.gossip.PeerDown(time.Now(), id)
 		c.copying.PeerDown(time.Now(), id)
 	})
@@ -467,6 +472,7 @@ func (c *core) peerDown(id store.MachineID) {
 func (c *core) allDown() {
 	_ = c.call(context.Background(), func() {
 		c.peers = 0
+		c.m.census.touch()
 		for id := range c.members.byID {
 			c.gossip.PeerDown(time.Now(), id)
 			c.copying.PeerDown(time.Now(), id)
@@ -476,7 +482,7 @@ func (c *core) allDown() {
 
 // copies returns how many holders are known to keep e's bytes.
 func (c *core) copies(e tree.Entry) int {
-	return c.copying.Copies(replicate.Assignment{Dot: e.Version.Dot, File: e.ID, Content: e.Version.Content, Holders: e.Version.Holders})
+	return c.copying.Copies(assignmentOf(e))
 }
 
 // receive takes a gossip message of a peer.

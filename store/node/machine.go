@@ -110,6 +110,9 @@ type Machine struct {
 	serving  atomic.Pointer[serving] // nil: no node runs
 	mounts   mounts
 	names    *nameLog
+	alarms   alarms
+	census   census
+	traffic  traffic
 
 	scrubbing atomic.Bool
 

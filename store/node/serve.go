@@ -243,6 +243,7 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			logPeerFailure(m.log, addr, err)
 			var pe *link.PeerError
 			if errors.As(err, &pe) {
+				m.alarm(AlarmRefused, store.MachineID(pe.Peer).String(), fmt.Sprintf("at %s: %v", pe.Addr, pe.Err))
 				cfg.tell(Event{Kind: EventRefused, Machine: store.MachineID(pe.Peer), Address: pe.Addr, Reason: pe.Err.Error()})
 			}
 		},

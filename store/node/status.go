@@ -47,6 +47,34 @@ type Status struct {
 	Conflicts int64 `json:"conflicts"`
 	// Space is the room on this machine.
 	Space Space `json:"space"`
+	// State is how the whole is, in one of six words, and Reason says why where it is not
+	// plain.
+	State  State  `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Census is how many copies the files have, counted a moment ago.
+	Census `json:"census"`
+	// Queue is what this machine has to fetch.
+	Queue Queue `json:"queue"`
+	// Received and Sent are the bytes of chunks that came from other machines and went to
+	// them.
+	Received Flow `json:"received"`
+	Sent     Flow `json:"sent"`
+	// Alarms are what is wrong, oldest first.
+	Alarms []Alarm `json:"alarms"`
+}
+
+// Queue is what a machine has to fetch.
+type Queue struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Seconds is about how long it will take, at the rate of now; 0 when nobody can say.
+	Seconds int64 `json:"seconds,omitempty"`
+}
+
+// Flow is bytes since the machine was opened, and how many a second of late.
+type Flow struct {
+	Bytes int64 `json:"bytes"`
+	Rate  int64 `json:"rate"`
 }
 
 // Space is the room that a machine sets aside, in bytes.
@@ -63,31 +91,51 @@ type MachineStatus struct {
 	Name      string          `json:"name"`
 	Self      bool            `json:"self"`
 	Connected bool            `json:"connected"`
-	Address   string          `json:"address,omitempty"`
-	Space     uint64          `json:"space"`
+	// State is how it is, as this machine sees it.
+	State   State  `json:"state"`
+	Address string `json:"address,omitempty"`
+	Space   uint64 `json:"space"`
 	// LastSeen is when a connection to it last stood; zero when never.
 	LastSeen time.Time `json:"last_seen,omitzero"`
+	// Room is how it uses its space, and Queue what it has to fetch, as it last told; of
+	// this machine as it is. Told says when that was; zero when never.
+	Room  Space     `json:"room"`
+	Queue Queue     `json:"queue"`
+	Told  time.Time `json:"told,omitzero"`
 }
 
-// Status returns the machine's state and what it knows of the pool.
+// Status returns the machine's state and what it knows of the pool. It takes the same
+// short time however many files there are; see [Census].
 func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
+	now := time.Now()
+	s.Alarms, _ = m.alarms.list(now)
 	u := m.bodies.Usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
+	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)
+	s.Sent.Bytes, s.Sent.Rate = m.traffic.sent.read(now)
 	err := m.core.call(ctx, func() {
-		pending, _ := m.core.copying.Pending()
-		s.Pending = int64(pending)
+		files, bytes := m.core.copying.Pending()
+		s.Pending, s.Queue = int64(files), Queue{Files: int64(files), Bytes: bytes}
 		s.Machines = m.machines()
 	})
 	if err != nil {
 		return s, err
 	}
-	totals, err := m.tree.Totals(m.kv)
-	if err != nil {
+	if s.Received.Rate > 0 {
+		s.Queue.Seconds = (s.Queue.Bytes + s.Received.Rate - 1) / s.Received.Rate
+	}
+	for i := range s.Machines {
+		if s.Machines[i].Self {
+			s.Machines[i].Room, s.Machines[i].Queue, s.Machines[i].Told = s.Space, s.Queue, now.UTC()
+		}
+	}
+	if s.Census, err = m.count(ctx); err != nil {
 		return s, err
 	}
-	s.Files, s.Bytes, s.Conflicts = totals.Files, totals.Bytes, totals.Conflicts
-	s.FullyReplicated, err = m.replicated(ctx, "/")
+	totals, err := m.tree.Totals(m.kv)
+	s.Files, s.Bytes, s.Conflicts, s.FullyReplicated = totals.Files, totals.Bytes, totals.Conflicts, s.Whole
+	s.judge()
 	return s, err
 }
 

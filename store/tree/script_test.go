@@ -47,6 +47,13 @@ func TestScripts(t *testing.T) {
 }
 
 func command(t testing.TB, s *site, args []string, now time.Time) string {
+	if args[0] == "conflict" {
+		c, err := s.tree.Conflict(s.kv, strings.Join(args[1:], " "))
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("of %s, written %s by %s, %d", c.Of, c.Written.Format(time.TimeOnly), c.Version.Dot.Machine.Short(), c.Version.Content.Size)
+	}
 	err := s.change(t, func(tx store.Txn) ([]tree.Op, []tree.Event, error) {
 		switch args[0] {
 		case "put":
@@ -59,6 +66,8 @@ func command(t testing.TB, s *site, args []string, now time.Time) string {
 			return s.tree.Mkdir(tx, args[1], tree.Version{}, now)
 		case "remove":
 			return s.tree.Remove(tx, args[1], true, now)
+		case "keep":
+			return s.tree.Keep(tx, strings.Join(args[1:], " "), now)
 		case "rename":
 			return s.tree.Rename(tx, args[1], args[2], now)
 		}
