@@ -72,7 +72,7 @@ type MachineStatus struct {
 // Status returns the machine's state and what it knows of the pool.
 func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
-	u := m.bodies.Usage()
+	u := m.usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	err := m.core.call(ctx, func() {
 		pending, _ := m.core.copying.Pending()
