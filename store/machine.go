@@ -62,4 +62,7 @@ type Machine struct {
 	Name string
 	// Space is the bytes it sets aside for the pool: its weight in placement.
 	Space uint64
+	// Laptop says that it is often away: it is given less, and never the only copies
+	// where there are others.
+	Laptop bool
 }

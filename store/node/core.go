@@ -35,10 +35,10 @@ type core struct {
 	members members
 	wire    *wire
 
-	stalled      time.Time // until when a full disk keeps operations waiting; zero: not
-	unsynced     bool      // something was committed and not yet forced to the disk
-	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
-	err          error     // why the core cannot go on
+	stalled  time.Time // until when a full disk keeps operations waiting; zero: not
+	unsynced bool      // something was committed and not yet forced to the disk
+	soft     softState
+	err      error // why the core cannot go on
 
 	do            chan func(time.Time) // wakes the loop when there may be something to send
 	ended         chan struct{}
@@ -63,6 +63,7 @@ func newCore(m *Machine) (*core, error) {
 		return nil, err
 	}
 	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
+	c.soft.of = map[store.MachineID]soft{}
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
@@ -326,24 +327,12 @@ func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
 	return c.copying.Assign(tx, now, a)
 }
 
-// noteInventory sees to it that others are soon told what is held here.
-func (c *core) noteInventory(now time.Time) {
-	if c.inventoryDue.IsZero() {
-		c.inventoryDue = now.Add(inventoryDelay)
-	}
-}
-
 // HandleTimeout does what is due.
 func (c *core) HandleTimeout(now time.Time) {
 	if c.err != nil {
 		return
 	}
-	if !c.inventoryDue.IsZero() && !now.Before(c.inventoryDue) {
-		c.inventoryDue = time.Time{}
-		if err := c.gossip.SetInventory(now, c.copying.Inventory()); err != nil {
-			c.m.log.Warn("what is held here cannot be told", "error", err)
-		}
-	}
+	c.tellSoft(now)
 	c.gossip.HandleTimeout(now)
 	if !now.Before(c.stalled) {
 		c.stalled = time.Time{}
@@ -373,33 +362,6 @@ func (c *core) heard(now time.Time, ev gossip.Event) {
 	}
 }
 
-// inventory takes what a machine says it holds, and remembers it: the copies that a
-// machine keeps count while it is away.
-func (c *core) inventory(now time.Time, ev gossip.Inventory) {
-	if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
-		c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
-		return
-	}
-	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })
-	if err != nil {
-		c.fail(err)
-	}
-}
-
-func inventoryKey(id store.MachineID) []byte {
-	return append([]byte{store.PrefixNode, 'i'}, id[:]...)
-}
-
-// recall tells the engine of the inventories remembered.
-func (c *core) recall(now time.Time) error {
-	return c.m.kv.Scan([]byte{store.PrefixNode, 'i'}, []byte{store.PrefixNode, 'i' + 1}, func(k, v []byte) bool {
-		if len(k) == 2+len(store.MachineID{}) {
-			_ = c.copying.PeerHolds(now, store.MachineID(k[2:]), slices.Clone(v)) // else it comes again
-		}
-		return true
-	})
-}
-
 // NextTimeout returns when HandleTimeout is due.
 func (c *core) NextTimeout() (time.Time, bool) {
 	t, ok := c.gossip.NextTimeout()
@@ -409,8 +371,11 @@ func (c *core) NextTimeout() (time.Time, bool) {
 	if c.stalled.After(time.Time{}) && (!ok || c.stalled.Before(t)) {
 		t, ok = c.stalled, true
 	}
-	if !c.inventoryDue.IsZero() && (!ok || c.inventoryDue.Before(t)) {
-		t, ok = c.inventoryDue, true
+	if !c.soft.due.IsZero() && (!ok || c.soft.due.Before(t)) {
+		t, ok = c.soft.due, true
+	}
+	if !ok || c.soft.look.Before(t) {
+		t, ok = c.soft.look, true
 	}
 	return t, ok && c.err == nil
 }

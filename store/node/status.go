@@ -110,7 +110,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
 	now := time.Now()
 	s.Alarms, _ = m.alarms.list(now)
-	u := m.bodies.Usage()
+	u := m.usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)
 	s.Sent.Bytes, s.Sent.Rate = m.traffic.sent.read(now)

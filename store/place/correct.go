@@ -7,7 +7,8 @@ import (
 )
 
 // correct changes the weights until the first n of the order fall on each machine
-// in proportion to what it was given: w *= (wanted/observed)^0.7, over fixed keys.
+// in proportion to what it was given: w *= (odds wanted/odds observed)^0.7, over fixed
+// keys.
 // The logarithms of the keys are computed once.
 func (m *Map) correct(n int) {
 	want := m.shares(n)
@@ -93,11 +94,17 @@ func (m *Map) observe(logs []uint64, n int) []uint64 {
 	return got
 }
 
-// adjust returns w * (want/got)^0.7, in integers: the exponent acts on logarithms
-// in units of 2^-24.
+// odds returns the logarithm of the odds that a trial key is one of got. Where a
+// machine is to keep almost all, they say how far it is from that, as shares do not.
+func odds(got uint64) int64 {
+	return int64(log2(max(got, 1))) - int64(log2(trialKeys+1-min(got, trialKeys)))
+}
+
+// adjust returns w times the ratio of the odds of want and of got to the power of 0.7,
+// in integers: the exponent acts on logarithms in units of 2^-24.
 func adjust(w, want, got uint64) uint64 {
 	const one = 1 << 24
-	log := int64(log2(max(want, 1))) - int64(log2(max(got, 1)))
+	log := odds(want) - odds(got)
 	log = log * 7 / 10
 	log = min(max(log, -2*one), 2*one) // no leaps
 	log += int64(log2(w))

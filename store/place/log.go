@@ -41,25 +41,30 @@ func negLog2(h uint64) uint64 {
 	return max(64<<24-log, 1)
 }
 
-// exp2Quarter holds 2^(i/4) in units of 2^-16.
-var exp2Quarter = [4]uint64{65536, 77936, 92682, 110218}
+// exp2Sixteenth holds 2^(i/16) in units of 2^-16, rounded down.
+var exp2Sixteenth = [16]uint64{
+	65536, 68437, 71467, 74631, 77935, 81386, 84989, 88752,
+	92681, 96785, 101070, 105545, 110217, 115097, 120193, 125514,
+}
 
-// quantise returns space rounded down to a power of 2^(1/4), in units of 2^-16.
-// Zero stays zero.
+// quantise returns space rounded down to a power of 2^(1/16). Zero stays zero.
 func quantise(space uint64) uint64 {
 	if space == 0 {
 		return 0
 	}
 	n := bits.Len64(space) - 1
+	step := func(i int) uint64 { // 2^(n+i/16)
+		hi, lo := bits.Mul64(exp2Sixteenth[i], 1<<n)
+		return hi<<48 | lo>>16
+	}
 	q := 0
-	for i, e := range exp2Quarter {
-		hi, lo := bits.Mul64(e, 1<<n)
-		if limit := hi<<48 | lo>>16; space >= limit {
+	for i := range exp2Sixteenth {
+		if space >= step(i) {
 			q = i
 		}
 	}
 	if n > 40 { // petabytes share the coarse end: the product must fit
-		return exp2Quarter[q] << 40 << min(n-40, 6)
+		return exp2Sixteenth[q] << 40 << min(n-40, 6)
 	}
-	return exp2Quarter[q] << n
+	return exp2Sixteenth[q] << n
 }

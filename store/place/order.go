@@ -18,14 +18,30 @@ type Map struct {
 	members []weighted
 }
 
+// laptop reports whether id is a member that is often away.
+func (m *Map) laptop(id store.MachineID) bool {
+	i := m.index(id)
+	return i >= 0 && m.members[i].laptop
+}
+
+// index returns where id stands among the members, or -1.
+func (m *Map) index(id store.MachineID) int {
+	i, ok := slices.BinarySearchFunc(m.members, id, func(w weighted, id store.MachineID) int { return w.id.Compare(id) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
 type weighted struct {
 	id     store.MachineID
 	weight uint64 // in units that cancel out; at least 1
+	laptop bool
 }
 
 // How the weights are corrected.
 const (
-	rounds    = 24
+	rounds    = 16
 	trialKeys = 2000
 )
 
@@ -39,8 +55,12 @@ const (
 func New(members []store.Machine, n int) *Map {
 	m := &Map{}
 	for _, s := range members {
-		if w := quantise(s.Space); w > 0 {
-			m.members = append(m.members, weighted{s.ID, w})
+		w := quantise(s.Space)
+		if s.Laptop {
+			w = w * 3 / 10
+		}
+		if w > 0 {
+			m.members = append(m.members, weighted{s.ID, w, s.Laptop})
 		}
 	}
 	slices.SortFunc(m.members, func(a, b weighted) int {
@@ -97,18 +117,10 @@ func (m *Map) Order(key [16]byte) []store.MachineID {
 }
 
 // Choose returns the first n machines of the order that are usable; fewer where
-// there are fewer. A nil usable means that all are.
+// there are fewer. Of two or more at least one is no laptop, where there is such a
+// one. A nil usable means that all are.
 func (m *Map) Choose(key [16]byte, n int, usable func(store.MachineID) bool) []store.MachineID {
-	var ids []store.MachineID
-	for _, id := range m.Order(key) {
-		if len(ids) >= n {
-			break
-		}
-		if usable == nil || usable(id) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	return m.Revise(key, n, Terms{Room: usable})
 }
 
 // Order returns the machines of members in the order in which they are to keep

@@ -82,7 +82,7 @@ func (w *work) enter(op *Op) error {
 			return w.setRoot(op)
 		}
 		fallthrough
-	case KindContent, KindDelete, KindDiscard:
+	case KindContent, KindDelete, KindDiscard, KindAssign:
 		n, err := w.known(op, op.Node)
 		if err != nil {
 			return err
@@ -190,6 +190,8 @@ func (w *work) change(op *Op, n *node) error {
 		n.Deletes = append(n.Deletes, deletion{At: op.mark(), Spare: toWire(op.Dots)})
 	case KindAttributes:
 		n.Attr = n.Attr.merge(attrOf(op))
+	case KindAssign:
+		err = w.assign(op, n)
 	case KindDiscard:
 		for i, v := range n.Versions {
 			if slices.Contains(op.Dots, v.At.dot()) {

@@ -91,6 +91,9 @@ func (e *encoder) node(n *node) {
 		e.int(v.ModTime)
 		e.machines(v.Holders)
 		e.bool(v.Discarded)
+		if e.bool(v.Placed.Seq != 0); v.Placed.Seq != 0 {
+			e.mark(v.Placed)
+		}
 	}
 	e.deletions(n.Deletes)
 	e.bytes(n.View.Home[:])
@@ -122,6 +125,9 @@ func (e *encoder) row(r *row) {
 	e.uint(uint64(r.GID))
 	e.int(r.ModTime)
 	e.machines(r.Holders)
+	if e.uint(r.Placed.Seq); r.Placed.Seq != 0 {
+		e.bytes(r.Placed.Machine[:])
+	}
 	e.bytes(r.Via[:])
 	e.bool(r.Again)
 }
@@ -296,6 +302,9 @@ func (d *decoder) node(n *node) {
 		v.ModTime = d.int()
 		v.Holders = d.machines()
 		v.Discarded = d.bool()
+		if d.bool() {
+			v.Placed = d.mark()
+		}
 	}
 	n.Deletes = d.deletions()
 	copy(n.View.Home[:], d.take(len(n.View.Home)))
@@ -326,6 +335,9 @@ func (d *decoder) row(r *row) {
 	r.GID = uint32(d.uint())
 	r.ModTime = d.int()
 	r.Holders = d.machines()
+	if r.Placed.Seq = d.uint(); r.Placed.Seq != 0 {
+		copy(r.Placed.Machine[:], d.take(len(r.Placed.Machine)))
+	}
 	copy(r.Via[:], d.take(len(r.Via)))
 	r.Again = d.bool()
 }

@@ -95,6 +95,8 @@ func (o *Op) fields(s *shadow) []any {
 		return append(head, &o.Node, &v.Content, &s.modTime, &s.holders, &s.dots)
 	case KindMove, KindLink:
 		return append(head, &o.Node, &o.Parent, &o.Name)
+	case KindAssign:
+		return append(head, &o.Node, &s.holders, &s.dots)
 	case KindDelete, KindDiscard:
 		return append(head, &o.Node, &s.dots)
 	case KindAttributes:
@@ -245,6 +247,10 @@ func (o *Op) check() error {
 	switch o.Kind {
 	case KindCreate, KindMove, KindLink:
 		return CheckName(o.Name)
+	case KindAssign:
+		if len(o.Dots) != 1 {
+			return errors.New("assigned not one version")
+		}
 	case KindXattr:
 		if o.Removed && len(o.Body) > 0 {
 			return errors.New("removed, with a value")

@@ -28,11 +28,15 @@ type Entry struct {
 func (e Entry) Name() string { return path.Base(e.Path) }
 
 func (r *row) entry(dir, name string) Entry {
+	placed := r.At.dot()
+	if r.Placed.Seq != 0 {
+		placed = store.Dot{Machine: r.Placed.Machine, Seq: r.Placed.Seq}
+	}
 	return Entry{
 		Path: path.Join("/", dir, name), ID: r.ID, Dir: r.Kind == rowDir,
 		Conflict: r.Kind == rowPlaced || r.Kind == rowLoser,
 		Version: Version{Content: r.Content, Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
-			Holders: r.Holders, Dot: r.At.dot()},
+			Holders: r.Holders, Dot: r.At.dot(), Placed: placed},
 	}
 }
 

@@ -15,14 +15,15 @@ type Kind uint64
 // share the log: the tree numbers them, keeps their order, and ignores what they
 // say. So it does with kinds below that a newer version may bring.
 const (
-	KindCreate     Kind = 1 // a new file or directory
-	KindContent    Kind = 2 // a new version of a file
-	KindMove       Kind = 3 // another place
-	KindDelete     Kind = 4 // no place
-	KindAttributes Kind = 5 // mode, owner and modification time
-	KindDiscard    Kind = 6 // takes losing versions away
-	KindXattr      Kind = 7 // an extended attribute
-	KindLink       Kind = 8 // another name of a file
+	KindCreate     Kind = 1  // a new file or directory
+	KindContent    Kind = 2  // a new version of a file
+	KindMove       Kind = 3  // another place
+	KindDelete     Kind = 4  // no place
+	KindAttributes Kind = 5  // mode, owner and modification time
+	KindDiscard    Kind = 6  // takes losing versions away
+	KindXattr      Kind = 7  // an extended attribute
+	KindLink       Kind = 8  // another name of a file
+	KindAssign     Kind = 12 // gives a version other holders
 	KindForeign    Kind = 64
 )
 
@@ -44,6 +45,9 @@ type Version struct {
 	Holders []store.MachineID
 	// Dot names the operation that brought the version. Put ignores it.
 	Dot store.Dot
+	// Placed names the operation that named the Holders: Dot, or the latest Assign
+	// of the version. Put ignores it.
+	Placed store.Dot
 }
 
 // Op is one change. Which fields count depends on Kind:
@@ -56,6 +60,7 @@ type Version struct {
 //	discard     Node Dots: the versions to take away
 //	xattr       Node Name Body, or Removed
 //	link        Node Parent Name (the name is a node too, whose ID comes from Dot)
+//	assign      Node Version (Holders) Dots: the version that they shall keep, one
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -146,9 +151,14 @@ type Event struct {
 	// Dir and Name say which name changed: Dir is the canonical directory.
 	Dir  store.FileID
 	Name string
-	// Dot names the version, or for the last three kinds the operation.
+	// Dot names the version by the operation that named its holders, Version.Placed;
+	// for the last three kinds it names the operation.
 	Dot store.Dot
 	// Content and Holders are the version's.
 	Content store.Content
 	Holders []store.MachineID
+	// Was is set for a version that was shown before with other holders, Before: it
+	// names the version as VersionRemoved does, which comes next.
+	Was    store.Dot
+	Before []store.MachineID
 }

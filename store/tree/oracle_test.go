@@ -34,6 +34,7 @@ type oracleNode struct {
 	attrs    tree.Op // mode and owner
 	touched  tree.Op // the modification time, set without writing
 	xattrs   map[string]tree.Op
+	assigned map[store.Dot]tree.Op // by version
 	children []*oracleNode
 }
 
@@ -91,7 +92,7 @@ func (o *oracle) find() {
 		for _, op := range o.ops {
 			id := nodeID(op.Dot)
 			if op.Kind == tree.KindCreate && o.nodes[id] == nil && o.isDir(op, op.Parent) {
-				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, touched: op, dropped: map[store.Dot]bool{}, xattrs: map[string]tree.Op{}}
+				o.nodes[id] = &oracleNode{id: id, create: op, place: op, attrs: op, touched: op, dropped: map[store.Dot]bool{}, assigned: map[store.Dot]tree.Op{}, xattrs: map[string]tree.Op{}}
 				again = true
 			}
 			t := o.known(op, op.Node)
@@ -170,6 +171,10 @@ func (o *oracle) registers() {
 		case op.Kind == tree.KindXattr:
 			if old, ok := n.xattrs[op.Name]; !ok || later(op, old) > 0 {
 				n.xattrs[op.Name] = op
+			}
+		case op.Kind == tree.KindAssign && !n.create.Dir:
+			if d := op.Dots[0]; o.saw[op.Dot].Has(d) && later(op, n.assigned[d]) > 0 {
+				n.assigned[d] = op
 			}
 		case op.Kind == tree.KindDiscard && !n.create.Dir:
 			for _, d := range op.Dots {
@@ -339,7 +344,15 @@ func describe(n *oracleNode, v tree.Op, winner bool) string {
 	if winner && later(n.touched, v) > 0 {
 		shown.ModTime = n.touched.Version.ModTime
 	}
-	return fmt.Sprintf("file %s %s %d %s", n.id, attributes(shown), v.Version.Content.Size, v.Dot) + extended(n)
+	placed, holders := v.Dot, v.Version.Holders
+	if a, ok := n.assigned[v.Dot]; ok {
+		placed, holders = a.Dot, a.Version.Holders
+	}
+	return described(n.id, shown, v.Version.Content.Size, v.Dot, placed, holders) + extended(n)
+}
+
+func described(id store.FileID, v tree.Version, size int64, dot, placed store.Dot, holders []store.MachineID) string {
+	return fmt.Sprintf("file %s %s %d %s placed %s %v", id, attributes(v), size, dot, placed, holders)
 }
 
 func describeDir(group []*oracleNode) string {
@@ -376,7 +389,7 @@ func walked(t *tree.Tree, r store.Reader) (map[string]string, error) {
 	}
 	var failed error
 	describe := func(e tree.Entry) bool {
-		what := fmt.Sprintf("file %s %s %d %s", e.ID, attributes(e.Version), e.Version.Content.Size, e.Version.Dot)
+		what := described(e.ID, e.Version, e.Version.Content.Size, e.Version.Dot, e.Version.Placed, e.Version.Holders)
 		if e.Dir {
 			what = fmt.Sprintf("dir %s %s", e.ID, attributes(e.Version))
 		}

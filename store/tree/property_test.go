@@ -93,7 +93,7 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 	p := drawPath(t, s)
 	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
 		ModTime: drawTime(t)}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr"}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr", "assign", "assign"}).Draw(t, "kind")
 	err = s.change(t, func(tx store.Txn) (ops []tree.Op, _ []tree.Event, err error) {
 		switch kind {
 		case "put":
@@ -108,6 +108,8 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 			ops, events, err = exchange(s, tx, p, drawPath(t, s), now)
 		case "link":
 			ops, events, err = link(s, tx, p, drawPath(t, s), now)
+		case "assign":
+			ops, events, err = assign(t, s, tx, p, now)
 		case "xattr":
 			ops, events, err = changeXattr(t, s, tx, p, now)
 		case "mode":
@@ -157,6 +159,18 @@ func changeXattr(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]
 	}
 	value := rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "value")
 	return s.tree.SetXattr(tx, e.ID, name, []byte(value), now)
+}
+
+func assign(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.Dir {
+		return nil, nil, tree.ErrIsDir
+	}
+	holders := []store.MachineID{{byte(rapid.IntRange(1, 9).Draw(t, "holder"))}}
+	return s.tree.Assign(tx, e.ID, e.Version.Dot, holders, now)
 }
 
 // drawTime returns no time, 1970, or some time.

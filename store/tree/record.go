@@ -51,6 +51,15 @@ type version struct {
 	ModTime   int64
 	Holders   []store.MachineID
 	Discarded bool
+	Placed    mark // the latest assignment of other holders; zero for none
+}
+
+// placed names the operation that named the holders.
+func (v *version) placed() store.Dot {
+	if v.Placed.Seq != 0 {
+		return v.Placed.dot()
+	}
+	return v.At.dot()
 }
 
 // deletion is a delete operation that may count.
@@ -101,6 +110,7 @@ type row struct {
 	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
+	Placed  dotWire      // of the version, where other holders were assigned
 	Via     store.FileID // the link whose name it is; zero for the file's own
 	Again   bool         // one of several names, and not the first
 }

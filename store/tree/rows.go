@@ -91,12 +91,13 @@ func (w *work) count(id store.FileID, n *node, at mark, by int) {
 	if n.Dir {
 		return
 	}
-	k := shownKey{id, at}
+	v := n.version(at)
+	k := shownKey{id, at, v.placed()}
 	i, ok := w.index[k]
 	if !ok {
 		i = len(w.seen)
 		w.index[k] = i
-		w.seen = append(w.seen, shownVersion{key: k, v: n.version(at)})
+		w.seen = append(w.seen, shownVersion{key: k, v: v})
 	}
 	w.seen[i].n += by
 }

@@ -29,6 +29,8 @@ type work struct {
 	index map[shownKey]int
 	names changedNames
 	past  recorder
+
+	assigned bool // a version got other holders
 }
 
 // slot is a name in a directory.
@@ -38,8 +40,9 @@ type slot struct {
 }
 
 type shownKey struct {
-	file store.FileID
-	at   mark
+	file   store.FileID
+	at     mark
+	placed store.Dot
 }
 
 // shownVersion counts how often a version was shown less how often it was hidden.
@@ -57,18 +60,7 @@ func newWork(tx store.Txn, self store.MachineID) (*work, error) {
 
 // finish writes what is kept of the whole and returns what happened.
 func (w *work) finish() ([]Event, error) {
-	for _, s := range w.seen {
-		e := Event{File: s.key.file, Dot: s.v.At.dot(), Content: s.v.Content, Holders: s.v.Holders}
-		switch {
-		case s.n > 0:
-			e.Kind = VersionAdded
-		case s.n < 0:
-			e.Kind = VersionRemoved
-		default:
-			continue
-		}
-		w.events = append(w.events, e)
-	}
+	w.reportVersions()
 	if err := w.reportNames(); err != nil {
 		return nil, err
 	}
