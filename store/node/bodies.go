@@ -139,13 +139,24 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 	return len(reply.Sizes), nil
 }
 
-// call asks peer over the mesh, when there is one.
+// reach returns the network, nil while there is none.
+func (m *Machine) reach() network {
+	if m.network != nil {
+		return m.network
+	}
+	if mesh := m.mesh.Load(); mesh != nil {
+		return mesh
+	}
+	return nil
+}
+
+// call asks peer over the network, when there is one.
 func (m *Machine) call(ctx context.Context, peer store.MachineID, req link.Message) (link.Message, error) {
-	mesh := m.mesh.Load()
-	if mesh == nil {
+	n := m.reach()
+	if n == nil {
 		return link.Message{}, link.ErrNotConnected
 	}
-	return mesh.Call(ctx, link.PeerID(peer), req)
+	return n.Call(ctx, link.PeerID(peer), req)
 }
 
 // fetchBody brings one chunk that is not here: from its holders first, then from
@@ -175,12 +186,12 @@ func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.
 
 // sources returns the connected machines, those among holders first.
 func (m *Machine) sources(holders []store.MachineID) []store.MachineID {
-	mesh := m.mesh.Load()
-	if mesh == nil {
+	n := m.reach()
+	if n == nil {
 		return nil
 	}
 	var first, then []store.MachineID
-	for _, p := range mesh.Connected() {
+	for _, p := range n.Connected() {
 		id := store.MachineID(p)
 		if slices.Contains(holders, id) {
 			first = append(first, id)

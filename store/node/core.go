@@ -69,7 +69,7 @@ func newCore(m *Machine) (*core, error) {
 	return c, nil
 }
 
-// start turns the loop and makes this machine known to the pool.
+// start turns the loop and begins.
 func (c *core) start() error {
 	ctx, quit := context.WithCancel(context.Background())
 	c.quit = quit
@@ -82,11 +82,14 @@ func (c *core) start() error {
 		})
 	}()
 	var err error
-	cerr := c.call(ctx, func() {
-		c.noteInventory(time.Now())
-		err = errors.Join(c.recall(time.Now()), c.introduce(time.Now()))
-	})
+	cerr := c.call(ctx, func() { err = c.begin(c.m.now()) })
 	return errors.Join(err, cerr)
+}
+
+// begin makes this machine known to the pool.
+func (c *core) begin(now time.Time) error {
+	c.noteInventory(now)
+	return errors.Join(c.recall(now), c.introduce(now))
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -170,7 +173,7 @@ func (t turned) Events() []replicate.Fetch {
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
-	cerr := c.call(ctx, func() { err = c.change(time.Now(), drive.Origin(ctx), change) })
+	cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
 	return errors.Join(cerr, err)
 }
 
@@ -446,7 +449,7 @@ func (c *core) fail(err error) {
 // peerUp and peerDown say that a machine can be talked to, or no more.
 func (c *core) peerUp(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
-		now := time.Now()
+		now := c.m.now()
 		c.peers++
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
@@ -457,8 +460,8 @@ func (c *core) peerUp(id store.MachineID) {
 func (c *core) peerDown(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
 		c.peers = max(0, c.peers-1)
-		c.gossip.PeerDown(time.Now(), id)
-		c.copying.PeerDown(time.Now(), id)
+		c.gossip.PeerDown(c.m.now(), id)
+		c.copying.PeerDown(c.m.now(), id)
 	})
 }
 
@@ -468,8 +471,8 @@ func (c *core) allDown() {
 	_ = c.call(context.Background(), func() {
 		c.peers = 0
 		for id := range c.members.byID {
-			c.gossip.PeerDown(time.Now(), id)
-			c.copying.PeerDown(time.Now(), id)
+			c.gossip.PeerDown(c.m.now(), id)
+			c.copying.PeerDown(c.m.now(), id)
 		}
 	})
 }
