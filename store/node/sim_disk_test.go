@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/index"
@@ -33,6 +36,22 @@ func (k *simKV) Begin() store.Txn { return &simTxn{Txn: k.Memory.Begin(), kv: k}
 
 // Close implements kv. A simulated index outlives its machine.
 func (k *simKV) Close() error { return nil }
+
+// newSimFS returns the empty disk of a machine, with its directory.
+func newSimFS(t testing.TB) *vfs.MemFS {
+	fs := vfs.NewCrashableMem()
+	err := fs.MkdirAll("/sim", 0o700)
+	if err == nil {
+		var root vfs.File
+		if root, err = fs.OpenDir("/"); err == nil {
+			err = errors.Join(root.Sync(), root.Close())
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}
 
 // crash takes back all but the oldest keep of the loose commits.
 func (k *simKV) crash(keep int) {

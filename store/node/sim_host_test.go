@@ -74,7 +74,7 @@ func simPool(t testing.TB, n int) *pool.Pool {
 // add makes a new machine, which is off.
 func (w *simWorld) add(set Settings) *simHost {
 	i := len(w.hosts)
-	h := &simHost{w: w, i: i, set: set, pool: simPool(w.t, i), kv: newSimKV(), fs: vfs.NewCrashableMem()}
+	h := &simHost{w: w, i: i, set: set, pool: simPool(w.t, i), kv: newSimKV(), fs: newSimFS(w.t)}
 	h.id = h.pool.Machine
 	h.set.Name = h.String()
 	w.hosts = append(w.hosts, h)
@@ -98,9 +98,6 @@ func (h *simHost) start() {
 	m := &Machine{cfg: Config{Dir: "/sim"}, settings: h.set, log: slog.New(slog.DiscardHandler), pool: h.pool, kv: h.kv,
 		outside: outside{fs: h.fs, now: h.clock, network: h}}
 	m.background, m.end = context.WithCancel(context.Background())
-	if err := h.fs.MkdirAll("/sim", 0o700); err != nil {
-		h.w.t.Fatal(err)
-	}
 	h.life++
 	h.peers, h.armed = map[int]uint64{}, time.Time{}
 	h.w.note("%s starts", h)

@@ -42,6 +42,14 @@ func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
 // looks what has become of it.
 func turmoil(t testing.TB, seed uint64) *simWorld {
 	w := newSimWorld(t, seed)
+	if name := os.Getenv("AETHER_SIM_TRACE"); name != "" { // the whole trace of the last run
+		f, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		w.trace.all = f
+	}
 	for range 3 {
 		w.add(Settings{Space: 4 << 20, Copies: 2})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ type simTrace struct {
 	sum  hash.Hash64
 	last []string
 	n    int
+	all  io.Writer // nil: nobody wants to read it
 }
 
 // simTraceLines is how many lines a failure prints.
@@ -86,6 +88,9 @@ const simTraceLines = 120
 func (w *simWorld) note(format string, args ...any) {
 	line := fmt.Sprintf("%12s  ", w.now.Sub(w.began)) + fmt.Sprintf(format, args...)
 	w.trace.sum.Write([]byte(line))
+	if w.trace.all != nil {
+		fmt.Fprintln(w.trace.all, line)
+	}
 	if len(w.trace.last) < simTraceLines {
 		w.trace.last = append(w.trace.last, line)
 	} else {
