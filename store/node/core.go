@@ -382,7 +382,10 @@ func (c *core) inventory(now time.Time, ev gossip.Inventory) {
 		return
 	}
 	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })
-	if err != nil {
+	switch {
+	case errors.Is(err, index.ErrFull):
+		c.m.log.Debug("an inventory is not remembered", "error", err) // it comes again
+	case err != nil:
 		c.fail(err)
 	}
 }

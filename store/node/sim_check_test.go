@@ -18,7 +18,7 @@ func (w *simWorld) heal() {
 	w.note("peace")
 	w.net = simNet{slow: w.net.slow, links: w.net.links, lives: w.net.lives}
 	for _, h := range w.hosts {
-		h.side = 0
+		h.side, h.kv.full = 0, false
 		h.start()
 	}
 	w.rewire()

@@ -42,26 +42,14 @@ func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
 // looks what has become of it.
 func turmoil(t testing.TB, seed uint64) *simWorld {
 	w := newSimWorld(t, seed)
-	if name := os.Getenv("AETHER_SIM_TRACE"); name != "" { // the whole trace of the last run
-		f, err := os.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		w.trace.all = f
-	}
-	for range 3 {
-		w.add(Settings{Space: 4 << 20, Copies: 2})
-	}
-	w.net.slow = time.Duration(1+w.rng.IntN(400)) * time.Millisecond
-	w.net.lost = []float64{0, 0.02, 0.2}[w.rng.IntN(3)]
-	w.net.fruitles = []float64{0, 0.2}[w.rng.IntN(2)]
-	for _, h := range w.hosts {
-		h.start()
+	defer w.traceTo(os.Getenv("AETHER_SIM_TRACE"))()
+	w.trouble()
+	for range 3 + w.few(9)*w.few(5) { // 3 to 50, most of them small
+		w.add(w.settings()).start()
 	}
 	for range 150 {
 		w.mishap()
-		h := w.hosts[w.rng.IntN(len(w.hosts))]
+		h := w.anyone()
 		if h.m != nil {
 			_ = h.act() // refusals are a part of life
 		}
@@ -75,24 +63,6 @@ func turmoil(t testing.TB, seed uint64) *simWorld {
 		w.check()
 	}
 	return w
-}
-
-// mishap lets something go wrong, now and then.
-func (w *simWorld) mishap() {
-	h := w.hosts[w.rng.IntN(len(w.hosts))]
-	switch w.rng.IntN(40) {
-	case 0, 1:
-		w.count.cuts++
-		w.part(2)
-	case 2, 3:
-		w.part(1)
-	case 4:
-		h.crash()
-		w.after(w.within(time.Minute), "restart", h.start)
-	case 5:
-		h.stop()
-		w.after(w.within(time.Minute), "restart", h.start)
-	}
 }
 
 // TestSim_PoolsConverge: whatever happened, in the end all machines show the same
@@ -109,10 +79,7 @@ func TestSim_PoolsConverge(t *testing.T) {
 			t.Fatalf("seed %d: two runs differ:\n%s\nand\n%s", seed, w.trace.lines(), again.trace.lines())
 		}
 		seeds++
-		total.actions += w.count.actions
-		total.messages += w.count.messages
-		total.crashes += w.count.crashes
-		total.copies += w.count.copies
+		total.add(w.count)
 	}
 	t.Logf("%d seeds: %+v", seeds, total)
 }

@@ -38,6 +38,17 @@ type simCounts struct {
 	actions, refused, messages, bytes, fetches, crashes, cuts, copies int
 }
 
+func (c *simCounts) add(o simCounts) {
+	c.actions += o.actions
+	c.refused += o.refused
+	c.messages += o.messages
+	c.bytes += o.bytes
+	c.fetches += o.fetches
+	c.crashes += o.crashes
+	c.cuts += o.cuts
+	c.copies += o.copies
+}
+
 // simNet is the network: how bad it is, and who can reach whom.
 type simNet struct {
 	slow                        time.Duration // longest delay of a message
