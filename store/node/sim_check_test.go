@@ -2,14 +2,15 @@ package node
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/internal/oracle"
 	"github.com/aether-lan/aether/store/tree"
 )
 
@@ -55,12 +56,7 @@ func (w *simWorld) calm() bool {
 
 // check compares all machines with each other and with what the observer knows.
 func (w *simWorld) check() {
-	all := w.alive()
-	first, err := all[0].shown()
-	if err != nil {
-		w.fail("%s: walk: %v", all[0], err)
-		return
-	}
+	all, want := w.alive(), w.past.expected()
 	for _, h := range all {
 		files, _ := h.m.core.copying.Pending()
 		if !maps.Equal(h.vector(), all[0].vector()) {
@@ -74,13 +70,8 @@ func (w *simWorld) check() {
 			w.fail("%s: walk: %v", h, err)
 			return
 		}
-		for p := range first {
-			if shown[p] != first[p] {
-				w.fail("%s shows %s as %q, and %s as %q", all[0], p, first[p], h, shown[p])
-			}
-		}
-		if len(shown) != len(first) {
-			w.fail("%s shows %d names, %s shows %d", h, len(shown), all[0], len(first))
+		if d := cmp.Diff(want, shown); d != "" {
+			w.fail("%s shows (-oracle +%s):\n%s", h, h, d)
 		}
 		w.checkBytes(h)
 		if w.cause != "" {
@@ -106,25 +97,17 @@ func (w *simWorld) checkLog(h *simHost) {
 }
 
 // shown returns what the machine shows, by path, in words.
-func (h *simHost) shown() (map[string]string, error) {
-	out := map[string]string{}
-	var failed error
-	err := h.m.tree.Walk(h.m.kv, "/", func(e tree.Entry) bool {
-		what := fmt.Sprintf("%v dir %v mode %o conflict %v", e.ID, e.Dir, e.Version.Mode, e.Conflict)
-		if !e.Dir {
-			what += fmt.Sprintf(" version %v of %d bytes, %v", e.Version.Dot, e.Version.Content.Size, e.Version.Content.Root)
-		}
-		names, err := h.m.drive.NodeXattrs(e.ID)
-		for _, name := range names {
-			value, xerr := h.m.drive.NodeXattr(e.ID, name)
-			what += fmt.Sprintf(" %s=%s", name, value)
-			err = errors.Join(err, xerr)
-		}
-		failed = errors.Join(failed, err)
-		out[e.Path] = what
-		return true
-	})
-	return out, errors.Join(err, failed)
+func (h *simHost) shown() (map[string]string, error) { return oracle.Shown(h.m.tree, h.m.kv) }
+
+// expected returns what the pool shall show, given what the observer saw: each machine
+// is taken at the observer's word for what it had seen, not at its own.
+func (p *simPast) expected() map[string]string {
+	var ops []tree.Op
+	for _, o := range p.ops {
+		ops = append(ops, o.op)
+	}
+	slices.SortFunc(ops, func(a, b tree.Op) int { return a.Dot.Compare(b.Dot) })
+	return oracle.View(ops)
 }
 
 // checkBytes reads every file.
