@@ -32,7 +32,7 @@ type simHost struct {
 	set    Settings
 	kv     *simKV
 	fs     *vfs.MemFS
-	skew   time.Duration  // of its clock
+	skew   time.Duration  // of the time that its clock shows
 	side   int            // of the network; negative: unplugged
 	m      *Machine       // nil: it is off
 	life   int            // counts the times that it was on
@@ -45,8 +45,11 @@ type simHost struct {
 
 func (h *simHost) String() string { return fmt.Sprintf("m%d", h.i) }
 
-// clock returns what the machine takes for the time.
-func (h *simHost) clock() time.Time { return h.w.now.Add(h.skew) }
+// clock returns what the machine takes for the time. As in life a clock that is set
+// leaves time spans alone.
+func (h *simHost) clock() time.Time {
+	return simTime(h.w.now.Add(h.skew), h.w.now.Sub(h.w.began)+time.Hour)
+}
 
 // simPool returns the membership of the n-th machine: the same in every run.
 func simPool(t testing.TB, n int) *pool.Pool {
@@ -228,10 +231,7 @@ func (h *simHost) arm() {
 	if !ok {
 		return
 	}
-	next = next.Add(-h.skew)
-	if next.Before(h.w.now) {
-		next = h.w.now
-	}
+	next = h.w.now.Add(max(0, next.Sub(h.clock())))
 	if !h.armed.IsZero() && !next.Before(h.armed) {
 		return
 	}

@@ -76,10 +76,6 @@ func (w *simWorld) mishap() {
 func (w *simWorld) jump(h *simHost, by time.Duration) {
 	w.note("the clock of %s jumps by %v", h, by)
 	h.skew += by
-	if h.m != nil {
-		h.armed = time.Time{}
-		h.arm()
-	}
 }
 
 // full fills the disk of a machine for a while.
