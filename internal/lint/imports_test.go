@@ -42,19 +42,20 @@ var mayImport = map[string][]string{
 	"dht/topics":  {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/peer":    {"dht", "paxos", "internal/link", "internal/wire"},
 
-	"store":           {},
-	"store/index":     {"store"},
-	"store/pool":      {"store"},
-	"store/place":     {"store"},
-	"store/tree":      {"store", "internal/wire"},
-	"store/gossip":    {"store", "internal/wire"},
-	"store/replicate": {"store", "internal/wire"},
-	"store/chunk":     {"store", "internal/wire"},
-	"store/segment":   {"store", "internal/wire"},
-	"store/drive":     {"store", "store/tree", "store/chunk", "store/segment"},
-	"store/webdav":    {"store", "store/drive", "store/tree"},
-	"store/mount":     {"store", "store/drive", "store/tree"},
-	"store/web":       {"store", "store/drive", "store/tree"},
+	"store":                 {},
+	"store/index":           {"store"},
+	"store/pool":            {"store"},
+	"store/place":           {"store"},
+	"store/internal/oracle": {"store", "store/tree"},
+	"store/tree":            {"store", "internal/wire"},
+	"store/gossip":          {"store", "internal/wire"},
+	"store/replicate":       {"store", "internal/wire"},
+	"store/chunk":           {"store", "internal/wire"},
+	"store/segment":         {"store", "internal/wire"},
+	"store/drive":           {"store", "store/tree", "store/chunk", "store/segment"},
+	"store/webdav":          {"store", "store/drive", "store/tree"},
+	"store/mount":           {"store", "store/drive", "store/tree"},
+	"store/web":             {"store", "store/drive", "store/tree"},
 	"store/node": {
 		"store", "store/index", "store/pool", "store/place", "store/tree", "store/gossip", "store/replicate",
 		"store/chunk", "store/segment", "store/drive", "store/webdav", "store/mount", "store/web",
@@ -81,7 +82,7 @@ var testsMayImport = map[string][]string{
 }
 
 // onlyTests are the packages that no part of the program may import.
-var onlyTests = []string{"internal/netsim", "internal/netlab", "internal/script"}
+var onlyTests = []string{"internal/netsim", "internal/netlab", "internal/script", "store/internal/oracle"}
 
 func importRule(tr *tree) (found []string) {
 	for _, f := range tr.files {

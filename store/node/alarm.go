@@ -135,7 +135,7 @@ func (as *alarms) list(now time.Time) ([]Alarm, int64) {
 // text a sentence without a full stop. The same again is counted. It may be called from
 // anywhere, also with the core's lock held.
 func (m *Machine) alarm(kind, machine, text string) {
-	if m.alarms.raise(time.Now(), kind, machine, text) {
+	if m.alarms.raise(m.now(), kind, machine, text) {
 		m.log.Warn("alarm", "kind", kind, "machine", machine, "text", text)
 	}
 }

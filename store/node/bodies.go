@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -85,7 +84,7 @@ func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Messa
 	if err != nil {
 		return link.Message{}, fmt.Errorf("node: bodies: %w", err)
 	}
-	m.traffic.sent.add(time.Now(), len(body))
+	m.traffic.sent.add(m.now(), len(body))
 	return link.Message{Header: h, Body: body}, nil
 }
 
@@ -114,7 +113,7 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
 	}
 	defer resp.Release()
-	m.traffic.received.add(time.Now(), len(resp.Body))
+	m.traffic.received.add(m.now(), len(resp.Body))
 	var reply bodiesReply
 	if err := strictCBOR.Unmarshal(resp.Header, &reply); err != nil {
 		return 0, fmt.Errorf("node: answer of %s: %w", peer.Short(), err)
@@ -142,13 +141,24 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 	return len(reply.Sizes), nil
 }
 
-// call asks peer over the mesh, when there is one.
+// reach returns the network, nil while there is none.
+func (m *Machine) reach() network {
+	if m.network != nil {
+		return m.network
+	}
+	if mesh := m.mesh.Load(); mesh != nil {
+		return mesh
+	}
+	return nil
+}
+
+// call asks peer over the network, when there is one.
 func (m *Machine) call(ctx context.Context, peer store.MachineID, req link.Message) (link.Message, error) {
-	mesh := m.mesh.Load()
-	if mesh == nil {
+	n := m.reach()
+	if n == nil {
 		return link.Message{}, link.ErrNotConnected
 	}
-	return mesh.Call(ctx, link.PeerID(peer), req)
+	return n.Call(ctx, link.PeerID(peer), req)
 }
 
 // fetchBody brings one chunk that is not here: from its holders first, then from
@@ -178,12 +188,12 @@ func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.
 
 // sources returns the connected machines, those among holders first.
 func (m *Machine) sources(holders []store.MachineID) []store.MachineID {
-	mesh := m.mesh.Load()
-	if mesh == nil {
+	n := m.reach()
+	if n == nil {
 		return nil
 	}
 	var first, then []store.MachineID
-	for _, p := range mesh.Connected() {
+	for _, p := range n.Connected() {
 		id := store.MachineID(p)
 		if slices.Contains(holders, id) {
 			first = append(first, id)

@@ -70,7 +70,7 @@ func newCore(m *Machine) (*core, error) {
 	return c, nil
 }
 
-// start turns the loop and makes this machine known to the pool.
+// start turns the loop and begins.
 func (c *core) start() error {
 	ctx, quit := context.WithCancel(context.Background())
 	c.quit = quit
@@ -83,11 +83,14 @@ func (c *core) start() error {
 		})
 	}()
 	var err error
-	cerr := c.call(ctx, func() {
-		c.noteInventory(time.Now())
-		err = errors.Join(c.recall(time.Now()), c.introduce(time.Now()))
-	})
+	cerr := c.call(ctx, func() { err = c.begin(c.m.now()) })
 	return errors.Join(err, cerr)
+}
+
+// begin makes this machine known to the pool.
+func (c *core) begin(now time.Time) error {
+	c.noteInventory(now)
+	return errors.Join(c.recall(now), c.introduce(now))
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -171,7 +174,7 @@ func (t turned) Events() []replicate.Fetch {
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
-	cerr := c.call(ctx, func() { err = c.change(time.Now(), drive.Origin(ctx), change) })
+	cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
 	return errors.Join(cerr, err)
 }
 
@@ -414,7 +417,7 @@ func (c *core) fail(err error) {
 // peerUp and peerDown say that a machine can be talked to, or no more.
 func (c *core) peerUp(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
-		now := time.Now()
+		now := c.m.now()
 		c.peers++
 		c.m.census.touch()
 		c.gossip.PeerUp(now, id)
@@ -427,8 +430,8 @@ func (c *core) peerDown(id store.MachineID) {
 	_ = c.call(context.Background(), func() {
 		c.peers = max(0, c.peers-1)
 		c.m.census.touch()
-		c.gossip.PeerDown(time.Now(), id)
-		c.copying.PeerDown(time.Now(), id)
+		c.gossip.PeerDown(c.m.now(), id)
+		c.copying.PeerDown(c.m.now(), id)
 	})
 }
 
@@ -439,8 +442,8 @@ func (c *core) allDown() {
 		c.peers = 0
 		c.m.census.touch()
 		for id := range c.members.byID {
-			c.gossip.PeerDown(time.Now(), id)
-			c.copying.PeerDown(time.Now(), id)
+			c.gossip.PeerDown(c.m.now(), id)
+			c.copying.PeerDown(c.m.now(), id)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func (c *core) carryOut(f replicate.Fetch) {
 // landed tells the engine how a fetch ended.
 func (c *core) landed(r replicate.FetchResult) (err error) {
 	cerr := c.call(c.m.background, func() {
-		now := time.Now()
+		now := c.m.now()
 		err = c.commit(func(tx store.Txn) error { return c.copying.Done(tx, now, r) })
 		switch {
 		case errors.Is(err, index.ErrFull):

@@ -100,7 +100,7 @@ type Machine struct {
 	log      *slog.Logger
 	pool     *pool.Pool
 	lock     *flock.Flock
-	kv       *index.Pebble
+	kv       kv
 	bodies   *segment.Store
 	keys     *chunk.Keys
 	tree     *tree.Tree
@@ -113,6 +113,7 @@ type Machine struct {
 	alarms   alarms
 	census   census
 	traffic  traffic
+	outside
 
 	scrubbing atomic.Bool
 
@@ -122,6 +123,28 @@ type Machine struct {
 	jobs       sync.WaitGroup
 	close      sync.Once
 	closeErr   error
+}
+
+// kv is where the index lies.
+type kv interface {
+	store.KV
+	Close() error
+}
+
+// outside is what a machine sees of the world; a simulation has its own.
+type outside struct {
+	fs      vfs.FS           // where the segments lie
+	now     func() time.Time // the clock
+	network network          // nil: the mesh, while there is one
+}
+
+// network is how a machine asks others.
+type network interface {
+	// Call asks a peer and waits for the answer; link.ErrNotConnected says that it
+	// cannot be asked.
+	Call(ctx context.Context, peer link.PeerID, req link.Message) (link.Message, error)
+	// Connected returns who can be asked.
+	Connected() []link.PeerID
 }
 
 // Init makes the machine of cfg.Dir: the first of a new pool, or with a secret a
@@ -230,7 +253,7 @@ func replaceFile(file string, b []byte) error {
 // Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
 // has it, and with pool.ErrNoPool where there is none.
 func Open(cfg Config) (_ *Machine, err error) {
-	m := &Machine{cfg: cfg, log: cfg.Logger}
+	m := &Machine{cfg: cfg, log: cfg.Logger, outside: outside{fs: vfs.Default, now: time.Now}}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -266,10 +289,24 @@ func Open(cfg Config) (_ *Machine, err error) {
 // openRooms opens what lies in the directory, from the disk upwards.
 func (m *Machine) openRooms() (err error) {
 	sealed := index.Config{Key: m.pool.Secret().Derive("aether index")}
-	if m.kv, err = index.Open(vfs.Default, filepath.Join(m.cfg.Dir, indexName), sealed); err != nil {
+	p, err := index.Open(m.fs, filepath.Join(m.cfg.Dir, indexName), sealed)
+	if err != nil {
 		return err
 	}
-	if m.bodies, err = segment.Open(vfs.Default, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
+	m.kv = p
+	if err := m.furnish(); err != nil {
+		return err
+	}
+	if err := m.core.start(); err != nil {
+		return err
+	}
+	m.jobs.Go(func() { m.upkeep(m.background) })
+	return nil
+}
+
+// furnish opens the rooms above the index. Nothing runs yet.
+func (m *Machine) furnish() (err error) {
+	if m.bodies, err = segment.Open(m.fs, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
 		return err
 	}
 	if m.keys, err = chunk.NewKeys(m.pool.Secret().Derive("aether chunks"), 1); err != nil {
@@ -293,10 +330,6 @@ func (m *Machine) openRooms() (err error) {
 	} else if n > 0 {
 		m.log.Warn("the index was lost and has been made anew", "operations", n)
 	}
-	if err := m.core.start(); err != nil {
-		return err
-	}
-	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
 }
 

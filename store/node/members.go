@@ -161,7 +161,7 @@ func (c *core) remembered() []known {
 func (c *core) remember(id store.MachineID, addrs []netip.AddrPort) {
 	err := c.call(c.m.background, func() {
 		m := c.members.byID[id]
-		m.Seen = time.Now().UnixMilli()
+		m.Seen = c.m.now().UnixMilli()
 		for _, a := range m.Addresses {
 			if !slices.Contains(addrs, a) {
 				addrs = append(addrs, a)

@@ -166,7 +166,7 @@ func (l *nameLog) rebuild() (n int, err error) {
 			l.m.log.Error("a record of the log of names cannot be read", "record", ref.String(), "error", err)
 			return nil // others can
 		}
-		now := time.Now()
+		now := l.m.now()
 		return c.commit(func(tx store.Txn) error {
 			for _, e := range batch {
 				dot := store.Dot{Machine: e.Machine, Seq: e.Seq}

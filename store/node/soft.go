@@ -10,6 +10,7 @@ import (
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/gossip"
+	"github.com/aether-lan/aether/store/index"
 )
 
 // soft is what a machine tells all others of its state, again and again: each time
@@ -178,7 +179,10 @@ func (c *core) inventory(now time.Time, ev gossip.Inventory) {
 		return
 	}
 	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })
-	if err != nil {
+	switch {
+	case errors.Is(err, index.ErrFull):
+		c.m.log.Debug("the state of a machine is not remembered", "error", err) // it comes again
+	case err != nil:
 		c.fail(err)
 	}
 }

@@ -108,7 +108,7 @@ type MachineStatus struct {
 // short time however many files there are; see [Census].
 func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
-	now := time.Now()
+	now := m.now()
 	s.Alarms, _ = m.alarms.list(now)
 	u := m.usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}

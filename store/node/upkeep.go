@@ -94,7 +94,7 @@ func (m *Machine) scrubWhenDue(ctx context.Context, now time.Time) {
 			}
 		})
 		if err == nil {
-			m.scrubbed(time.Now())
+			m.scrubbed(m.now())
 		} else if ctx.Err() == nil {
 			m.log.Warn("the disk is not scrubbed", "error", err)
 		}
@@ -112,7 +112,7 @@ func (m *Machine) scrubbed(at time.Time) {
 
 // forget gives up what ended longer ago than keep.
 func (m *Machine) forget(ctx context.Context, keep time.Duration) int {
-	n, err := m.drive.Forget(ctx, time.Now().Add(-keep), math.MaxInt)
+	n, err := m.drive.Forget(ctx, m.now().Add(-keep), math.MaxInt)
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn("old versions are not forgotten", "error", err)
 	}
@@ -144,9 +144,9 @@ func (m *Machine) compact(ctx context.Context, pause time.Duration) (freed int64
 func (m *Machine) Collect(ctx context.Context, keep time.Duration) (Collection, error) {
 	var c Collection
 	var err error
-	before := time.Now().Add(-keep)
+	before := m.now().Add(-keep)
 	if keep <= 0 { // all of it, also what was stamped by a clock that is ahead
-		before = time.Now().Add(time.Hour)
+		before = m.now().Add(time.Hour)
 	}
 	if c.Forgotten, err = m.drive.Forget(ctx, before, math.MaxInt); err != nil {
 		return c, err
