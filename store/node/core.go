@@ -33,10 +33,12 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
+	absent  absences
 	wire    *wire
 
 	stalled      time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced     bool      // something was committed and not yet forced to the disk
+	proving      bool      // what is held here is not yet proved, and not told
 	inventoryDue time.Time // when to tell others what is held here; zero: nothing new
 	err          error     // why the core cannot go on
 
@@ -338,7 +340,7 @@ func (c *core) HandleTimeout(now time.Time) {
 	}
 	if !c.inventoryDue.IsZero() && !now.Before(c.inventoryDue) {
 		c.inventoryDue = time.Time{}
-		if err := c.gossip.SetInventory(now, c.copying.Inventory()); err != nil {
+		if err := c.gossip.SetInventory(now, c.provedInventory()); err != nil {
 			c.m.log.Warn("what is held here cannot be told", "error", err)
 		}
 	}
@@ -374,6 +376,7 @@ func (c *core) heard(now time.Time, ev gossip.Event) {
 // inventory takes what a machine says it holds, and remembers it: the copies that a
 // machine keeps count while it is away.
 func (c *core) inventory(now time.Time, ev gossip.Inventory) {
+	c.absent.heard(now, ev.Machine)
 	if err := c.copying.PeerHolds(now, ev.Machine, ev.Bytes); err != nil {
 		c.m.log.Warn("an inventory cannot be read", "machine", ev.Machine.String(), "error", err)
 		return
@@ -450,6 +453,7 @@ func (c *core) peerUp(id store.MachineID) {
 		c.peers++
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
+		c.absent.returned(id)
 		c.wantBalance()
 	})
 }
@@ -459,6 +463,7 @@ func (c *core) peerDown(id store.MachineID) {
 		c.peers = max(0, c.peers-1)
 		c.gossip.PeerDown(time.Now(), id)
 		c.copying.PeerDown(time.Now(), id)
+		c.absent.left(time.Now(), id)
 	})
 }
 
@@ -471,6 +476,7 @@ func (c *core) allDown() {
 			c.gossip.PeerDown(time.Now(), id)
 			c.copying.PeerDown(time.Now(), id)
 		}
+		c.absent = absences{}
 	})
 }
 

@@ -290,8 +290,16 @@ func (m *Machine) openRooms() (err error) {
 	} else if n > 0 {
 		m.log.Warn("the index was lost and has been made anew", "operations", n)
 	}
+	clean, err := m.openedClean()
+	if err != nil {
+		return err
+	}
+	m.core.proving = !clean
 	if err := m.core.start(); err != nil {
 		return err
+	}
+	if !clean {
+		m.jobs.Go(func() { m.prove(m.background) })
 	}
 	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
@@ -316,7 +324,7 @@ func (m *Machine) Close() error {
 			errs = append(errs, m.bodies.Close())
 		}
 		if m.kv != nil {
-			errs = append(errs, m.kv.Close())
+			errs = append(errs, m.closedClean(errors.Join(errs...)), m.kv.Close())
 		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())
