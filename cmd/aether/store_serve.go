@@ -139,6 +139,8 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event, open bool) {
 		_ = p.event(string(ev.Kind), fmt.Sprintf("+ %s at %s", name, ev.Address), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "address", ev.Address)
 	case node.EventDisconnected:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("- %s: %s", name, ev.Reason), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "reason", ev.Reason)
+	case node.EventFault:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("! %s: %s", name, ev.Reason), "machine", ev.Machine, "name", name, "reason", ev.Reason)
 	case node.EventRefused:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("! refused %s at %s: %s", ev.Machine, ev.Address, ev.Reason), "machine", ev.Machine, "address", ev.Address, "reason", ev.Reason)
 	}

@@ -110,6 +110,8 @@ type Machine struct {
 	serving  atomic.Pointer[serving] // nil: no node runs
 	mounts   mounts
 	names    *nameLog
+	reads    *reads
+	faults   faults
 
 	scrubbing atomic.Bool
 
@@ -227,7 +229,7 @@ func replaceFile(file string, b []byte) error {
 // Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
 // has it, and with pool.ErrNoPool where there is none.
 func Open(cfg Config) (_ *Machine, err error) {
-	m := &Machine{cfg: cfg, log: cfg.Logger}
+	m := &Machine{cfg: cfg, log: cfg.Logger, reads: newReads()}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}

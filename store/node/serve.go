@@ -70,6 +70,7 @@ const stopGrace = 3 * time.Second
 type serving struct {
 	listen netip.AddrPort
 	webdav netip.AddrPort
+	tell   func(Event)
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -79,7 +80,7 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{}
+	s := &serving{tell: cfg.tell}
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)

@@ -47,6 +47,8 @@ type Status struct {
 	Conflicts int64 `json:"conflicts"`
 	// Space is the room on this machine.
 	Space Space `json:"space"`
+	// Faults are what other machines did that an honest and healthy one does not.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // Space is the room that a machine sets aside, in bytes.
@@ -74,6 +76,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
 	u := m.bodies.Usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
+	s.Faults = m.faults.list()
 	err := m.core.call(ctx, func() {
 		pending, _ := m.core.copying.Pending()
 		s.Pending = int64(pending)
