@@ -31,6 +31,7 @@ func storeServeCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-discovery", Usage: "neither announce this machine nor look for others"},
 			&cli.StringSliceFlag{Name: "mount", Usage: "show the drive in this `DIRECTORY`; may be repeated"},
 			allowOtherFlag(),
+			&cli.DurationFlag{Name: "grace", Usage: "how long a machine may be away before its copies are made anew: a `TIME` like 10m", DefaultText: "10m"},
 			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
 			&cli.BoolFlag{Name: "webdav-open", Usage: "let anybody who can connect use the WebDAV face without a password"},
 		),
@@ -55,7 +56,10 @@ func storeServeCommand() *cli.Command {
 func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
 	cfg = node.ServeConfig{Interfaces: c.StringSlice("interface"), Zeroconf: c.Bool("zeroconf"), NoDiscovery: c.Bool("no-discovery"),
 		Mounts: c.StringSlice("mount"), AllowOther: c.Bool("allow-other"),
-		WebDAVOpen: c.Bool("webdav-open")}
+		WebDAVOpen: c.Bool("webdav-open"), Grace: c.Duration("grace")}
+	if cfg.Grace < 0 {
+		return cfg, usage("--grace: want a time of 0 or more, not %v", cfg.Grace)
+	}
 	if s := c.String("listen"); s != "" {
 		if cfg.Listen, err = netip.ParseAddrPort(s); err != nil {
 			return cfg, usage("--listen: want ADDR:PORT, not %q", s)
@@ -135,6 +139,8 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event, open bool) {
 		_ = p.event(string(ev.Kind), fmt.Sprintf("+ %s at %s", name, ev.Address), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "address", ev.Address)
 	case node.EventDisconnected:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("- %s: %s", name, ev.Reason), "machine", ev.Machine, "name", m.NameOf(ev.Machine), "reason", ev.Reason)
+	case node.EventFault:
+		_ = p.event(string(ev.Kind), fmt.Sprintf("! %s: %s", name, ev.Reason), "machine", ev.Machine, "name", name, "reason", ev.Reason)
 	case node.EventRefused:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("! refused %s at %s: %s", ev.Machine, ev.Address, ev.Reason), "machine", ev.Machine, "address", ev.Address, "reason", ev.Reason)
 	}

@@ -43,6 +43,12 @@ func (d *Drive) Has(ref store.Ref) bool {
 	return d.garbage.spare(ref, func() bool { return d.cfg.Bodies.Has(ref) })
 }
 
+// Hold reports whether a chunk is here, and sees to it that it stays: what is cache
+// becomes a replica.
+func (d *Drive) Hold(ref store.Ref) bool {
+	return d.garbage.spare(ref, func() bool { return d.cfg.Bodies.Promote(ref) })
+}
+
 // Keep keeps the body of a chunk that came from elsewhere.
 func (d *Drive) Keep(ref store.Ref, body []byte, class segment.Class) (err error) {
 	d.garbage.spare(ref, func() bool {

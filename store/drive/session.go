@@ -63,5 +63,5 @@ func (s *session) put(c chunk.Sealed) error {
 // have reports whether a chunk is here. From then on it stays here.
 func (s *session) have(ref store.Ref) bool {
 	s.note(ref)
-	return s.d.garbage.spare(ref, func() bool { return s.d.cfg.Bodies.Has(ref) })
+	return s.d.Hold(ref)
 }

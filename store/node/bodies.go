@@ -10,8 +10,6 @@ import (
 
 	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/store"
-	"github.com/aether-lan/aether/store/drive"
-	"github.com/aether-lan/aether/store/segment"
 )
 
 // The methods that machines ask of each other.
@@ -55,6 +53,9 @@ var strictCBOR = func() cbor.DecMode {
 }()
 
 var errBadRequest = errors.New("node: bad request")
+
+// errWrong reports an answer that an honest and healthy machine does not give.
+var errWrong = errors.New("not what was asked for")
 
 // serveBodies answers methodBodies from the chunks on this disk.
 func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Message, error) {
@@ -116,10 +117,10 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 	m.traffic.received.add(m.now(), len(resp.Body))
 	var reply bodiesReply
 	if err := strictCBOR.Unmarshal(resp.Header, &reply); err != nil {
-		return 0, fmt.Errorf("node: answer of %s: %w", peer.Short(), err)
+		return 0, m.wrong(peer, FaultAnswer, fmt.Errorf("node: answer of %s: %w: %w", peer.Short(), errWrong, err))
 	}
 	if len(reply.Sizes) == 0 || len(reply.Sizes) > len(refs) {
-		return 0, fmt.Errorf("node: answer of %s: %d sizes for %d chunks", peer.Short(), len(reply.Sizes), len(refs))
+		return 0, m.wrong(peer, FaultAnswer, fmt.Errorf("node: answer of %s: %w: %d sizes for %d chunks", peer.Short(), errWrong, len(reply.Sizes), len(refs)))
 	}
 	rest := resp.Body
 	for i, size := range reply.Sizes {
@@ -127,12 +128,12 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 			continue
 		}
 		if int(size) > len(rest) {
-			return 0, fmt.Errorf("node: answer of %s: cut off", peer.Short())
+			return 0, m.wrong(peer, FaultAnswer, fmt.Errorf("node: answer of %s: %w: cut off", peer.Short(), errWrong))
 		}
 		body := rest[:size:size]
 		rest = rest[size:]
 		if err := m.keys.Check(refs[i], body); err != nil {
-			return 0, fmt.Errorf("node: %s sent a chunk that is not what it says: %w", peer.Short(), err)
+			return 0, m.wrong(peer, FaultRot, fmt.Errorf("node: %s sent a chunk that is not what it says: %w: %w", peer.Short(), errWrong, err))
 		}
 		if err := got(refs[i], body); err != nil {
 			return 0, err
@@ -159,31 +160,6 @@ func (m *Machine) call(ctx context.Context, peer store.MachineID, req link.Messa
 		return link.Message{}, link.ErrNotConnected
 	}
 	return n.Call(ctx, link.PeerID(peer), req)
-}
-
-// fetchBody brings one chunk that is not here: from its holders first, then from
-// any machine that is connected. It is kept as cache when there is room.
-func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
-	var found []byte
-	var errs []error
-	for _, peer := range m.sources(holders) {
-		err := m.ask(ctx, peer, []store.Ref{ref}, func(_ store.Ref, b []byte) error {
-			found = append([]byte(nil), b...)
-			return nil
-		})
-		if err != nil {
-			errs = append(errs, err)
-		}
-		if found != nil {
-			// A full disk is no reason not to read: the chunk is only not kept.
-			_ = m.drive.Keep(ref, found, segment.Cache)
-			return found, nil
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errors.Join(append(errs, fmt.Errorf("node: chunk %.8s: %w", ref, drive.ErrUnreachable))...)
 }
 
 // sources returns the connected machines, those among holders first.

@@ -33,10 +33,12 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
+	absent  absences
 	wire    *wire
 
 	stalled  time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced bool      // something was committed and not yet forced to the disk
+	proving  bool      // what is held here is not yet proved, and not told
 	soft     softState
 	err      error // why the core cannot go on
 
@@ -422,6 +424,7 @@ func (c *core) peerUp(id store.MachineID) {
 		c.m.census.touch()
 		c.gossip.PeerUp(now, id)
 		c.copying.PeerUp(now, id)
+		c.absent.returned(id)
 		c.wantBalance()
 	})
 }
@@ -432,6 +435,7 @@ func (c *core) peerDown(id store.MachineID) {
 		c.m.census.touch()
 		c.gossip.PeerDown(c.m.now(), id)
 		c.copying.PeerDown(c.m.now(), id)
+		c.absent.left(c.m.now(), id)
 	})
 }
 
@@ -445,6 +449,7 @@ func (c *core) allDown() {
 			c.gossip.PeerDown(c.m.now(), id)
 			c.copying.PeerDown(c.m.now(), id)
 		}
+		c.absent = absences{}
 	})
 }
 

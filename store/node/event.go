@@ -22,14 +22,16 @@ const (
 	EventDisconnected EventKind = "disconnected"
 	// EventRefused: somebody who does not belong tried to connect.
 	EventRefused EventKind = "refused"
+	// EventFault: a machine of the pool sent what it should not have.
+	EventFault EventKind = "fault"
 )
 
 // Event is one thing that happened to a serving node.
 type Event struct {
 	Kind      EventKind
-	Machine   store.MachineID // connected, disconnected, refused
+	Machine   store.MachineID // connected, disconnected, refused, fault
 	Name      string          // named
 	Interface string          // address
 	Address   netip.AddrPort  // address, connected, refused
-	Reason    string          // disconnected, refused
+	Reason    string          // disconnected, refused, fault
 }

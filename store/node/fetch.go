@@ -93,7 +93,7 @@ func (m *Machine) fetchChunks(ctx context.Context, peer store.MachineID, version
 		asked := map[store.Ref]bool{}
 		for _, parts := range level {
 			for _, p := range parts {
-				if !asked[p.Ref] && !m.drive.Has(p.Ref) {
+				if !asked[p.Ref] && !m.drive.Hold(p.Ref) {
 					asked[p.Ref] = true
 					missing = append(missing, p.Ref)
 				}

@@ -114,6 +114,8 @@ type Machine struct {
 	census   census
 	traffic  traffic
 	outside
+	reads  *reads
+	faults faults
 
 	scrubbing atomic.Bool
 
@@ -136,6 +138,7 @@ type outside struct {
 	fs      vfs.FS           // where the segments lie
 	now     func() time.Time // the clock
 	network network          // nil: the mesh, while there is one
+	alone   bool             // nothing runs beside the caller
 }
 
 // network is how a machine asks others.
@@ -297,8 +300,16 @@ func (m *Machine) openRooms() (err error) {
 	if err := m.furnish(); err != nil {
 		return err
 	}
+	clean, err := m.openedClean()
+	if err != nil {
+		return err
+	}
+	m.core.proving = !clean
 	if err := m.core.start(); err != nil {
 		return err
+	}
+	if !clean {
+		m.jobs.Go(func() { m.prove(m.background) })
 	}
 	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
@@ -306,6 +317,7 @@ func (m *Machine) openRooms() (err error) {
 
 // furnish opens the rooms above the index. Nothing runs yet.
 func (m *Machine) furnish() (err error) {
+	m.reads = newReads()
 	if m.bodies, err = segment.Open(m.fs, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
 		return err
 	}
@@ -352,7 +364,7 @@ func (m *Machine) Close() error {
 			errs = append(errs, m.bodies.Close())
 		}
 		if m.kv != nil {
-			errs = append(errs, m.kv.Close())
+			errs = append(errs, m.closedClean(errors.Join(errs...)), m.kv.Close())
 		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())

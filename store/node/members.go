@@ -135,7 +135,11 @@ func (c *core) holders(key [16]byte) []store.MachineID {
 	if c.members.places == nil {
 		c.members.places = place.New(c.members.list(), want)
 	}
-	return c.members.places.Choose(key, want, nil)
+	chosen := c.members.places.Choose(key, want, func(id store.MachineID) bool { return !c.lost(id) })
+	if len(chosen) < want { // better one that may come back than none
+		chosen = append(chosen, c.members.places.Choose(key, want-len(chosen), c.lost)...)
+	}
+	return chosen
 }
 
 // known is a machine and where it may be reached.

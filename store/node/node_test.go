@@ -37,6 +37,12 @@ type host struct {
 // the test.
 func serve(t *testing.T, dir string, secret pool.Secret, peers ...netip.AddrPort) *host {
 	t.Helper()
+	return serveWith(t, dir, secret, ServeConfig{Peers: peers})
+}
+
+// serveWith is serve with a configuration; where to listen is chosen here.
+func serveWith(t *testing.T, dir string, secret pool.Secret, cfg ServeConfig) *host {
+	t.Helper()
 	m, err := Open(Config{Dir: dir})
 	if errors.Is(err, pool.ErrNoPool) || err != nil && strings.Contains(err.Error(), "no such file") {
 		if _, err := Init(Config{Dir: dir, Set: Settings{Name: filepath.Base(dir), Space: 1 << 30}}, secret); err != nil {
@@ -51,9 +57,8 @@ func serve(t *testing.T, dir string, secret pool.Secret, peers ...netip.AddrPort
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- m.Serve(ctx, ServeConfig{
-			Listen: netip.MustParseAddrPort("127.0.0.1:0"), Peers: peers, NoDiscovery: true, NoWebDAV: true, Event: h.hear,
-		})
+		cfg.Listen, cfg.NoDiscovery, cfg.NoWebDAV, cfg.Event = netip.MustParseAddrPort("127.0.0.1:0"), true, true, h.hear
+		ended <- m.Serve(ctx, cfg)
 	}()
 	var once sync.Once
 	h.stop = func() {

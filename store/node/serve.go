@@ -46,6 +46,9 @@ type ServeConfig struct {
 	Mounts []string
 	// AllowOther lets other users of the host into them.
 	AllowOther bool
+	// Grace is how long a machine may be away before its copies are made anew
+	// elsewhere. Zero means 10 minutes.
+	Grace time.Duration
 	// Event hears what happens, from several goroutines in turn; it must not
 	// block. Nil means that nobody listens.
 	Event func(Event)
@@ -67,6 +70,7 @@ const stopGrace = 3 * time.Second
 type serving struct {
 	listen netip.AddrPort
 	webdav netip.AddrPort
+	tell   func(Event)
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -76,7 +80,7 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{}
+	s := &serving{tell: cfg.tell}
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)
@@ -131,6 +135,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 		serveHTTP(ctx, g, dav, webdav.New(webdav.Config{Drive: m.drive, KV: m.kv, Token: token, Logger: m.log}))
 	}
 	g.Go(func() error { return m.core.run(ctx) })
+	g.Go(func() error { return m.heal(ctx, cfg.Grace) })
 	if cfg.Zeroconf {
 		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
 	}
@@ -225,6 +230,8 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			Identity: id,
 			Admit:    link.AdmitSecret(m.pool.Secret().Derive("aether admission")),
 			Handler:  m.handle,
+			// So that a machine that died without a word is noticed within 10 s.
+			KeepAlive: 4 * time.Second, DeadAfter: 9 * time.Second,
 		},
 		Listener: l,
 		Up: func(peer link.PeerID, c *link.Conn) {

@@ -132,7 +132,7 @@ func (c *core) tellSoft(now time.Time) {
 func (c *core) mine() soft {
 	files, bytes := c.copying.Pending()
 	u := c.m.usage()
-	return soft{Copies: c.copying.Inventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}}
+	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}}
 }
 
 // usageChanged reports whether the usage is worth telling: it changed by more than a
@@ -174,6 +174,7 @@ func (c *core) hearSoft(now time.Time, id store.MachineID, b []byte) error {
 // inventory takes what a machine says it holds, and remembers it: the copies that a
 // machine keeps count while it is away.
 func (c *core) inventory(now time.Time, ev gossip.Inventory) {
+	c.absent.heard(now, ev.Machine)
 	if err := c.hearSoft(now, ev.Machine, ev.Bytes); err != nil {
 		c.m.log.Warn("the state of a machine cannot be read", "machine", ev.Machine.String(), "error", err)
 		return

@@ -61,6 +61,8 @@ type Status struct {
 	Sent     Flow `json:"sent"`
 	// Alarms are what is wrong, oldest first.
 	Alarms []Alarm `json:"alarms"`
+	// Faults are what other machines did that an honest and healthy one does not.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // Queue is what a machine has to fetch.
@@ -114,6 +116,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)
 	s.Sent.Bytes, s.Sent.Rate = m.traffic.sent.read(now)
+	s.Faults = m.faults.list()
 	err := m.core.call(ctx, func() {
 		files, bytes := m.core.copying.Pending()
 		s.Pending, s.Queue = int64(files), Queue{Files: int64(files), Bytes: bytes}

@@ -36,6 +36,9 @@ type holding struct {
 // span is the versions first to last, both included.
 type span struct{ first, last uint64 }
 
+// EmptyInventory returns the inventory of a machine that claims nothing.
+func EmptyInventory() []byte { return inventory(nil).append(nil) }
+
 // inventoryVersion is the first byte.
 const inventoryVersion = 1
 

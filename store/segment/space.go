@@ -112,6 +112,16 @@ func (s *Store) SetClass(ref store.Ref, class Class) error {
 	return nil
 }
 
+// Promote makes the body of ref a replica where it is cache, and reports whether the
+// body is here. The next Sync makes the change durable.
+func (s *Store) Promote(ref store.Ref) bool {
+	p, err := s.lookup(ref)
+	if err == nil && p.class == Cache {
+		err = s.SetClass(ref, Replica) // it may have been evicted meanwhile
+	}
+	return err == nil
+}
+
 // change gives the entry of ref another class, or removes it where keep is false.
 func (s *Store) change(ref store.Ref, f func(place) (p place, keep bool)) error {
 	s.commit.Lock()

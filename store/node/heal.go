@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/tree"
+)
+
+// defaultGrace is how long a machine may be away before its copies are made anew.
+const defaultGrace = 10 * time.Minute
+
+// healEvery is how often it is looked who has been away for too long, at most; with a
+// short grace it is more often.
+const healEvery = 10 * time.Second
+
+// absences says since when machines cannot be heard of. A machine that is reached only
+// by way of another is not absent while its soft state comes anew. The zero value, of
+// a machine without a network, counts nobody as lost.
+type absences struct {
+	grace time.Duration                 // zero: nobody is ever lost
+	here  map[store.MachineID]bool      // connected
+	since map[store.MachineID]time.Time // not connected
+}
+
+// begin says that there is a network from now on.
+func (a *absences) begin(grace time.Duration) {
+	here := a.here // some may have come before
+	*a = absences{grace: grace, here: map[store.MachineID]bool{}, since: map[store.MachineID]time.Time{}}
+	for id := range here {
+		a.here[id] = true
+	}
+}
+
+func (a *absences) returned(id store.MachineID) {
+	if a.here == nil {
+		a.here = map[store.MachineID]bool{}
+	}
+	a.here[id] = true
+	delete(a.since, id)
+}
+
+func (a *absences) left(now time.Time, id store.MachineID) {
+	delete(a.here, id)
+	if a.since != nil {
+		a.since[id] = now
+	}
+}
+
+// heard says that something new came from a machine, by whatever way.
+func (a *absences) heard(now time.Time, id store.MachineID) {
+	if _, away := a.since[id]; away {
+		a.since[id] = now
+	}
+}
+
+// lost reports whether a machine has been away for longer than the grace.
+func (a *absences) lost(now time.Time, id store.MachineID) bool {
+	since, away := a.since[id]
+	return away && a.grace > 0 && now.Sub(since) >= a.grace
+}
+
+// watch counts members that never came from now on as away, and forgets those that are
+// none.
+func (a *absences) watch(now time.Time, members map[store.MachineID]bool, self store.MachineID) {
+	for id := range members {
+		if _, away := a.since[id]; !away && !a.here[id] && id != self {
+			a.since[id] = now
+		}
+	}
+	for id := range a.since {
+		if !members[id] {
+			delete(a.since, id)
+		}
+	}
+}
+
+// lost reports whether the copies of a machine are to be made anew: it is no member any
+// more, or has been away for longer than the grace. It runs alone with the core.
+func (c *core) lost(id store.MachineID) bool {
+	return c.absent.lost(c.m.now(), id)
+}
+
+// lostMachines returns whether each machine is lost, as of now.
+func (c *core) lostMachines() (lost func(store.MachineID) bool, away []store.MachineID) {
+	now := c.m.now()
+	members := map[store.MachineID]bool{}
+	for _, m := range c.members.list() {
+		members[m.ID] = true
+	}
+	c.absent.watch(now, members, c.m.ID())
+	gone := map[store.MachineID]bool{}
+	for id := range members {
+		if c.absent.lost(now, id) {
+			gone[id] = true
+			away = append(away, id)
+		}
+	}
+	slices.SortFunc(away, store.MachineID.Compare)
+	return func(id store.MachineID) bool { return gone[id] || !members[id] }, away
+}
+
+// heal sees to it, until ctx ends, that the copies of machines that are lost are made
+// anew elsewhere.
+func (m *Machine) heal(ctx context.Context, grace time.Duration) error {
+	if grace == 0 {
+		grace = defaultGrace
+	}
+	if err := m.core.call(ctx, func() { m.core.absent.begin(grace) }); err != nil {
+		return nil // ctx has ended
+	}
+	t := time.NewTicker(max(min(healEvery, grace/4), 10*time.Millisecond))
+	defer t.Stop()
+	var done []store.MachineID // lost, and dealt with
+	var members int
+	for {
+		var lost func(store.MachineID) bool
+		var away []store.MachineID
+		n := 0
+		err := m.core.call(ctx, func() {
+			lost, away = m.core.lostMachines()
+			n = len(m.core.members.list())
+		})
+		if err != nil {
+			return nil
+		}
+		if len(away) > 0 && !slices.Equal(away, done) || n < members {
+			for _, id := range away {
+				if !slices.Contains(done, id) {
+					m.log.Warn("a machine has been away for too long: its copies are made anew", "machine", id.String(), "name", m.NameOf(id))
+				}
+			}
+			if err = m.replace(ctx, lost); err != nil && ctx.Err() == nil {
+				m.log.Warn("files cannot be given new holders", "error", err)
+			}
+		}
+		if err == nil {
+			done, members = away, n
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// replace gives the files of lost machines new holders where there is a machine that
+// can take them. Of the holders that can be reached the first does it.
+func (m *Machine) replace(ctx context.Context, lost func(store.MachineID) bool) error {
+	here := append(m.sources(nil), m.ID())
+	var usable []store.MachineID
+	err := m.core.call(ctx, func() {
+		for _, x := range m.core.members.list() {
+			if !lost(x.ID) {
+				usable = append(usable, x.ID)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	spare := func(holders []store.MachineID) bool { // somebody who could take a lost one's place
+		return slices.ContainsFunc(usable, func(id store.MachineID) bool { return !slices.Contains(holders, id) })
+	}
+	var batch []tree.Entry
+	var inner error
+	flush := func() {
+		if len(batch) > 0 && inner == nil {
+			inner = m.drive.Reassign(ctx, batch)
+			batch = batch[:0]
+		}
+	}
+	err = m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
+		h := e.Version.Holders
+		if !e.Dir && !e.Conflict && slices.ContainsFunc(h, lost) && spare(h) && m.firstOf(h, here) {
+			batch = append(batch, e)
+		}
+		if len(batch) == balanceBatch {
+			flush()
+		}
+		return inner == nil && ctx.Err() == nil
+	})
+	flush()
+	return errors.Join(err, inner)
+}
