@@ -78,6 +78,7 @@ func (w *simWorld) check() {
 			return
 		}
 	}
+	w.checkConflicts(all[0])
 	w.checkHolders()
 }
 

@@ -32,15 +32,16 @@ type simHost struct {
 	set    Settings
 	kv     *simKV
 	fs     *vfs.MemFS
-	skew   time.Duration  // of the time that its clock shows
-	side   int            // of the network; negative: unplugged
-	m      *Machine       // nil: it is off
-	life   int            // counts the times that it was on
-	peers  map[int]uint64 // whom it believes to be connected with
-	armed  time.Time      // when it will look at its timers; zero: not
-	acked  uint64         // its last operation that was said to be safe
-	gone   bool           // for ever
-	tidied bool           // looks for its upkeep
+	skew   time.Duration      // of the time that its clock shows
+	side   int                // of the network; negative: unplugged
+	m      *Machine           // nil: it is off
+	life   int                // counts the times that it was on
+	peers  map[int]uint64     // whom it believes to be connected with
+	armed  time.Time          // when it will look at its timers; zero: not
+	acked  uint64             // its last operation that was said to be safe
+	losers map[store.Dot]bool // the versions that it last showed as conflict copies
+	gone   bool               // for ever
+	tidied bool               // looks for its upkeep
 }
 
 func (h *simHost) String() string { return fmt.Sprintf("m%d", h.i) }

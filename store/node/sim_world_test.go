@@ -35,7 +35,7 @@ type simWorld struct {
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -47,6 +47,7 @@ func (c *simCounts) add(o simCounts) {
 	c.crashes += o.crashes
 	c.cuts += o.cuts
 	c.copies += o.copies
+	c.conflicts += o.conflicts
 }
 
 // simNet is the network: how bad it is, and who can reach whom.
