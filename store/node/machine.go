@@ -136,6 +136,9 @@ type outside struct {
 	fs      vfs.FS           // where the segments lie
 	now     func() time.Time // the clock
 	network network          // nil: the mesh, while there is one
+
+	// misread plants a mistake into what others' operations say. Only tests set it.
+	misread func(tree.Op) tree.Op
 }
 
 // network is how a machine asks others.

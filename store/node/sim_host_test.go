@@ -100,11 +100,14 @@ func (h *simHost) start() {
 		return
 	}
 	m := &Machine{cfg: Config{Dir: "/sim"}, settings: h.set, log: slog.New(slog.DiscardHandler), pool: h.pool, kv: h.kv,
-		outside: outside{fs: h.fs, now: h.clock, network: h}}
+		outside: outside{fs: h.fs, now: h.clock, network: h, misread: h.w.wrong.misread}}
 	m.background, m.end = context.WithCancel(context.Background())
 	h.life++
 	h.peers, h.armed = map[int]uint64{}, time.Time{}
 	h.w.note("%s starts", h)
+	if h.w.wrong.starts != nil {
+		h.w.wrong.starts(h)
+	}
 	if err := m.furnish(); err != nil {
 		h.w.fail("%s does not open: %v", h, err)
 		return
@@ -196,6 +199,9 @@ func (h *simHost) meets(k int, link uint64) {
 // turn carries out what the machine wants done after an input.
 func (h *simHost) turn() {
 	c := h.m.core
+	if h.w.wrong.sends != nil {
+		h.w.wrong.sends(h)
+	}
 	for _, p := range c.Outgoing() {
 		h.w.send(h, p)
 	}
@@ -250,6 +256,9 @@ func (h *simHost) fetch(f replicate.Fetch) {
 	h.w.count.fetches++
 	h.later(5*time.Millisecond+h.w.within(500*time.Millisecond), "fetch", func() {
 		r := h.m.fetch(h.m.background, f)
+		if h.w.wrong.fetched != nil {
+			h.w.wrong.fetched(h, f, &r)
+		}
 		h.w.note("%s fetched %d of %d from %s", h, len(r.Fetched), len(f.Assignments), h.w.find(f.Peer))
 		h.land(r)
 	})

@@ -29,7 +29,9 @@ type simWorld struct {
 	net   simNet
 	past  simPast
 	trace simTrace
-	cause string // what is wrong; empty: nothing yet
+	wrong mistake // planted
+	deeds []deed  // of people
+	cause string  // what is wrong; empty: nothing yet
 	count simCounts
 }
 
