@@ -15,6 +15,7 @@ import (
 type mistake struct {
 	name    string
 	seeds   uint64 // how many may be needed to find it
+	shows   bool   // the synchroniser sees it, too
 	misread func(tree.Op) tree.Op
 	starts  func(h *simHost)
 	sends   func(h *simHost)
@@ -27,7 +28,7 @@ func mistakes() []mistake {
 		{name: "changes are told before they are durable, and their numbers used again after a crash", seeds: 10,
 			sends: func(h *simHost) { h.m.core.unsynced = false }},
 		{name: "a crash takes back a part of a commit", seeds: 30, starts: func(h *simHost) { h.kv.torn = true }},
-		{name: "an operation of a batch is passed over", seeds: 5, misread: func(op tree.Op) tree.Op {
+		{name: "an operation of a batch is passed over", seeds: 5, shows: true, misread: func(op tree.Op) tree.Op {
 			if op.Dot.Seq%7 == 0 {
 				return tree.Op{Dot: op.Dot, Time: op.Time, Seen: op.Seen, Kind: tree.KindForeign}
 			}
@@ -39,7 +40,7 @@ func mistakes() []mistake {
 			}
 			return op
 		}},
-		{name: "a save replaces conflict copies too", seeds: 40, misread: func(op tree.Op) tree.Op {
+		{name: "a save replaces conflict copies too", seeds: 40, shows: true, misread: func(op tree.Op) tree.Op {
 			if op.Kind == tree.KindContent {
 				op.Dots = nil
 			}
@@ -51,7 +52,7 @@ func mistakes() []mistake {
 			}
 			return op
 		}},
-		{name: "an edit forgets what its author had seen", seeds: 20, misread: func(op tree.Op) tree.Op {
+		{name: "an edit forgets what its author had seen", seeds: 20, shows: true, misread: func(op tree.Op) tree.Op {
 			if op.Kind == tree.KindContent {
 				op.Seen = nil
 			}

@@ -28,6 +28,7 @@ type simWorld struct {
 	hosts []*simHost
 	net   simNet
 	past  simPast
+	met   map[[2]int]bool // who was connected since synchroniser.talk
 	trace simTrace
 	wrong mistake // planted
 	deeds []deed  // of people
@@ -127,6 +128,7 @@ func newSimWorld(t testing.TB, seed uint64) *simWorld {
 		t: t, rng: rand.New(rand.NewPCG(seed, 11)), now: at, began: at,
 		net:   simNet{slow: 20 * time.Millisecond, links: map[[2]int]*simLink{}},
 		past:  newSimPast(),
+		met:   map[[2]int]bool{},
 		trace: simTrace{sum: fnv.New64a()},
 	}
 }
@@ -195,6 +197,7 @@ func (w *simWorld) connect(i, k int) {
 	}
 	w.net.lives++
 	w.net.links[pair] = &simLink{life: w.net.lives}
+	w.met[pair] = true
 	w.note("%s and %s are connected", w.hosts[i], w.hosts[k])
 	w.hosts[i].meets(k, w.net.lives)
 	w.hosts[k].meets(i, w.net.lives)
