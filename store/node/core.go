@@ -286,6 +286,9 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		c.m.log.Error("an operation makes no sense", "operation", e.Dot.String(), "error", err)
 		op = tree.Op{Dot: e.Dot, Kind: tree.KindForeign}
 	}
+	if c.m.misread != nil {
+		op = c.m.misread(op)
+	}
 	events, err := c.m.tree.Apply(tx, op, now)
 	if err != nil {
 		return nil, err

@@ -139,6 +139,9 @@ type outside struct {
 	now     func() time.Time // the clock
 	network network          // nil: the mesh, while there is one
 	alone   bool             // nothing runs beside the caller
+
+	// misread plants a mistake into what others' operations say. Only tests set it.
+	misread func(tree.Op) tree.Op
 }
 
 // network is how a machine asks others.

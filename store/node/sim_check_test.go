@@ -73,12 +73,15 @@ func (w *simWorld) check() {
 		if d := cmp.Diff(want, shown); d != "" {
 			w.fail("%s shows (-oracle +%s):\n%s", h, h, d)
 		}
-		w.checkBytes(h)
 		if w.cause != "" {
 			return
 		}
 	}
-	w.checkHolders()
+	w.checkConflicts(all[0])
+	w.checkHolders() // before files are read, which brings them into caches
+	for _, h := range all {
+		w.checkBytes(h)
+	}
 }
 
 // checkLog compares a machine's log with what was made.
@@ -147,7 +150,7 @@ func (w *simWorld) checkHolders() {
 			}
 		}
 		w.count.copies += n
-		if n != len(e.Version.Holders) || !e.Conflict && n < want {
+		if n != len(e.Version.Holders) || n < want {
 			w.fail("%s, %v: %d of %d holders have it, %d shall", e.Path, e.Version.Dot, n, len(e.Version.Holders), want)
 		}
 		for _, o := range w.alive() {

@@ -32,15 +32,16 @@ type simHost struct {
 	set    Settings
 	kv     *simKV
 	fs     *vfs.MemFS
-	skew   time.Duration  // of the time that its clock shows
-	side   int            // of the network; negative: unplugged
-	m      *Machine       // nil: it is off
-	life   int            // counts the times that it was on
-	peers  map[int]uint64 // whom it believes to be connected with
-	armed  time.Time      // when it will look at its timers; zero: not
-	acked  uint64         // its last operation that was said to be safe
-	gone   bool           // for ever
-	tidied bool           // looks for its upkeep
+	skew   time.Duration      // of the time that its clock shows
+	side   int                // of the network; negative: unplugged
+	m      *Machine           // nil: it is off
+	life   int                // counts the times that it was on
+	peers  map[int]uint64     // whom it believes to be connected with
+	armed  time.Time          // when it will look at its timers; zero: not
+	acked  uint64             // its last operation that was said to be safe
+	losers map[store.Dot]bool // the versions that it last showed as conflict copies
+	gone   bool               // for ever
+	tidied bool               // looks for its upkeep
 }
 
 func (h *simHost) String() string { return fmt.Sprintf("m%d", h.i) }
@@ -99,11 +100,14 @@ func (h *simHost) start() {
 		return
 	}
 	m := &Machine{cfg: Config{Dir: "/sim"}, settings: h.set, log: slog.New(slog.DiscardHandler), pool: h.pool, kv: h.kv,
-		outside: outside{fs: h.fs, now: h.clock, network: h, alone: true}}
+		outside: outside{fs: h.fs, now: h.clock, network: h, alone: true, misread: h.w.wrong.misread}}
 	m.background, m.end = context.WithCancel(context.Background())
 	h.life++
 	h.peers, h.armed = map[int]uint64{}, time.Time{}
 	h.w.note("%s starts", h)
+	if h.w.wrong.starts != nil {
+		h.w.wrong.starts(h)
+	}
 	if err := m.furnish(); err != nil {
 		h.w.fail("%s does not open: %v", h, err)
 		return
@@ -195,6 +199,9 @@ func (h *simHost) meets(k int, link uint64) {
 // turn carries out what the machine wants done after an input.
 func (h *simHost) turn() {
 	c := h.m.core
+	if h.w.wrong.sends != nil {
+		h.w.wrong.sends(h)
+	}
 	for _, p := range c.Outgoing() {
 		h.w.send(h, p)
 	}
@@ -249,6 +256,9 @@ func (h *simHost) fetch(f replicate.Fetch) {
 	h.w.count.fetches++
 	h.later(5*time.Millisecond+h.w.within(500*time.Millisecond), "fetch", func() {
 		r := h.m.fetch(h.m.background, f)
+		if h.w.wrong.fetched != nil {
+			h.w.wrong.fetched(h, f, &r)
+		}
 		h.w.note("%s fetched %d of %d from %s", h, len(r.Fetched), len(f.Assignments), h.w.find(f.Peer))
 		h.land(r)
 	})

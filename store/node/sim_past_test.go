@@ -24,6 +24,8 @@ type simPast struct {
 type simOp struct {
 	op  tree.Op
 	saw store.Vector // what its author had applied, itself included
+	// losers are the conflict copies that its author was shown: a save replaces none.
+	losers map[store.Dot]bool
 }
 
 func newSimPast() simPast {
@@ -61,7 +63,7 @@ func (h *simHost) issued(before store.Vector) {
 		}
 		saw := before.Clone()
 		saw[h.id] = e.Dot.Seq
-		h.w.past.ops[e.Dot] = simOp{op: op, saw: saw}
+		h.w.past.ops[e.Dot] = simOp{op: op, saw: saw, losers: h.losers}
 		h.w.note("%s made %v: kind %d, %q, %d bytes", h, e.Dot, op.Kind, op.Name, op.Version.Content.Size)
 		return true
 	})
@@ -136,6 +138,7 @@ var simRefusals = []error{
 // do has a person at the machine do something, which is safe when it is done.
 func (h *simHost) do(what string, f func() error) error {
 	before := h.vector()
+	h.losers = h.shownLosers()
 	err := f()
 	h.w.count.actions++
 	h.w.note("%s: %s: %v", h, what, err)

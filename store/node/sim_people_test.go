@@ -53,7 +53,7 @@ type deed struct {
 func deeds() []deed {
 	return []deed{
 		{10, "write", (*simHost).write},
-		{6, "save", (*simHost).save},
+		{6, "save", func(h *simHost) (string, func() error) { return h.save(h.somewhere()) }},
 		{4, "mkdir", (*simHost).mkdir},
 		{3, "remove", (*simHost).remove},
 		{5, "rename", (*simHost).rename},
@@ -65,14 +65,23 @@ func deeds() []deed {
 	}
 }
 
+// writing is what people do who work on a few files together.
+func writing() []deed {
+	shared := func(h *simHost) string { return []string{"/plan.txt", "/sums", "/Letter.odt"}[h.w.rng.IntN(3)] }
+	return []deed{
+		{6, "write", func(h *simHost) (string, func() error) { return h.put(shared(h), h.w.text(h)) }},
+		{3, "save", func(h *simHost) (string, func() error) { return h.save(shared(h)) }},
+	}
+}
+
 // act has a person at the machine do something.
 func (h *simHost) act() error {
 	sum := 0
-	for _, d := range deeds() {
+	for _, d := range h.w.deeds {
 		sum += d.often
 	}
 	n := h.w.rng.IntN(sum)
-	for _, d := range deeds() {
+	for _, d := range h.w.deeds {
 		if n -= d.often; n < 0 {
 			return h.do(d.f(h))
 		}
@@ -107,8 +116,7 @@ func (h *simHost) write() (string, func() error) {
 }
 
 // save changes a part of an open file, as a program does through the mount.
-func (h *simHost) save() (string, func() error) {
-	p := h.somewhere()
+func (h *simHost) save(p string) (string, func() error) {
 	return "save " + p, func() error {
 		e, err := h.m.tree.Lookup(h.m.kv, p)
 		if err != nil {

@@ -40,10 +40,14 @@ func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
 
 // turmoil runs a pool of machines through whatever the seed has in store, and then
 // looks what has become of it.
-func turmoil(t testing.TB, seed uint64) *simWorld {
+func turmoil(t testing.TB, seed uint64, wrong mistake) *simWorld {
 	w := newSimWorld(t, seed)
+	w.wrong = wrong
 	defer w.traceTo(os.Getenv("AETHER_SIM_TRACE"))()
 	w.trouble()
+	if w.deeds = deeds(); w.rng.IntN(3) == 0 {
+		w.deeds = writing()
+	}
 	for range 3 + w.few(9)*w.few(5) { // 3 to 50, most of them small
 		w.add(w.settings()).start()
 	}
@@ -71,11 +75,11 @@ func turmoil(t testing.TB, seed uint64) *simWorld {
 func TestSim_PoolsConverge(t *testing.T) {
 	seeds, total := 0, simCounts{}
 	for seed := range simSeeds(t, simBudget) {
-		w := turmoil(t, seed)
+		w := turmoil(t, seed, mistake{})
 		if w.cause != "" {
 			t.Fatalf("seed %d: %s\nthe last of it:\n%s", seed, w.cause, w.trace.lines())
 		}
-		if again := turmoil(t, seed); again.trace.sum.Sum64() != w.trace.sum.Sum64() {
+		if again := turmoil(t, seed, mistake{}); again.trace.sum.Sum64() != w.trace.sum.Sum64() {
 			t.Fatalf("seed %d: two runs differ:\n%s\nand\n%s", seed, w.trace.lines(), again.trace.lines())
 		}
 		seeds++

@@ -28,14 +28,17 @@ type simWorld struct {
 	hosts []*simHost
 	net   simNet
 	past  simPast
+	met   map[[2]int]bool // who was connected since synchroniser.talk
 	trace simTrace
-	cause string // what is wrong; empty: nothing yet
+	wrong mistake // planted
+	deeds []deed  // of people
+	cause string  // what is wrong; empty: nothing yet
 	count simCounts
 }
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -47,6 +50,7 @@ func (c *simCounts) add(o simCounts) {
 	c.crashes += o.crashes
 	c.cuts += o.cuts
 	c.copies += o.copies
+	c.conflicts += o.conflicts
 }
 
 // simNet is the network: how bad it is, and who can reach whom.
@@ -124,6 +128,7 @@ func newSimWorld(t testing.TB, seed uint64) *simWorld {
 		t: t, rng: rand.New(rand.NewPCG(seed, 11)), now: at, began: at,
 		net:   simNet{slow: 20 * time.Millisecond, links: map[[2]int]*simLink{}},
 		past:  newSimPast(),
+		met:   map[[2]int]bool{},
 		trace: simTrace{sum: fnv.New64a()},
 	}
 }
@@ -192,6 +197,7 @@ func (w *simWorld) connect(i, k int) {
 	}
 	w.net.lives++
 	w.net.links[pair] = &simLink{life: w.net.lives}
+	w.met[pair] = true
 	w.note("%s and %s are connected", w.hosts[i], w.hosts[k])
 	w.hosts[i].meets(k, w.net.lives)
 	w.hosts[k].meets(i, w.net.lives)
