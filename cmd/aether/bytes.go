@@ -48,3 +48,11 @@ func formatBytes(n int64) string {
 	}
 	return ""
 }
+
+// counted is a number with what it counts: "1 file", "2 files".
+func counted(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -13,7 +13,7 @@ import (
 )
 
 func storeCommand() *cli.Command {
-	return &cli.Command{
+	c := &cli.Command{
 		Name: "store", Usage: "the pool's drive: one encrypted drive made of the disks of many machines",
 		Subcommands: []*cli.Command{
 			storeInitCommand(),
@@ -43,6 +43,8 @@ func storeCommand() *cli.Command {
 			storeBenchCommand(),
 		},
 	}
+	explain(c)
+	return c
 }
 
 // dirFlag names the machine's directory.

@@ -112,8 +112,8 @@ func storeBench(c *cli.Context, p *printer, size int64) error {
 		for range c.Int("count") {
 			b.round++
 			raw, ours, err := w.run(b)
-			if err == nil {
-				err = c.Context.Err()
+			if cerr := c.Context.Err(); cerr != nil {
+				return withCause(c.Context, cerr)
 			}
 			if err != nil {
 				return fmt.Errorf("bench: %s: %w", w.name, err)

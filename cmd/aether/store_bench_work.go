@@ -55,8 +55,15 @@ func seconds(f func() error) (float64, error) {
 // noise writes n bytes that do not shrink, others each round.
 func (b *bench) noise(w io.Writer, n int64) error {
 	src := rand.NewChaCha8([32]byte{byte(b.round), byte(b.round >> 8), 1})
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(src, n), make([]byte, 1<<20))
-	return err
+	block := make([]byte, 1<<20)
+	for ; n > 0 && b.ctx.Err() == nil; n -= int64(len(block)) {
+		block = block[:min(n, int64(len(block)))]
+		_, _ = src.Read(block)
+		if _, err := w.Write(block); err != nil {
+			return err
+		}
+	}
+	return b.ctx.Err()
 }
 
 // source makes a local file of n bytes, in the page cache.
@@ -108,7 +115,7 @@ func (b *bench) written(dir string) (float64, error) {
 		if err != nil {
 			return err
 		}
-		for off := int64(0); off < b.size && err == nil; off += int64(len(block)) {
+		for off := int64(0); off < b.size && err == nil && b.ctx.Err() == nil; off += int64(len(block)) {
 			for i := 0; i < len(block); i += 4096 { // no two blocks are equal
 				block[i]++
 				block[i+1] += byte(off >> 20)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,7 +32,7 @@ func storeCpCommand() *cli.Command {
 					return err
 				}
 				if err := m.Copy(c.Context, from, to); err != nil {
-					return err
+					return missing(c, m, from, to, err)
 				}
 				return p.event("copied", "", "from", from, "path", to)
 			})
@@ -40,18 +42,24 @@ func storeCpCommand() *cli.Command {
 
 // intoDirectory returns where from goes when it is moved or copied to the path to.
 func intoDirectory(c *cli.Context, m *node.Client, from, to string) (string, error) {
-	err := m.List(c.Context, to, false, func(l node.Listing) error {
-		if l.Path == path.Clean(to) {
-			return errFound // a file: its listing is itself
-		}
-		return nil
-	})
+	at, err := m.Stat(c.Context, to, time.Time{})
 	switch {
-	case err == nil:
+	case err == nil && at.Kind == "dir":
 		return path.Join(to, path.Base(path.Clean(from))), nil
-	case errors.Is(err, errFound), errors.Is(err, store.ErrNotFound) && !strings.HasSuffix(to, "/"):
+	case err == nil, errors.Is(err, store.ErrNotFound) && !strings.HasSuffix(to, "/"):
 		return to, nil
 	default:
 		return "", err
 	}
+}
+
+// missing says which of the two paths of a copy or move is not there.
+func missing(c *cli.Context, m *node.Client, from, to string, err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if _, serr := m.Stat(c.Context, from, time.Time{}); serr != nil {
+		return serr
+	}
+	return fmt.Errorf("%s: %w", path.Dir(path.Clean(to)), store.ErrNotFound)
 }

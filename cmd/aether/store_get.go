@@ -77,5 +77,5 @@ func storeGet(c *cli.Context, m *node.Client, p *printer, from, local string) er
 		return fmt.Errorf("get %s: %w", from, err)
 	}
 	to := filepath.Join(dir, name)
-	return p.event("got", fmt.Sprintf("got %s: %d files, %s", to, files, formatBytes(bytes)), "path", from, "local", to, "files", files, "bytes", bytes)
+	return p.event("got", fmt.Sprintf("got %s: %s, %s", to, counted(files, "file", "files"), formatBytes(bytes)), "path", from, "local", to, "files", files, "bytes", bytes)
 }

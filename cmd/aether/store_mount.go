@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -31,6 +34,9 @@ func storeMountCommand() *cli.Command {
 			dir, err := filepath.Abs(c.Args().First())
 			if err != nil {
 				return err
+			}
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w; make the directory first", err)
 			}
 			own := false
 			err = withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {

@@ -30,7 +30,7 @@ func storeMv(c *cli.Context, m *node.Client, p *printer, from, to string) error 
 		return err
 	}
 	if err := m.Rename(c.Context, from, to); err != nil {
-		return err
+		return missing(c, m, from, to, err)
 	}
 	return p.event("moved", "", "from", from, "path", to)
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -133,16 +134,11 @@ func storePut(c *cli.Context, m *node.Client, p *printer, locals []string, dst s
 func destinations(c *cli.Context, m *node.Client, locals []string, dst string) (dir string, sources []source, err error) {
 	isDir := strings.HasSuffix(dst, "/") || len(locals) > 1
 	if !isDir {
-		err := m.List(c.Context, dst, false, func(l node.Listing) error {
-			if l.Path == path.Clean(dst) {
-				return errFound
-			}
-			return nil
-		})
+		at, err := m.Stat(c.Context, dst, time.Time{})
 		switch {
 		case err == nil:
-			isDir = true // what is listed of a file is the file itself
-		case errors.Is(err, errFound), errors.Is(err, store.ErrNotFound):
+			isDir = at.Kind == "dir"
+		case errors.Is(err, store.ErrNotFound):
 		default:
 			return "", nil, err
 		}
@@ -168,6 +164,3 @@ func destinations(c *cli.Context, m *node.Client, locals []string, dst string) (
 	}
 	return dir, sources, nil
 }
-
-// errFound ends a listing that has served its purpose.
-var errFound = errors.New("found")

@@ -92,7 +92,7 @@ func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
 	}
 	mcfg.Logger = newLogger(c)
 	m, err := node.Open(mcfg)
-	if errors.Is(err, pool.ErrNoPool) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, pool.ErrNoPool) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, node.ErrSecretLost) && !secret.IsZero() {
 		if _, err := node.Init(mcfg, secret); err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"path"
 	"strings"
 
@@ -106,5 +105,5 @@ func (d *drawing) end() error {
 	if d.p.json {
 		return d.p.event("total", "", "directories", d.dirs, "files", d.files)
 	}
-	return d.p.line(fmt.Sprintf("\n%d directories, %d files", d.dirs, d.files))
+	return d.p.line("\n" + counted(int64(d.dirs), "directory", "directories") + ", " + counted(int64(d.files), "file", "files"))
 }

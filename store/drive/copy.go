@@ -25,6 +25,18 @@ type Transfer struct {
 	Alone bool
 	// NoReplace fails with tree.ErrExist where something is at the target.
 	NoReplace bool
+	// If is asked whether to go on, within the change and so with what is there at
+	// that moment: the entry that is copied or moved. Its error is the change's. It
+	// must not call the Drive. Nil always goes on.
+	If func(e tree.Entry) error
+}
+
+// allows asks how.If.
+func (how Transfer) allows(e tree.Entry) error {
+	if how.If == nil {
+		return nil
+	}
+	return how.If(e)
 }
 
 // Copy makes to a copy of from, a directory with all that it shows, in one change:
@@ -82,6 +94,9 @@ func (c *copying) all(from, to string, how Transfer) error {
 		return tree.ErrCycle
 	}
 	root, err := c.t.Lookup(c.tx, from)
+	if err == nil {
+		err = how.allows(root)
+	}
 	if err != nil {
 		return err
 	}
@@ -201,6 +216,9 @@ func (d *Drive) Move(ctx context.Context, from, to string, how Transfer) error {
 			return nil, nil, err
 		case below(from, to) || src.Dir && below(to, from):
 			return nil, nil, tree.ErrCycle
+		}
+		if err := how.allows(src); err != nil {
+			return nil, nil, err
 		}
 		var ops []tree.Op
 		var events []tree.Event

@@ -181,3 +181,37 @@ func TestPut_If(t *testing.T) {
 		t.Errorf("/f is %q, asked %v", got, asked)
 	}
 }
+
+// What is asked before a change is asked of what it changes, and an error leaves
+// everything as it is.
+func TestIf(t *testing.T) {
+	r := newRig(t)
+	r.put(t, "/f", []byte("one"))
+	no := errors.New("no")
+	var asked []string
+	refuse := func(e tree.Entry) error {
+		asked = append(asked, e.Path)
+		return no
+	}
+	for what, err := range map[string]error{
+		"remove": r.RemoveIf(t.Context(), "/f", false, refuse),
+		"copy":   r.CopyAs(t.Context(), "/f", "/g", Transfer{If: refuse}),
+		"move":   r.Move(t.Context(), "/f", "/g", Transfer{If: refuse}),
+	} {
+		if !errors.Is(err, no) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if len(asked) != 3 || asked[0] != "/f" || asked[1] != "/f" || asked[2] != "/f" {
+		t.Errorf("asked about %v", asked)
+	}
+	if got := r.read(t, "/f"); string(got) != "one" {
+		t.Errorf("the file is %q", got)
+	}
+	if _, err := r.Stat("/g"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the target: %v", err)
+	}
+	if err := r.RemoveIf(t.Context(), "/none", false, refuse); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("remove of nothing: %v", err)
+	}
+}

@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -92,6 +93,9 @@ func TestInode_AgainstModel(t *testing.T) {
 			if size, _ := i.Size(); size != int64(len(model)) {
 				t.Fatalf("seed %d step %d: %d bytes, want %d", seed, step, size, len(model))
 			}
+			if err := extents(i, model); err != nil {
+				t.Fatalf("seed %d step %d: %v", seed, step, err)
+			}
 		}
 		if err := i.Sync(t.Context()); err != nil {
 			t.Fatal(err)
@@ -116,6 +120,23 @@ func TestInode_AgainstModel(t *testing.T) {
 		if got := r.read(t, "/f"); !bytes.Equal(got, model) {
 			t.Errorf("seed %d: after collecting garbage %d bytes, want %d, or others", seed, len(got), len(model))
 		}
+	}
+}
+
+// extents checks that data and holes cover the file once, and that no hole has
+// anything in it.
+func extents(i *Inode, model []byte) error {
+	for off := int64(0); ; {
+		data, end, err := i.Extent(off)
+		switch {
+		case err == io.EOF && off == int64(len(model)):
+			return nil
+		case err != nil || end <= off || end > int64(len(model)):
+			return fmt.Errorf("extent at %d of %d bytes: up to %d, %w", off, len(model), end, err)
+		case !data && len(bytes.Trim(model[off:end], "\x00")) > 0:
+			return fmt.Errorf("the hole from %d to %d has something in it", off, end)
+		}
+		off = end
 	}
 }
 

@@ -148,12 +148,27 @@ func (d *Drive) MkdirAll(ctx context.Context, p string) error {
 
 // Remove removes p. A directory that is not empty needs recursive.
 func (d *Drive) Remove(ctx context.Context, p string, recursive bool) error {
+	return d.RemoveIf(ctx, p, recursive, nil)
+}
+
+// RemoveIf is Remove, if may has no error when it is asked, within the change and so
+// with what is there at that moment. It must not call the Drive. Nil always goes on.
+func (d *Drive) RemoveIf(ctx context.Context, p string, recursive bool, may func(tree.Entry) error) error {
 	p, err := Clean(p)
 	if err != nil {
 		return err
 	}
 	return d.do(ctx, "remove", p, func(t *tree.Tree, tx store.Txn, now time.Time) ([]tree.Op, []tree.Event, error) {
 		store.Freeing(tx)
+		if may != nil {
+			e, err := t.Lookup(tx, p)
+			if err == nil {
+				err = may(e)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+		}
 		return t.Remove(tx, p, recursive, now)
 	})
 }

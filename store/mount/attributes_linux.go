@@ -127,8 +127,10 @@ func (k *kernelFS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Attr
 func (k *kernelFS) asked(f file, in *fuse.SetAttrIn) (a tree.AttributeChange, any bool) {
 	if mode, ok := in.GetMode(); ok {
 		a.Mode, any = &mode, true
-	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
-		a.Mode = k.withoutSetID(f.id)
+	} else if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || in.Valid&^fuse.FATTR_FH == fuse.FATTR_CTIME {
+		// That the time of change alone is set is how a chown comes that names neither
+		// owner nor group. It takes the bits off like any other.
+		a.Mode = k.withoutSetID(f.id, &in.InHeader)
 		any = a.Mode != nil
 	}
 	if uid, ok := in.GetUID(); ok {
@@ -161,14 +163,19 @@ func (k *kernelFS) touch(id store.FileID, t time.Time) bool {
 }
 
 // withoutSetID returns the mode without the bits that give a program the rights of
-// the file's owner; nil when it has none of them.
-func (k *kernelFS) withoutSetID(id store.FileID) *uint32 {
+// the file's owner or group; nil when it has none of them. Where the group may not
+// run the file its bit means something else, and stays for who is in the group.
+func (k *kernelFS) withoutSetID(id store.FileID, by *fuse.InHeader) *uint32 {
 	n, err := k.d.Node(id)
 	if err != nil {
 		return nil
 	}
+	gid := k.owner.Gid
+	if n.Version.GID != 0 {
+		gid = n.Version.GID - 1
+	}
 	m := n.Version.Mode &^ syscall.S_ISUID
-	if m&syscall.S_IXGRP != 0 {
+	if m&syscall.S_IXGRP != 0 || by.Uid != 0 && by.Gid != gid {
 		m &^= syscall.S_ISGID
 	}
 	if m == n.Version.Mode {

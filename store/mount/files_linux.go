@@ -53,7 +53,7 @@ func (k *kernelFS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) f
 		return fuse.Status(syscall.ESTALE)
 	}
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
-		k.dropSetID(f)
+		k.dropSetID(f, &in.InHeader)
 	}
 	return k.open(f, nil, in.Flags, out)
 }
@@ -77,6 +77,30 @@ func (k *kernelFS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out
 		return st
 	}
 	if st = k.open(f, &n, in.Flags&^syscall.O_TRUNC, &out.OpenOut); st != fuse.OK {
+		k.nodes.forget(out.NodeId, 1)
+	}
+	return st
+}
+
+// Tmpfile implements open(2) with O_TMPFILE: a file without a name, which link(2) can
+// give one.
+func (k *kernelFS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	dir, ok := k.nodes.get(in.NodeId)
+	if !ok {
+		return fuse.Status(syscall.ESTALE)
+	}
+	v, st := k.belongs(&in.InHeader, tree.Place{Dir: dir.id}, in.Mode&0o7777|syscall.S_IFREG)
+	if st != fuse.OK {
+		return st
+	}
+	n, err := k.d.CreateNameless(k.ctx, dir.id, v)
+	if err != nil {
+		return k.status("create", err)
+	}
+	if st = k.entered(file{id: n.ID}, &n, &out.EntryOut); st != fuse.OK {
+		return st
+	}
+	if st = k.open(file{id: n.ID}, &n, in.Flags&^syscall.O_TRUNC, &out.OpenOut); st != fuse.OK {
 		k.nodes.forget(out.NodeId, 1)
 	}
 	return st
@@ -111,7 +135,7 @@ func (k *kernelFS) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32,
 		return 0, fuse.EBADF
 	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		k.dropSetID(file{id: h.inode.ID()})
+		k.dropSetID(file{id: h.inode.ID()}, &in.InHeader)
 	}
 	k.changed()
 	n, err := h.inode.WriteAt(p, int64(in.Offset))
@@ -120,11 +144,9 @@ func (k *kernelFS) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32,
 
 // dropSetID takes the bits off that give a program the rights of the file's owner:
 // somebody else has written it.
-func (k *kernelFS) dropSetID(f file) {
-	in := &fuse.SetAttrIn{}
-	in.Valid = fuse.FATTR_KILL_SUIDGID
-	if a, any := k.asked(f, in); any {
-		_ = k.d.SetNode(k.ctx, f.id, a)
+func (k *kernelFS) dropSetID(f file, by *fuse.InHeader) {
+	if mode := k.withoutSetID(f.id, by); mode != nil {
+		_ = k.d.SetNode(k.ctx, f.id, tree.AttributeChange{Mode: mode})
 	}
 }
 
@@ -189,6 +211,9 @@ func (k *kernelFS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Statu
 		err = h.inode.Zero(from, to)
 	default:
 		return fuse.Status(syscall.EOPNOTSUPP)
+	}
+	if in.Uid != 0 { // the kernel leaves it to us to see who that is
+		k.dropSetID(file{id: h.inode.ID()}, &in.InHeader)
 	}
 	if size, _ := h.inode.Size(); err == nil && !keep && to > size {
 		err = h.inode.Truncate(to)

@@ -115,6 +115,8 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return fmt.Errorf("%w: install fuse3, or mount as root: %w", syscall.EPERM, err)
+	case strings.Contains(err.Error(), "fusermount exited"): // it has said why on standard error
+		return fmt.Errorf("%w: fusermount3 refused: %w", syscall.EPERM, err)
 	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV):
 		return fmt.Errorf("this kernel has no /dev/fuse: %w", err)
 	}

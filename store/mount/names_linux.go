@@ -207,7 +207,15 @@ func (k *kernelFS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 	if f.copy != nil {
 		return fuse.EPERM
 	}
-	err := k.d.LinkAt(k.ctx, f.id, at)
+	n, err := k.d.Node(f.id)
+	switch {
+	case err != nil:
+		return k.status("link", err)
+	case n.Links == 0: // the kernel lets only those pass that were made without a name
+		err = k.d.NameAt(k.ctx, f.id, at)
+	default:
+		err = k.d.LinkAt(k.ctx, f.id, at)
+	}
 	if errors.Is(err, tree.ErrIsDir) {
 		return fuse.EPERM
 	}
@@ -215,8 +223,7 @@ func (k *kernelFS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fu
 		return k.status("link", err)
 	}
 	k.changed()
-	n, err := k.d.Node(f.id)
-	if err != nil {
+	if n, err = k.d.Node(f.id); err != nil {
 		return k.status("link", err)
 	}
 	return k.entered(f, &n, out)

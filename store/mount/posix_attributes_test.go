@@ -119,6 +119,46 @@ var attributeCases = []posixCase{
 			p.stat("f")
 		}
 	}},
+	{"a change of owner that changes nothing", func(p *probe) {
+		p.mkdir("d")
+		p.file("f", "text")
+		for _, mode := range []uint32{0o644, 0o4755, 0o2755, 0o2745, 0o6777} {
+			for _, n := range []string{"f", "d"} {
+				p.must(unix.Chmod(p.at(n), mode))
+				p.moves("chown", n, func() { p.err("chown", unix.Chown(p.at(n), -1, -1)) })
+				p.stat(n)
+			}
+		}
+	}},
+	{"writing what has bits", func(p *probe) {
+		for _, c := range []struct {
+			what string
+			do   func(fd int) error
+		}{
+			{"write", func(fd int) error { _, err := unix.Pwrite(fd, []byte("T"), 0); return err }},
+			{"truncate", func(fd int) error { return unix.Ftruncate(fd, 2) }},
+			{"allocate", func(fd int) error { return unix.Fallocate(fd, 0, 0, 100) }},
+		} {
+			for _, mode := range []uint32{0o4777, 0o2777, 0o2767, 0o6777} {
+				p.file("f", "text")
+				p.must(unix.Chmod(p.at("f"), mode))
+				for _, who := range []int{1000, 0} {
+					var left string
+					p.as(who, who, func() {
+						fd, err := unix.Open(p.at("f"), unix.O_RDWR|unix.O_CLOEXEC, 0)
+						p.must(err)
+						err = c.do(fd)
+						p.must(unix.Close(fd))
+						var st unix.Stat_t
+						p.must(unix.Stat(p.at("f"), &st))
+						left = fmt.Sprintf("%o %s", st.Mode, errnoName(err))
+					})
+					p.note("%s of a file of %o by %d: %s", c.what, mode, who, left)
+				}
+				p.must(os.Remove(p.at("f")))
+			}
+		}
+	}},
 	{"the group of a directory is handed down", func(p *probe) {
 		p.mkdir("d")
 		p.err("chown", unix.Chown(p.at("d"), -1, 4321))

@@ -167,6 +167,9 @@ func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
 	defer unlock()
 	var p *pool.Pool
 	if secret.IsZero() {
+		if err := checkRemains(cfg.Dir, pool.ErrNoPool); !errors.Is(err, pool.ErrNoPool) {
+			return nil, fmt.Errorf("node: init: %w", err)
+		}
 		p, err = pool.Create(cfg.Dir, cfg.Passphrase)
 	} else {
 		p, err = pool.Join(cfg.Dir, secret, cfg.Passphrase)
@@ -273,7 +276,7 @@ func Open(cfg Config) (_ *Machine, err error) {
 		}
 	}()
 	if m.pool, err = pool.Open(cfg.Dir, cfg.Passphrase); err != nil {
-		return nil, fmt.Errorf("node: open: %w", err)
+		return nil, fmt.Errorf("node: open: %w", checkRemains(cfg.Dir, err))
 	}
 	m.lock = flock.New(filepath.Join(cfg.Dir, lockName), flock.SetPermissions(0o600))
 	ok, err := m.lock.TryLock()

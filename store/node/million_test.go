@@ -26,7 +26,7 @@ const (
 )
 
 // manyFiles returns how many files the drive has.
-func manyFiles(b *testing.B) int {
+func manyFiles(b testing.TB) int {
 	s := os.Getenv(millionFiles)
 	if s == "" {
 		return 1_000_000
@@ -54,30 +54,65 @@ func BenchmarkOpenMillionFiles(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "m")
 	start := time.Now()
 	makeMillion(b, dir, files)
-	made := float64(files) / time.Since(start).Seconds()
+	b.ReportMetric(float64(files)/time.Since(start).Seconds(), "made/s")
 	for range b.N {
-		child := exec.Command(os.Args[0], "-test.run", "^$", "-test.bench", "OpenMillionFiles", "-test.benchtime", "1x")
-		child.Env = append(os.Environ(), millionDir+"="+dir)
-		out, err := child.CombinedOutput()
-		if err != nil {
-			b.Fatalf("%v\n%s", err, out)
-		}
-		for line := range strings.Lines(string(out)) {
-			var seconds, resident, walked float64
-			if n, _ := fmt.Sscanf(line, "opened %f s %f MB, walked %f s", &seconds, &resident, &walked); n == 3 {
-				b.ReportMetric(seconds, "s-to-open")
-				b.ReportMetric(resident, "MB-resident")
-				b.ReportMetric(walked, "s-to-walk")
-				b.Log(strings.TrimSpace(line))
-			}
-		}
+		o := openElsewhere(b, dir)
+		b.ReportMetric(o.seconds, "s-to-open")
+		b.ReportMetric(o.resident, "MB-resident")
+		b.ReportMetric(o.walked, "s-to-walk")
 	}
-	b.ReportMetric(made, "made/s")
 	b.ReportMetric(0, "ns/op")
 }
 
+// TestLong_OpenMillionFiles holds what the benchmark measures to what is promised of a
+// million files: open and answering in two seconds, with 250 MB resident.
+//
+//	AETHER_LONG=1 go test -run Long_OpenMillion -v -timeout 30m ./store/node
+func TestLong_OpenMillionFiles(t *testing.T) {
+	if os.Getenv("AETHER_LONG") == "" {
+		t.Skip("a million files take minutes to make; AETHER_LONG=1 makes them")
+	}
+	dir := filepath.Join(t.TempDir(), "m")
+	makeMillion(t, dir, manyFiles(t))
+	best := openElsewhere(t, dir)
+	for range 2 { // whatever else the machine does
+		if o := openElsewhere(t, dir); o.seconds < best.seconds {
+			best = o
+		}
+	}
+	if best.seconds > 2 || best.resident > 250 {
+		t.Errorf("open in %.3f s, %.0f MB resident; want 2 s and 250 MB", best.seconds, best.resident)
+	}
+}
+
+// opening is what a process said that opened the machine.
+type opening struct {
+	seconds  float64 // until it had answered
+	resident float64 // megabytes, at most
+	walked   float64 // seconds to list everything
+}
+
+// openElsewhere opens the machine in a process of its own.
+func openElsewhere(t testing.TB, dir string) (o opening) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run", "^$", "-test.bench", "OpenMillionFiles", "-test.benchtime", "1x")
+	child.Env = append(os.Environ(), millionDir+"="+dir)
+	out, err := child.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if n, _ := fmt.Sscanf(line, "opened %f s %f MB, walked %f s", &o.seconds, &o.resident, &o.walked); n == 3 {
+			t.Log(strings.TrimSpace(line))
+			return o
+		}
+	}
+	t.Fatalf("it said nothing of what it took:\n%s", out)
+	return o
+}
+
 // makeMillion fills a machine's tree, a directory a Txn.
-func makeMillion(b *testing.B, dir string, files int) {
+func makeMillion(b testing.TB, dir string, files int) {
 	if _, err := Init(Config{Dir: dir, Set: Settings{Name: "bench"}}, pool.Secret{}); err != nil {
 		b.Fatal(err)
 	}

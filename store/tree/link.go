@@ -136,6 +136,58 @@ func (t *Tree) LinkAt(tx store.Txn, id store.FileID, at Place, now time.Time) ([
 	})
 }
 
+// CreateNameless makes a file that has no name, with the version v, for a program to
+// write to; [Tree.NameAt] can give it one. dir must be shown: the file belongs
+// nowhere else until then. It returns its ID.
+func (t *Tree) CreateNameless(tx store.Txn, dir store.FileID, v Version, now time.Time) (store.FileID, []Op, []Event, error) {
+	ops, events, err := t.do(tx, now, "create", "a file without a name", func(l *local) error {
+		s, err := l.at(Place{Dir: dir, Name: nameless + l.self.Short()})
+		if err == nil && s.exists {
+			err = ErrExist
+		}
+		if err == nil {
+			err = l.create(s.slot, false, v)
+		}
+		if err != nil {
+			return err
+		}
+		return l.on(nodeOf(l.ops[0].Dot), Op{Kind: KindDelete})
+	})
+	if err != nil {
+		return store.FileID{}, nil, nil, err
+	}
+	return nodeOf(ops[0].Dot), ops, events, nil
+}
+
+// nameless begins what a file is called that is made and loses its name at once.
+const nameless = ".nameless-"
+
+// NameAt gives the file id, which has no name, the name at. A move that is later than
+// a deletion takes it back. It fails with ErrExist, and ErrIsDir for a directory.
+func (t *Tree) NameAt(tx store.Txn, id store.FileID, at Place, now time.Time) ([]Op, []Event, error) {
+	return t.do(tx, now, "link", at.Name, func(l *local) error {
+		n, err := loadNode(l.tx, id)
+		switch {
+		case err != nil:
+			return err
+		case n.Dir:
+			return ErrIsDir
+		case n.isLink():
+			return store.ErrNotFound
+		case n.View.named():
+			return ErrExist
+		}
+		s, err := l.at(at)
+		if err != nil {
+			return err
+		}
+		if s.exists {
+			return ErrExist
+		}
+		return l.on(id, Op{Kind: KindMove, Parent: s.home, Name: s.name})
+	})
+}
+
 // removeName removes the name that found is shown under. A file whose own name
 // goes takes that of its first link.
 func (l *local) removeName(found row) error {

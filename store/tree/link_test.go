@@ -252,3 +252,41 @@ func TestLink_Undo(t *testing.T) {
 		t.Errorf("removal of all, one undone: %d links\n%s", n.Links, s.paths(t))
 	}
 }
+
+// A file without a name is shown nowhere and remembered nowhere, until it gets one.
+func TestCreateNameless(t *testing.T) {
+	a, b := newSite(t, 1), newSite(t, 2)
+	d := a.create(t, tree.Root, "d", true, 0)
+	var id store.FileID
+	nameless := func(tx store.Txn) (ops []tree.Op, events []tree.Event, err error) {
+		id, ops, events, err = a.tree.CreateNameless(tx, d, size(0), epoch)
+		return ops, events, err
+	}
+	nameAt := func(at tree.Place) func(tx store.Txn) ([]tree.Op, []tree.Event, error) {
+		return func(tx store.Txn) ([]tree.Op, []tree.Event, error) { return a.tree.NameAt(tx, id, at, epoch) }
+	}
+	before := a.paths(t)
+	a.in(t, nameless)
+	a.in(t, nameless)
+	if n := a.node(t, id); n.Links != 0 || n.Dir || n.Version.Mode != 0o644 {
+		t.Errorf("%+v", n)
+	}
+	if now := a.paths(t); now != before {
+		t.Errorf("shown: %s, before %s", now, before)
+	}
+	a.in(t, nameAt(tree.Place{Dir: d, Name: "f"}))
+	a.in(t, a.write(id, store.Dot{}, 7))
+	if n := a.node(t, id); n.Links != 1 || n.Version.Content.Size != 7 {
+		t.Errorf("%+v", n)
+	}
+	wantErr(t, "name it again", a.change(t, nameAt(tree.Place{Dir: d, Name: "g"})), tree.ErrExist)
+	a.in(t, nameless)
+	wantErr(t, "name it like another", a.change(t, nameAt(tree.Place{Dir: d, Name: "f"})), tree.ErrExist)
+	wantErr(t, "name it nowhere", a.change(t, nameAt(tree.Place{Dir: store.FileID{9}, Name: "f"})), store.ErrNotFound)
+	for _, op := range a.logs[a.id] {
+		b.apply(t, op, epoch)
+	}
+	if got, want := b.paths(t), a.paths(t); got != want {
+		t.Errorf("elsewhere: %s, here %s", got, want)
+	}
+}

@@ -66,7 +66,7 @@ func (f *front) copy(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	how := drive.Transfer{NoReplace: to.keep}
+	how := drive.Transfer{NoReplace: to.keep, If: f.still(r)}
 	switch depth := r.Header.Get("Depth"); {
 	case depth == "" || strings.EqualFold(depth, "infinity"):
 	case depth == "0": // section 9.8.3: a directory without what it holds
@@ -101,7 +101,7 @@ func (f *front) move(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	defer leave()
-	if err := f.files.d.Move(r.Context(), r.path, to.path, drive.Transfer{NoReplace: to.keep}); err != nil {
+	if err := f.files.d.Move(r.Context(), r.path, to.path, drive.Transfer{NoReplace: to.keep, If: f.still(r)}); err != nil {
 		return taken(err)
 	}
 	f.files.locks.drop(r.path)

@@ -157,6 +157,12 @@ func (f *front) check(r *request, e tree.Entry, exists bool) error {
 	return errPrecondition
 }
 
+// still checks the conditions of a request once more within its change: somebody may
+// have written meanwhile.
+func (f *front) still(r *request) func(tree.Entry) error {
+	return func(e tree.Entry) error { return f.check(r, e, true) }
+}
+
 // matches says that the list of entity tags h has that of e, or is a star.
 func matches(h string, e tree.Entry, exists bool) bool {
 	if !exists {
@@ -290,7 +296,7 @@ func (f *front) remove(w http.ResponseWriter, r *request) error {
 	if !r.exists {
 		return store.ErrNotFound
 	}
-	if err := f.files.d.Remove(r.Context(), r.path, true); err != nil {
+	if err := f.files.d.RemoveIf(r.Context(), r.path, true, f.still(r)); err != nil {
 		return err
 	}
 	f.files.locks.drop(r.path)

@@ -1,7 +1,10 @@
 package webdav
 
 import (
+	"html"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +48,41 @@ func TestNew_RefusesHostileXML(t *testing.T) {
 				t.Errorf("%s with %s: %s, want %d", m, what, resp.Status, s.status)
 			}
 		}
+	}
+}
+
+// Names of every kind are files of their own: of the greatest length, and such as some
+// systems take for the same.
+func TestNew_NamesAreKeptAsTheyAre(t *testing.T) {
+	f := newFace(t)
+	names := []string{
+		strings.Repeat("n", 255), strings.Repeat("☃", 85), "readme", "README", "straße", "STRASSE", "é", "e\u0301",
+		"a", "a ", " a", "a.", "CON", `a\b`, "a:b*c?d", "a\nb", "a%2fb", "a+b", "...", "a#b", "a;b", "<a>&\"'",
+	}
+	for _, n := range names {
+		f.want(http.StatusCreated, "PUT", "/"+url.PathEscape(n), n)
+	}
+	for _, n := range names {
+		if _, got := f.want(http.StatusOK, "GET", "/"+url.PathEscape(n), ""); got != n {
+			t.Errorf("%q holds %q", n, got)
+		}
+	}
+	var listed []string
+	if err := f.drive.List("/", func(e tree.Entry) bool { listed = append(listed, e.Name()); return true }); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	if !slices.Equal(listed, names) {
+		t.Errorf("listed %q, want %q", listed, names)
+	}
+	_, body := f.want(http.StatusMultiStatus, "PROPFIND", "/", "", "Depth", "1")
+	for _, n := range names {
+		if u := (&url.URL{Path: "/" + n}).EscapedPath(); !strings.Contains(html.UnescapeString(body), u) {
+			t.Errorf("PROPFIND does not name %q as %s", n, u)
+		}
+	}
+	for _, n := range names {
+		f.want(http.StatusNoContent, "DELETE", "/"+url.PathEscape(n), "")
 	}
 }
 

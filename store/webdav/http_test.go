@@ -2,12 +2,14 @@ package webdav
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +37,41 @@ func TestNew_RFC9110_13_Preconditions(t *testing.T) {
 	f.want(http.StatusNoContent, "PUT", "/f", "four", "If-Match", "*")
 	f.want(http.StatusNotModified, "GET", "/f", "", "If-None-Match", "*")
 	f.want(http.StatusPreconditionFailed, "HEAD", "/f", "", "If-Match", tag)
+}
+
+// RFC 9110 section 13.2.1, RFC 4918 section 10.4: what a DELETE, MOVE or COPY asks is
+// asked of what it changes, not of what was there a moment before. Of two requests
+// about the same version that change it one succeeds.
+func TestNew_RFC9110_13_2_1_OneOfTwo(t *testing.T) {
+	f := newFace(t)
+	for round := range 60 {
+		resp, _ := f.request("PUT", "/f", "old")
+		tag := resp.Header.Get("ETag")
+		head := []string{"If-Match", tag}
+		if round%2 == 0 {
+			head = []string{"If", "([" + tag + "])"}
+		}
+		method := []string{"DELETE", "MOVE", "COPY"}[round/2%3]
+		if method != "DELETE" {
+			head = append(head, "Destination", "{url}/g")
+		}
+		var put, other *http.Response
+		var both sync.WaitGroup
+		both.Go(func() { put, _ = f.request("PUT", "/f", fmt.Sprint("new", round), "If-Match", tag) })
+		both.Go(func() { other, _ = f.request(method, "/f", "", head...) })
+		both.Wait()
+		done := other.StatusCode/100 == 2
+		if !done && other.StatusCode != http.StatusPreconditionFailed && other.StatusCode != http.StatusNotFound {
+			t.Fatalf("%s: %s", method, other.Status)
+		}
+		if got, ok := f.content("/g"); ok && got != "old" {
+			t.Fatalf("%s of what was not asked for: %q", method, got)
+		}
+		if method != "COPY" && put.StatusCode/100 == 2 && done {
+			t.Fatalf("PUT %s and %s %s", put.Status, method, other.Status)
+		}
+		f.request("DELETE", "/g", "")
+	}
 }
 
 // An upload whose condition ceases to hold while it runs replaces nothing.
