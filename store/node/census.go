@@ -144,6 +144,7 @@ func (m *Machine) countAll(ctx context.Context) (Census, error) {
 	var batch []tree.Entry
 	flush := func() error {
 		err := m.core.call(ctx, func() {
+			t.keepers = m.core.copying.Keepers()
 			for _, e := range batch {
 				t.add(e)
 			}
@@ -178,60 +179,52 @@ func (m *Machine) reachable() map[store.MachineID]bool {
 // tally is a count under way.
 type tally struct {
 	Census
-	m     *Machine
-	reach map[store.MachineID]bool
+	m       *Machine
+	reach   map[store.MachineID]bool
+	keepers *replicate.Keepers // of this turn of the core
+	room    []store.MachineID
 }
 
 // add counts a file. It runs alone with the core.
 func (t *tally) add(e tree.Entry) {
-	want, self := t.m.copiesOf(e), t.m.ID()
-	copies, others, inReach := 0, 0, false
-	t.m.core.copying.Keepers(assignmentOf(e), func(id store.MachineID) {
-		copies++
-		inReach = inReach || t.reach[id]
-		if id != self {
-			others++
-		}
-	})
-	author := e.Version.Dot.Machine
+	want, self, author := t.m.copiesOf(e), t.m.ID(), e.Version.Dot.Machine
+	keep := t.keepers.Of(assignmentOf(e), t.room[:0])
+	t.room = keep
 	t.Files++
 	t.Bytes += e.Version.Content.Size
-	for len(t.ByCopies) <= min(copies, maxByCopies-1) {
+	for len(t.ByCopies) <= min(len(keep), maxByCopies-1) {
 		t.ByCopies = append(t.ByCopies, 0)
 	}
-	t.ByCopies[min(copies, maxByCopies-1)]++
-	if others == 0 && want > 1 && (copies > 0 || author == self) {
+	t.ByCopies[min(len(keep), maxByCopies-1)]++
+	others := slices.ContainsFunc(keep, func(id store.MachineID) bool { return id != self })
+	if !others && want > 1 && (len(keep) > 0 || author == self) {
 		t.OnlyHere++
 	}
-	if !inReach && !t.reach[author] && e.Version.Content.Size > 0 {
+	if !t.reach[author] && e.Version.Content.Size > 0 && !slices.ContainsFunc(keep, t.reaches) {
 		t.Unreachable++
 	}
 	switch {
-	case copies >= want:
+	case len(keep) >= want:
 		t.Whole++
-	case t.canBeMade(e, want):
+	case t.canBe(e.Version.Holders, keep) >= want:
 		t.Copying++
-		t.CopyingBytes += int64(want-copies) * e.Version.Content.Size
+		t.CopyingBytes += int64(want-len(keep)) * e.Version.Content.Size
 	default:
 		t.Lacking++
 	}
 }
 
-// canBeMade reports whether a file would have enough copies once its holders within
-// reach have made theirs.
-func (t *tally) canBeMade(e tree.Entry, want int) bool {
-	n := 0
-	for i, h := range e.Version.Holders {
-		if t.reach[h] && !slices.Contains(e.Version.Holders[:i], h) {
+func (t *tally) reaches(id store.MachineID) bool { return t.reach[id] }
+
+// canBe returns how many copies there are once the holders within reach have made
+// theirs.
+func (t *tally) canBe(holders, keep []store.MachineID) (n int) {
+	for i, h := range holders {
+		if !slices.Contains(holders[:i], h) && (t.reach[h] || slices.Contains(keep, h)) {
 			n++
 		}
 	}
-	t.m.core.copying.Keepers(assignmentOf(e), func(id store.MachineID) {
-		if !t.reach[id] {
-			n++
-		}
-	})
-	return n >= want
+	return n
 }
 
 // copiesOf returns how many machines shall keep a file.
