@@ -39,6 +39,9 @@ type Census struct {
 	OnlyHere int64 `json:"only_here"`
 	// Unreachable counts the files that no machine keeps that can be reached now.
 	Unreachable int64 `json:"unreachable"`
+
+	// lag is what the machines should keep and are not known to.
+	lag map[store.MachineID]Queue
 }
 
 // maxByCopies bounds Census.ByCopies.
@@ -140,7 +143,7 @@ func (m *Machine) startCount() <-chan struct{} {
 // countAll looks at all files.
 func (m *Machine) countAll(ctx context.Context) (Census, error) {
 	t := tally{m: m, reach: m.reachable()}
-	t.ByCopies = make([]int64, 0, maxByCopies)
+	t.ByCopies, t.lag = make([]int64, 0, maxByCopies), map[store.MachineID]Queue{}
 	var batch []tree.Entry
 	flush := func() error {
 		err := m.core.call(ctx, func() {
@@ -203,10 +206,14 @@ func (t *tally) add(e tree.Entry) {
 	if !t.reach[author] && e.Version.Content.Size > 0 && !slices.ContainsFunc(keep, t.reaches) {
 		t.Unreachable++
 	}
+	soon := len(keep)
+	if len(keep) < len(e.Version.Holders) {
+		soon = t.wait(&e.Version, keep)
+	}
 	switch {
 	case len(keep) >= want:
 		t.Whole++
-	case t.canBe(e.Version.Holders, keep) >= want:
+	case soon >= want:
 		t.Copying++
 		t.CopyingBytes += int64(want-len(keep)) * e.Version.Content.Size
 	default:
@@ -216,13 +223,21 @@ func (t *tally) add(e tree.Entry) {
 
 func (t *tally) reaches(id store.MachineID) bool { return t.reach[id] }
 
-// canBe returns how many copies there are once the holders within reach have made
-// theirs.
-func (t *tally) canBe(holders, keep []store.MachineID) (n int) {
-	for i, h := range holders {
-		if !slices.Contains(holders[:i], h) && (t.reach[h] || slices.Contains(keep, h)) {
+// wait notes for which holders a file waits, and returns how many copies there are once
+// those within reach have made theirs.
+func (t *tally) wait(v *tree.Version, keep []store.MachineID) (n int) {
+	for i, h := range v.Holders {
+		switch {
+		case slices.Contains(v.Holders[:i], h):
+			continue
+		case slices.Contains(keep, h):
+			n++
+			continue
+		case t.reach[h]:
 			n++
 		}
+		lag := t.lag[h]
+		t.lag[h] = Queue{Files: lag.Files + 1, Bytes: lag.Bytes + v.Content.Size}
 	}
 	return n
 }

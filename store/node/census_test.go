@@ -77,8 +77,20 @@ func TestCensus_TwoMachines(t *testing.T) {
 	})
 	a.put(t, "new", []byte("written while b is away"))
 	s, err := a.client.Status(t.Context())
-	if err != nil || s.Lacking != 1 || s.OnlyHere != 1 || s.Whole != 20 {
-		t.Errorf("a file for b: %+v, %v", s.Census, err)
+	lag := Queue{}
+	for _, x := range s.Machines {
+		if !x.Self {
+			lag = x.Lag
+		}
+		if x.Room.Total != 1<<30 {
+			t.Errorf("room of %s: %+v", x.Name, x.Room)
+		}
+	}
+	if err != nil || lag != (Queue{Files: 1, Bytes: 23}) {
+		t.Errorf("b lags by %+v, %v", lag, err)
+	}
+	if s.Lacking != 1 || s.OnlyHere != 1 || s.Whole != 20 {
+		t.Errorf("a file for b: %+v", s.Census)
 	}
 }
 
