@@ -388,6 +388,9 @@ func (c *core) NextTimeout() (time.Time, bool) {
 // since its number will be used again.
 func (c *core) Outgoing() []gossip.Packet {
 	out := c.gossip.Outgoing()
+	for i := range out {
+		c.m.traffic.gossiped.add(time.Now(), len(out[i].Message))
+	}
 	if len(out) > 0 && c.unsynced {
 		if err := c.sync(); err != nil {
 			if errors.Is(err, index.ErrFull) {
@@ -455,5 +458,6 @@ func (c *core) copies(e tree.Entry) int {
 
 // receive takes a gossip message of a peer.
 func (c *core) receive(ctx context.Context, peer store.MachineID, message []byte) error {
+	c.m.traffic.heard.add(time.Now(), len(message))
 	return c.wire.receive(ctx, gossip.Packet{Peer: peer, Message: message})
 }

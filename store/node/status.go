@@ -29,6 +29,8 @@ type Status struct {
 	Listen string `json:"listen,omitempty"`
 	// WebDAV is the address of the WebDAV face; empty when there is none.
 	WebDAV string `json:"webdav,omitempty"`
+	// Metrics is where the state is served for Prometheus; empty when it is not.
+	Metrics string `json:"metrics,omitempty"`
 	// Mounts are the directories that show the drive.
 	Mounts []string `json:"mounts,omitempty"`
 	// Machines are the members that this one knows, itself included.
@@ -254,6 +256,9 @@ func (m *Machine) Summary() Status {
 		s.Running, s.Listen = true, sv.listen.String()
 		if sv.webdav.IsValid() {
 			s.WebDAV = "http://" + sv.webdav.String() + "/"
+		}
+		if sv.metrics.IsValid() {
+			s.Metrics = "http://" + sv.metrics.String() + "/metrics"
 		}
 	}
 	return s
