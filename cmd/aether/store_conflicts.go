@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/node"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 func storeConflictsCommand() *cli.Command {
@@ -75,18 +80,25 @@ func conflictsKeepCommand() *cli.Command {
 	return &cli.Command{
 		Name: "keep", Usage: "let conflict copies take the place of their files", ArgsUsage: "/PATH...",
 		Description: "The conflict copy at /PATH becomes the file, as a new version of it; the copy goes. What the file was before\n" +
-			"stays in its history (`aether store undo`).\n" +
-			"JSON: kept {path, of}. Exit status: 1 when a /PATH is no conflict copy, or when a directory has its name." +
-			examples("aether store conflicts keep '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
+			"stays in its history (`aether store undo`). /PATH may be the file where it has one conflict copy.\n" +
+			"JSON: kept {path, of}. Exit status: 1 when a /PATH has no conflict copy or several, or a directory has its name." +
+			examples("aether store conflicts keep /docs/plan.txt", "aether store conflicts keep '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
 		Flags:        []cli.Flag{dirFlag(), timeoutFlag()},
 		BashComplete: completeConflicts,
 		Action: func(c *cli.Context) error {
-			return eachConflict(c, func(ctx context.Context, m *node.Client, p *printer, path string) error {
-				k, err := m.KeepConflict(ctx, path)
+			return eachConflict(c, func(c *cli.Context, m *node.Client, p *printer, found []node.Conflict) error {
+				if len(found) > 1 {
+					var paths []string
+					for _, k := range found {
+						paths = append(paths, k.Path)
+					}
+					return fmt.Errorf("%s has %d conflict copies; say which one to keep: %s", found[0].Of, len(found), strings.Join(paths, ", "))
+				}
+				k, err := m.KeepConflict(c.Context, found[0].Path)
 				if err != nil {
 					return err
 				}
-				return p.event("kept", "kept as "+k.Of, "path", k.Path, "of", k.Of)
+				return p.event("kept", "kept "+k.Path+" as "+k.Of, "path", k.Path, "of", k.Of)
 			})
 		},
 	}
@@ -95,36 +107,72 @@ func conflictsKeepCommand() *cli.Command {
 func conflictsDropCommand() *cli.Command {
 	return &cli.Command{
 		Name: "drop", Usage: "remove conflict copies", ArgsUsage: "/PATH...",
-		Description: "Removes the conflict copy at /PATH, and nothing that is not one. The file stays as it is.\n" +
-			"JSON: dropped {path, of}. Exit status: 1 when a /PATH is no conflict copy." +
-			examples("aether store conflicts drop '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
+		Description: "Removes the conflict copy at /PATH, or all those of the file /PATH, and nothing that is not one. The file stays\n" +
+			"as it is, and `aether store undo` brings a copy back.\n" +
+			"JSON: dropped {path, of}. Exit status: 1 when a /PATH has no conflict copy." +
+			examples("aether store conflicts drop /docs/plan.txt", "aether store conflicts drop '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
 		Flags:        []cli.Flag{dirFlag(), timeoutFlag()},
 		BashComplete: completeConflicts,
 		Action: func(c *cli.Context) error {
-			return eachConflict(c, func(ctx context.Context, m *node.Client, p *printer, path string) error {
-				k, err := m.DropConflict(ctx, path)
-				if err != nil {
-					return err
+			return eachConflict(c, func(c *cli.Context, m *node.Client, p *printer, found []node.Conflict) error {
+				for _, k := range found {
+					if _, err := m.DropConflict(c.Context, k.Path); err != nil {
+						return err
+					}
+					if err := p.event("dropped", "dropped "+k.Path, "path", k.Path, "of", k.Of); err != nil {
+						return err
+					}
 				}
-				return p.event("dropped", "dropped "+k.Path, "path", k.Path, "of", k.Of)
+				return nil
 			})
 		},
 	}
 }
 
-// eachConflict runs f for each argument, until one fails.
-func eachConflict(c *cli.Context, f func(context.Context, *node.Client, *printer, string) error) error {
+// eachConflict runs f for each argument with the conflict copies that it means, until one
+// fails.
+func eachConflict(c *cli.Context, f func(*cli.Context, *node.Client, *printer, []node.Conflict) error) error {
 	if c.NArg() == 0 {
-		return usage("want the /PATH of a conflict copy; see aether store conflicts list")
+		return usage("want the /PATH of a conflict copy or of its file; see aether store conflicts list")
 	}
 	return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
 		for _, path := range c.Args().Slice() {
-			if err := f(c.Context, m, p, path); err != nil {
+			found, err := conflictsOf(c.Context, m, path)
+			if err == nil {
+				err = f(c, m, p, found)
+			}
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// conflictsOf returns the conflict copies that p means: the one at p, else those of the
+// file p, of which there is at least one.
+func conflictsOf(ctx context.Context, m *node.Client, p string) (found []node.Conflict, err error) {
+	k, err := m.Conflict(ctx, p)
+	if err == nil {
+		return []node.Conflict{k}, nil
+	}
+	if !errors.Is(err, tree.ErrNoConflict) && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	p = path.Clean(p)
+	lerr := m.Conflicts(ctx, path.Dir(p), func(k node.Conflict) error {
+		if k.Of == p {
+			found = append(found, k)
+		}
+		return nil
+	})
+	switch {
+	case len(found) > 0 && lerr == nil:
+		return found, nil
+	case errors.Is(err, tree.ErrNoConflict):
+		err = fmt.Errorf("%s is no conflict copy and has none", p)
+	}
+	return nil, err
 }
 
 // completeTime bounds how long the shell waits for conflict copies to be named, and

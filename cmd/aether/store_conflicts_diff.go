@@ -20,19 +20,16 @@ const diffMax = 8 << 20
 func conflictsDiffCommand() *cli.Command {
 	return &cli.Command{
 		Name: "diff", Usage: "show what a conflict copy has that its file has not", ArgsUsage: "/PATH...",
-		Description: "Compares the file with its conflict copy at /PATH, line by line where both are text (UTF-8, at most 8 MiB).\n" +
+		Description: "Compares the file with its conflict copy at /PATH, or with all those of the file /PATH, line by line where both are text (UTF-8, at most 8 MiB).\n" +
 			"Lines with - are in the file, lines with + in the copy: keep would change the file in this way.\n" +
-			"JSON: diff {path, of, equal, binary, diff, size, of_size}. Exit status: 1 when a /PATH is no conflict copy." +
-			examples("aether store conflicts diff '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
+			"JSON: diff {path, of, equal, binary, diff, size, of_size}. Exit status: 1 when a /PATH has no conflict copy." +
+			examples("aether store conflicts diff /docs/plan.txt", "aether store conflicts diff '/docs/plan (conflict 2025-01-31 1405 abcdefg-12).txt'"),
 		Flags:        []cli.Flag{dirFlag(), timeoutFlag()},
 		BashComplete: completeConflicts,
 		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return usage("want the /PATH of a conflict copy; see aether store conflicts list")
-			}
-			return withMachine(c, func(c *cli.Context, m *node.Client, p *printer) error {
-				for _, path := range c.Args().Slice() {
-					if err := diffConflict(c, m, p, path); err != nil {
+			return eachConflict(c, func(c *cli.Context, m *node.Client, p *printer, found []node.Conflict) error {
+				for _, k := range found {
+					if err := diffConflict(c, m, p, k); err != nil {
 						return err
 					}
 				}
@@ -42,11 +39,7 @@ func conflictsDiffCommand() *cli.Command {
 	}
 }
 
-func diffConflict(c *cli.Context, m *node.Client, p *printer, path string) error {
-	k, err := m.Conflict(c.Context, path)
-	if err != nil {
-		return err
-	}
+func diffConflict(c *cli.Context, m *node.Client, p *printer, k node.Conflict) error {
 	theirs, err := textOf(c, m, k.Path, k.Size)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,6 +34,7 @@ func storeServeCommand() *cli.Command {
 			allowOtherFlag(),
 			&cli.DurationFlag{Name: "grace", Usage: "how long a machine may be away before its copies are made anew: a `TIME` like 10m", DefaultText: "10m"},
 			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
+			&cli.StringFlag{Name: "metrics", Usage: "`ADDR:PORT` of metrics for Prometheus, open to whoever can connect; :PORT is for this host only", DefaultText: "none"},
 			&cli.BoolFlag{Name: "webdav-open", Usage: "let anybody who can connect use the WebDAV face without a password"},
 		),
 		Action: func(c *cli.Context) error {
@@ -71,6 +73,14 @@ func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
 			return cfg, usage("--peer: want ADDR:PORT, not %q", s)
 		}
 		cfg.Peers = append(cfg.Peers, a)
+	}
+	if s := c.String("metrics"); s != "" {
+		if strings.HasPrefix(s, ":") {
+			s = "127.0.0.1" + s
+		}
+		if cfg.Metrics, err = netip.ParseAddrPort(s); err != nil {
+			return cfg, usage("--metrics: want ADDR:PORT or :PORT, not %q", c.String("metrics"))
+		}
 	}
 	switch s := c.String("webdav"); s {
 	case "":
@@ -124,13 +134,16 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event, open bool) {
 				text += fmt.Sprintf("        any user; the password is in %s\n", filepath.Join(s.Dir, node.WebDAVTokenFile))
 			}
 		}
+		if s.Metrics != "" {
+			text += fmt.Sprintf("metrics %s\n", s.Metrics)
+		}
 		for _, d := range m.Mounts() {
 			text += fmt.Sprintf("mounted %s\n", d)
 		}
 		dirFlag := " --dir " + s.Dir
 		text += fmt.Sprintf("\nput files in:            aether store put%s FILE... /\nlet a machine join it:   copy %s there and run: aether store serve --secret-file pool.secret",
 			dirFlag, filepath.Join(s.Dir, pool.SecretFile))
-		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV, "mounts", m.Mounts())
+		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV, "metrics", s.Metrics, "mounts", m.Mounts())
 	case node.EventAddress:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("address %s on %s", ev.Address.Addr(), ev.Interface), "address", ev.Address.Addr(), "interface", ev.Interface)
 	case node.EventNamed:

@@ -158,14 +158,14 @@ func machineTable(s node.Status, now time.Time) string {
 			name = m.ID.Short()
 		}
 		row := []string{mark + name, string(m.State)}
-		if m.Told.IsZero() {
+		if m.Room.Total == 0 {
 			row = append(row, "", "", "", formatBytes(int64(m.Space))+" in all")
 		} else {
 			row = append(row, spaceBar(m.Room, 20), formatBytes(m.Room.Replicas), formatBytes(m.Room.Cache), formatBytes(m.Room.Free))
 		}
 		queue := ""
-		if m.Queue.Files > 0 {
-			queue = fmt.Sprintf("%s, %s", thousands(m.Queue.Files, "file"), formatBytes(m.Queue.Bytes))
+		if m.Lag.Files > 0 {
+			queue = fmt.Sprintf("%s, %s", thousands(m.Lag.Files, "file"), formatBytes(m.Lag.Bytes))
 		}
 		address := m.Address
 		if m.Self {

@@ -17,11 +17,16 @@ type Activity struct {
 	// are in memory alone.
 	Open   int64 `json:"open"`
 	Staged int64 `json:"staged"`
+	// Disk and Network are how long it took to read a chunk from this disk, and to get
+	// one from another machine.
+	Disk    Latency `json:"disk"`
+	Network Latency `json:"network"`
 }
 
 type activity struct {
 	changes, syncs                               atomic.Int64
 	chunksRead, bytesRead, chunksWrit, bytesWrit atomic.Int64
+	disk, network                                latency
 }
 
 func (a *activity) read(body []byte) {
@@ -45,5 +50,6 @@ func (d *Drive) Activity() Activity {
 		ChunksRead: a.chunksRead.Load(), BytesRead: a.bytesRead.Load(),
 		ChunksWritten: a.chunksWrit.Load(), BytesWritten: a.bytesWrit.Load(),
 		Open: int64(open), Staged: d.staged.Load(),
+		Disk: a.disk.load(), Network: a.network.load(),
 	}
 }

@@ -263,9 +263,11 @@ func (i *Inode) chunks() *chunk.Reader {
 // get brings the body of a chunk. Another machine that does not answer makes an
 // error of it, not a program that hangs.
 func (i *Inode) get(ctx context.Context, ref store.Ref) ([]byte, error) {
+	began := time.Now()
 	b, err := i.d.cfg.Bodies.Get(ref)
 	if err == nil {
 		i.d.activity.read(b)
+		i.d.activity.disk.since(began)
 		return b, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)

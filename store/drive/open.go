@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
@@ -77,15 +78,22 @@ func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
 // Body returns the sealed body of a chunk: from this disk, else from a machine
 // that has it.
 func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
+	began := time.Now()
 	b, err := d.cfg.Bodies.Get(ref)
 	d.activity.read(b)
+	if err == nil {
+		d.activity.disk.since(began)
+	}
 	if err == nil || d.cfg.Fetch == nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = fmt.Errorf("drive: chunk %.8s: %w", ref, ErrUnreachable)
 		}
 		return b, err
 	}
-	return d.cfg.Fetch(ctx, ref, holders)
+	if b, err = d.cfg.Fetch(ctx, ref, holders); err == nil {
+		d.activity.network.since(began)
+	}
+	return b, err
 }
 
 // Entry returns the entry that was opened.

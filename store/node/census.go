@@ -39,6 +39,9 @@ type Census struct {
 	OnlyHere int64 `json:"only_here"`
 	// Unreachable counts the files that no machine keeps that can be reached now.
 	Unreachable int64 `json:"unreachable"`
+
+	// lag is what the machines should keep and are not known to.
+	lag map[store.MachineID]Queue
 }
 
 // maxByCopies bounds Census.ByCopies.
@@ -140,10 +143,11 @@ func (m *Machine) startCount() <-chan struct{} {
 // countAll looks at all files.
 func (m *Machine) countAll(ctx context.Context) (Census, error) {
 	t := tally{m: m, reach: m.reachable()}
-	t.ByCopies = make([]int64, 0, maxByCopies)
+	t.ByCopies, t.lag = make([]int64, 0, maxByCopies), map[store.MachineID]Queue{}
 	var batch []tree.Entry
 	flush := func() error {
 		err := m.core.call(ctx, func() {
+			t.keepers = m.core.copying.Keepers()
 			for _, e := range batch {
 				t.add(e)
 			}
@@ -178,60 +182,64 @@ func (m *Machine) reachable() map[store.MachineID]bool {
 // tally is a count under way.
 type tally struct {
 	Census
-	m     *Machine
-	reach map[store.MachineID]bool
+	m       *Machine
+	reach   map[store.MachineID]bool
+	keepers *replicate.Keepers // of this turn of the core
+	room    []store.MachineID
 }
 
 // add counts a file. It runs alone with the core.
 func (t *tally) add(e tree.Entry) {
-	want, self := t.m.copiesOf(e), t.m.ID()
-	copies, others, inReach := 0, 0, false
-	t.m.core.copying.Keepers(assignmentOf(e), func(id store.MachineID) {
-		copies++
-		inReach = inReach || t.reach[id]
-		if id != self {
-			others++
-		}
-	})
-	author := e.Version.Dot.Machine
+	want, self, author := t.m.copiesOf(e), t.m.ID(), e.Version.Dot.Machine
+	keep := t.keepers.Of(assignmentOf(e), t.room[:0])
+	t.room = keep
 	t.Files++
 	t.Bytes += e.Version.Content.Size
-	for len(t.ByCopies) <= min(copies, maxByCopies-1) {
+	for len(t.ByCopies) <= min(len(keep), maxByCopies-1) {
 		t.ByCopies = append(t.ByCopies, 0)
 	}
-	t.ByCopies[min(copies, maxByCopies-1)]++
-	if others == 0 && want > 1 && (copies > 0 || author == self) {
+	t.ByCopies[min(len(keep), maxByCopies-1)]++
+	others := slices.ContainsFunc(keep, func(id store.MachineID) bool { return id != self })
+	if !others && want > 1 && (len(keep) > 0 || author == self) {
 		t.OnlyHere++
 	}
-	if !inReach && !t.reach[author] && e.Version.Content.Size > 0 {
+	if !t.reach[author] && e.Version.Content.Size > 0 && !slices.ContainsFunc(keep, t.reaches) {
 		t.Unreachable++
 	}
+	soon := len(keep)
+	if len(keep) < len(e.Version.Holders) {
+		soon = t.wait(&e.Version, keep)
+	}
 	switch {
-	case copies >= want:
+	case len(keep) >= want:
 		t.Whole++
-	case t.canBeMade(e, want):
+	case soon >= want:
 		t.Copying++
-		t.CopyingBytes += int64(want-copies) * e.Version.Content.Size
+		t.CopyingBytes += int64(want-len(keep)) * e.Version.Content.Size
 	default:
 		t.Lacking++
 	}
 }
 
-// canBeMade reports whether a file would have enough copies once its holders within
-// reach have made theirs.
-func (t *tally) canBeMade(e tree.Entry, want int) bool {
-	n := 0
-	for i, h := range e.Version.Holders {
-		if t.reach[h] && !slices.Contains(e.Version.Holders[:i], h) {
+func (t *tally) reaches(id store.MachineID) bool { return t.reach[id] }
+
+// wait notes for which holders a file waits, and returns how many copies there are once
+// those within reach have made theirs.
+func (t *tally) wait(v *tree.Version, keep []store.MachineID) (n int) {
+	for i, h := range v.Holders {
+		switch {
+		case slices.Contains(v.Holders[:i], h):
+			continue
+		case slices.Contains(keep, h):
+			n++
+			continue
+		case t.reach[h]:
 			n++
 		}
+		lag := t.lag[h]
+		t.lag[h] = Queue{Files: lag.Files + 1, Bytes: lag.Bytes + v.Content.Size}
 	}
-	t.m.core.copying.Keepers(assignmentOf(e), func(id store.MachineID) {
-		if !t.reach[id] {
-			n++
-		}
-	})
-	return n >= want
+	return n
 }
 
 // copiesOf returns how many machines shall keep a file.

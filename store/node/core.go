@@ -342,10 +342,14 @@ func (c *core) HandleTimeout(now time.Time) {
 	}
 	c.tellSoft(now)
 	c.gossip.HandleTimeout(now)
+	stalled := !c.stalled.IsZero()
 	if !now.Before(c.stalled) {
 		c.stalled = time.Time{}
 	}
 	c.absorb(now)
+	if stalled && c.stalled.IsZero() {
+		c.m.clear(AlarmFull, "")
+	}
 	c.copying.HandleTimeout(now)
 	for _, ev := range c.copying.Events() {
 		c.m.log.Debug("copies", "event", ev.String())
@@ -393,6 +397,9 @@ func (c *core) NextTimeout() (time.Time, bool) {
 // since its number will be used again.
 func (c *core) Outgoing() []gossip.Packet {
 	out := c.gossip.Outgoing()
+	for i := range out {
+		c.m.traffic.gossiped.add(c.m.now(), len(out[i].Message))
+	}
 	if len(out) > 0 && c.unsynced {
 		if err := c.sync(); err != nil {
 			if errors.Is(err, index.ErrFull) {
@@ -463,5 +470,6 @@ func (c *core) copies(e tree.Entry) int {
 
 // receive takes a gossip message of a peer.
 func (c *core) receive(ctx context.Context, peer store.MachineID, message []byte) error {
+	c.m.traffic.heard.add(c.m.now(), len(message))
 	return c.wire.receive(ctx, gossip.Packet{Peer: peer, Message: message})
 }

@@ -42,6 +42,9 @@ type ServeConfig struct {
 	// WebDAVOpen lets anybody who can connect use the WebDAV face. Otherwise it asks
 	// for the password in the file [WebDAVTokenFile] of the machine's directory.
 	WebDAVOpen bool
+	// Metrics is where the state is served for Prometheus, at /metrics, to whoever can
+	// connect. The zero value means nowhere.
+	Metrics netip.AddrPort
 	// Mounts are directories in which to show the drive.
 	Mounts []string
 	// AllowOther lets other users of the host into them.
@@ -68,9 +71,10 @@ const stopGrace = 3 * time.Second
 
 // serving is a node that runs.
 type serving struct {
-	listen netip.AddrPort
-	webdav netip.AddrPort
-	tell   func(Event)
+	listen  netip.AddrPort
+	webdav  netip.AddrPort
+	tell    func(Event)
+	metrics netip.AddrPort
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -109,6 +113,15 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 		defer dav.Close()
 		s.webdav = dav.Addr().(*net.TCPAddr).AddrPort()
 	}
+	var metrics net.Listener
+	if cfg.Metrics.IsValid() {
+		if metrics, err = net.Listen("tcp", cfg.Metrics.String()); err != nil {
+			peers.Close()
+			return fmt.Errorf("node: listen for metrics: %w", err)
+		}
+		defer metrics.Close()
+		s.metrics = metrics.Addr().(*net.TCPAddr).AddrPort()
+	}
 	mesh, err := m.startMesh(ctx, cfg, peers)
 	if err != nil {
 		return err
@@ -133,6 +146,9 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	serveHTTP(ctx, g, control, controlHandler(m))
 	if dav != nil {
 		serveHTTP(ctx, g, dav, webdav.New(webdav.Config{Drive: m.drive, KV: m.kv, Token: token, Logger: m.log}))
+	}
+	if metrics != nil {
+		serveHTTP(ctx, g, metrics, metricsHandler(m))
 	}
 	g.Go(func() error { return m.core.run(ctx) })
 	g.Go(func() error { return m.heal(ctx, cfg.Grace) })

@@ -29,6 +29,8 @@ type Status struct {
 	Listen string `json:"listen,omitempty"`
 	// WebDAV is the address of the WebDAV face; empty when there is none.
 	WebDAV string `json:"webdav,omitempty"`
+	// Metrics is where the state is served for Prometheus; empty when it is not.
+	Metrics string `json:"metrics,omitempty"`
 	// Mounts are the directories that show the drive.
 	Mounts []string `json:"mounts,omitempty"`
 	// Machines are the members that this one knows, itself included.
@@ -100,10 +102,11 @@ type MachineStatus struct {
 	// LastSeen is when a connection to it last stood; zero when never.
 	LastSeen time.Time `json:"last_seen,omitzero"`
 	// Room is how it uses its space, and Queue what it has to fetch, as it last told; of
-	// this machine as it is. Told says when that was; zero when never.
-	Room  Space     `json:"room"`
-	Queue Queue     `json:"queue"`
-	Told  time.Time `json:"told,omitzero"`
+	// this machine as it is. A Room without a Total is not known.
+	Room  Space `json:"room"`
+	Queue Queue `json:"queue"`
+	// Lag is what it should keep and is not known to; see [Census].
+	Lag Queue `json:"lag"`
 }
 
 // Status returns the machine's state and what it knows of the pool. It takes the same
@@ -128,13 +131,15 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	if s.Received.Rate > 0 {
 		s.Queue.Seconds = (s.Queue.Bytes + s.Received.Rate - 1) / s.Received.Rate
 	}
-	for i := range s.Machines {
-		if s.Machines[i].Self {
-			s.Machines[i].Room, s.Machines[i].Queue, s.Machines[i].Told = s.Space, s.Queue, now.UTC()
-		}
-	}
 	if s.Census, err = m.count(ctx); err != nil {
 		return s, err
+	}
+	for i := range s.Machines {
+		x := &s.Machines[i]
+		x.Lag = s.lag[x.ID]
+		if x.Self {
+			x.Room, x.Queue, x.Lag = s.Space, s.Queue, s.Queue
+		}
 	}
 	totals, err := m.tree.Totals(m.kv)
 	s.Files, s.Bytes, s.Conflicts, s.FullyReplicated = totals.Files, totals.Bytes, totals.Conflicts, s.Whole
@@ -156,6 +161,11 @@ func (m *Machine) machines() []MachineStatus {
 				ms.Connected, ms.Address = true, c.RemoteAddr().String()
 			}
 		}
+		told := m.core.soft.of[x.ID]
+		if u := told.Usage; u != nil {
+			ms.Room = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
+		}
+		ms.Queue = Queue{Files: told.Queue.Files, Bytes: told.Queue.Bytes}
 		out = append(out, ms)
 	}
 	return out
@@ -249,6 +259,9 @@ func (m *Machine) Summary() Status {
 		s.Running, s.Listen = true, sv.listen.String()
 		if sv.webdav.IsValid() {
 			s.WebDAV = "http://" + sv.webdav.String() + "/"
+		}
+		if sv.metrics.IsValid() {
+			s.Metrics = "http://" + sv.metrics.String() + "/metrics"
 		}
 	}
 	return s

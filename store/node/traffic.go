@@ -50,7 +50,8 @@ func (m *meter) read(now time.Time) (total, rate int64) {
 	return m.total, sum / meterSlots
 }
 
-// traffic is what chunk bodies have crossed the network.
+// traffic is what has crossed the network.
 type traffic struct {
-	received, sent meter
+	received, sent  meter // chunk bodies
+	heard, gossiped meter // messages of gossip
 }

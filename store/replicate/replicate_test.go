@@ -111,6 +111,17 @@ func (b *bench) tx(f func(tx store.Txn) error) string {
 	return ""
 }
 
+// checkKeepers fails where Keepers says something else than Copies.
+func checkKeepers(t testing.TB, e *Engine, list ...Assignment) {
+	t.Helper()
+	k := e.Keepers()
+	for _, a := range list {
+		if ids := k.Of(a, nil); len(ids) != e.Copies(a) {
+			t.Errorf("%s: keepers %v, %d copies", dotText(a.Dot), ids, e.Copies(a))
+		}
+	}
+}
+
 // do carries out one command of a script.
 func (b *bench) do(args []string) string {
 	switch args[0] {
@@ -139,7 +150,9 @@ func (b *bench) do(args []string) string {
 	case "done": // ID fetched=... missing=... err=...
 		return b.done(args) + b.run(0)
 	case "copies":
-		return fmt.Sprint(b.e.Copies(assignment(args[1], args[2], 0)))
+		a := assignment(args[1], args[2], 0)
+		checkKeepers(b.t, b.e, a)
+		return fmt.Sprint(b.e.Copies(a))
 	case "inventory":
 		inv, err := parseInventory(b.e.Inventory())
 		if err != nil {
