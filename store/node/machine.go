@@ -309,7 +309,7 @@ func (m *Machine) furnish() (err error) {
 	if m.bodies, err = segment.Open(m.fs, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
 		return err
 	}
-	if m.keys, err = chunk.NewKeys(m.pool.Secret().Derive("aether chunks"), 1); err != nil {
+	if m.keys, err = chunkKeys(m.pool.Ring()); err != nil {
 		return err
 	}
 	if m.tree, err = tree.Open(m.kv, m.pool.Machine); err != nil {

@@ -44,6 +44,7 @@ func (e *encoder) content(c store.Content) {
 	e.int(c.Size)
 	e.bytes(c.Root[:])
 	e.b = append(e.b, c.Depth)
+	e.uint(uint64(c.Oldest))
 }
 
 func (e *encoder) machines(ms []store.MachineID) {
@@ -247,6 +248,7 @@ func (d *decoder) content() (c store.Content) {
 	c.Size = d.int()
 	copy(c.Root[:], d.take(len(c.Root)))
 	c.Depth = d.byte()
+	c.Oldest = uint32(d.uint())
 	return c
 }
 
