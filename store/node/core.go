@@ -33,7 +33,8 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
-	wire    *wire
+	heardOf
+	wire *wire
 
 	stalled  time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced bool      // something was committed and not yet forced to the disk
@@ -67,6 +68,9 @@ func newCore(m *Machine) (*core, error) {
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
+	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -90,7 +94,7 @@ func (c *core) start() error {
 // begin makes this machine known to the pool.
 func (c *core) begin(now time.Time) error {
 	c.noteInventory(now)
-	return errors.Join(c.recall(now), c.introduce(now))
+	return errors.Join(c.recall(now), c.introduce(now), c.announceGenerations(now))
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -294,6 +298,9 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		}
 		c.wantBalance()
 	}
+	if err := c.hearOfKeys(tx, op); err != nil {
+		return nil, err
+	}
 	return events, c.follow(tx, now, events)
 }
 
@@ -319,6 +326,7 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 }
 
 func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
+	c.lookAtKeys(ev)
 	if !slices.Contains(ev.Holders, c.m.ID()) {
 		return nil
 	}
@@ -424,6 +432,8 @@ func (c *core) peerUp(id store.MachineID) {
 		c.copying.PeerUp(now, id)
 		c.wantBalance()
 	})
+	c.m.wantSecrets()
+	c.m.wantRekey()
 }
 
 func (c *core) peerDown(id store.MachineID) {

@@ -116,6 +116,8 @@ type Machine struct {
 	outside
 
 	scrubbing atomic.Bool
+	secrets   secrets
+	rekeying  rekeying
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -253,7 +255,10 @@ func replaceFile(file string, b []byte) error {
 // Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
 // has it, and with pool.ErrNoPool where there is none.
 func Open(cfg Config) (_ *Machine, err error) {
-	m := &Machine{cfg: cfg, log: cfg.Logger, outside: outside{fs: vfs.Default, now: time.Now}}
+	m := &Machine{
+		cfg: cfg, log: cfg.Logger, outside: outside{fs: vfs.Default, now: time.Now},
+		secrets: secrets{wanted: make(chan struct{}, 1)}, rekeying: rekeying{wanted: make(chan struct{}, 1)},
+	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
