@@ -382,7 +382,7 @@ func TestRekey_ResumesAndWaits(t *testing.T) {
 	}
 	eventually(t, "what can be done is done", func() bool {
 		r, err := a.CountRekey(t.Context())
-		return err == nil && r.Files == 1 && r.AwayFiles == 1 && slices.Equal(r.Waiting, []store.MachineID{b.ID()}) && r.Limit == 100<<20
+		return err == nil && r.Files == 1 && r.AwayFiles == 1 && slices.Equal(r.Waiting, []string{b.Name()}) && r.Limit == 100<<20
 	})
 	a.stop()
 	a = serve(t, adir, pool.Secret{})

@@ -86,6 +86,9 @@ type Config struct {
 	Dir string
 	// Passphrase opens sealed keys; empty where they are not.
 	Passphrase []byte
+	// Later are the secrets of later generations of the pool that [Init] gives to a new
+	// machine.
+	Later []pool.Secret
 	// Set changes settings: its fields that are not zero replace remembered ones.
 	Set Settings
 	// Logger hears what the machine does; nil is silent.
@@ -166,6 +169,9 @@ func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
 		p, err = pool.Create(cfg.Dir, cfg.Passphrase)
 	} else {
 		p, err = pool.Join(cfg.Dir, secret, cfg.Passphrase)
+	}
+	if err == nil {
+		err = p.Ring().AddAll(cfg.Dir, cfg.Later, cfg.Passphrase)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: init: %w", err)

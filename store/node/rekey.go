@@ -48,8 +48,8 @@ type Rekey struct {
 	Bytes     int64 `json:"bytes"`
 	AwayFiles int64 `json:"away_files,omitempty"`
 	AwayBytes int64 `json:"away_bytes,omitempty"`
-	// Waiting are the machines that hold those.
-	Waiting []store.MachineID `json:"waiting,omitempty"`
+	// Waiting are the names of the machines that hold those.
+	Waiting []string `json:"waiting,omitempty"`
 	// Done and DoneBytes are what this machine has sealed anew since it was opened,
 	// Failed how many files it could not in the last pass, and Error why one of them.
 	Done      int64 `json:"done"`
@@ -88,14 +88,10 @@ func (m *Machine) rekey(ctx context.Context) error {
 	for {
 		next := rekeyIdle
 		left, err := m.rekeyPass(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		switch {
-		case err != nil:
+		if err != nil && ctx.Err() == nil {
 			m.log.Warn("files are not sealed anew", "error", err)
-			next = rekeyEvery
-		case left:
+		}
+		if err != nil || left {
 			next = rekeyEvery
 		}
 		select {
@@ -229,12 +225,16 @@ func (m *Machine) CountRekey(ctx context.Context) (Rekey, error) {
 	if err != nil {
 		return Rekey{}, fmt.Errorf("node: rekey: %w", err)
 	}
+	var names []string
+	for _, id := range sortedMachines(waiting) {
+		names = append(names, m.NameOf(id))
+	}
 	m.rekeying.mu.Lock()
 	defer m.rekeying.mu.Unlock()
 	r := &m.rekeying.now
 	r.Ordered, r.Generation, r.Limit = ordered, generation, order.Rate
 	r.Files, r.Bytes, r.AwayFiles, r.AwayBytes = c.Files, c.Bytes, c.AwayFiles, c.AwayBytes
-	r.Waiting = sortedMachines(waiting)
+	r.Waiting = names
 	return m.rekeying.snapshot(time.Now()), nil
 }
 

@@ -215,6 +215,22 @@ func parseRing(text string) (*Ring, error) {
 	return r, nil
 }
 
+// ParseSecrets reads what is in the file of a machine that no passphrase seals: the
+// secret that the pool begins with, and those that came later. The error wraps
+// ErrBadText and repeats nothing of the text.
+func ParseSecrets(text string) (first Secret, later []Secret, err error) {
+	r, err := parseRing(strings.TrimSpace(text))
+	if err != nil {
+		return Secret{}, nil, err
+	}
+	for _, g := range r.Generations() {
+		if g > 0 {
+			later = append(later, r.secrets[g])
+		}
+	}
+	return r.secrets[0], later, nil
+}
+
 // generationText returns what a line of generation number begins with.
 func generationText(number uint32) string {
 	return generationPrefix + strconv.FormatUint(uint64(number), 10) + "-"
