@@ -74,11 +74,15 @@ func connected(s node.Status) (n int) {
 }
 
 func printStatus(p *printer, s node.Status) error {
-	return p.event("status", statusText(s), "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
+	kv := []any{"pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
 		"running", s.Running, "listen", s.Listen, "webdav", s.WebDAV, "state", s.State, "reason", s.Reason, "machines", s.Machines,
 		"files", s.Files, "bytes", s.Bytes, "copies", s.Copies, "fully_replicated", s.FullyReplicated, "pending", s.Pending,
 		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
-		"alarms", s.Alarms, "rekey", s.Rekey)
+		"alarms", s.Alarms}
+	if s.Rekey != nil {
+		kv = append(kv, "rekey", s.Rekey)
+	}
+	return p.event("status", statusText(s), kv...)
 }
 
 // statusText is the status for people.
