@@ -6,8 +6,8 @@ import (
 )
 
 // Ref is the address of a chunk: a keyed hash of its plain bytes under a key of
-// the pool. Equal bytes have equal Refs inside one pool and unrelated ones in
-// another. The zero Ref names no chunk.
+// the pool. Equal bytes have equal Refs inside one generation of a pool's keys and
+// unrelated ones in another. The zero Ref names no chunk.
 type Ref [32]byte
 
 // ParseRef reads the 64 hexadecimal characters that [Ref.String] writes.
@@ -25,8 +25,9 @@ func (r Ref) String() string { return hex.EncodeToString(r[:]) }
 // IsZero reports whether r names no chunk.
 func (r Ref) IsZero() bool { return r == Ref{} }
 
-// Content says what the bytes of a file are. Two Contents are equal exactly when
-// the bytes are, given one pool. The zero Content is the empty file.
+// Content says what the bytes of a file are. Equal Contents have equal bytes, given one
+// pool; and equal bytes written under one generation of keys have equal Contents. The
+// zero Content is the empty file.
 type Content struct {
 	_ struct{} `cbor:",toarray"`
 	// Size is the number of bytes.
@@ -36,6 +37,9 @@ type Content struct {
 	// Depth is how many levels of lists lie between Root and the data: at 0 Root
 	// is the only chunk of data, at 1 it is a list of chunks of data, and so on.
 	Depth uint8
+	// Oldest is the oldest generation of keys that a chunk among them is sealed
+	// under; 0 for the empty file. It follows from Root.
+	Oldest uint32
 }
 
 // FileID names a file or directory for its whole life, whatever it is called and

@@ -35,6 +35,7 @@ func storeCommand() *cli.Command {
 			storeDuCommand(),
 			storeVerifyCommand(),
 			storeScrubCommand(),
+			storeRekeyCommand(),
 			storeGcCommand(),
 			storeFlushCommand(),
 			storeStatusCommand(),

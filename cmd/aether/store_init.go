@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -80,7 +79,7 @@ func machineConfig(c *cli.Context, dir string) (cfg node.Config, secret pool.Sec
 		if err != nil {
 			return cfg, secret, fmt.Errorf("the pool's secret: %w", err)
 		}
-		if secret, err = pool.ParseSecret(strings.TrimSpace(string(b))); err != nil {
+		if secret, cfg.Later, err = pool.ParseSecrets(string(b)); err != nil {
 			return cfg, secret, fmt.Errorf("the pool's secret in %s: %w", f, err)
 		}
 	}

@@ -17,7 +17,7 @@ func storeStatusCommand() *cli.Command {
 			"Up to date, Receiving, Sending, Degraded (files lack copies), Offline, Needs you (an alarm or a conflict).\n" +
 			"--watch shows it again whenever it changes: in place on a terminal, else a line for each change.\n" +
 			"JSON: status {pool, machine, name, dir, running, listen, webdav, state, reason, machines, files, bytes, copies,\n" +
-			"fully_replicated, pending, conflicts, space, census, queue, received, sent, alarms}; --watch: one a change.\n" +
+			"fully_replicated, pending, conflicts, space, census, queue, received, sent, alarms, rekey}; --watch: one a change.\n" +
 			"Exit status: 1 when the state is Degraded, Offline or Needs you, when there is no machine, or when\n" +
 			"--wait-machines is given and --timeout passes first; machines that have come are 0." +
 			examples("aether store status", "aether store status --watch", "aether store status --wait-machines 2 --timeout 30s"),
@@ -74,11 +74,15 @@ func connected(s node.Status) (n int) {
 }
 
 func printStatus(p *printer, s node.Status) error {
-	return p.event("status", statusText(s), "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
+	kv := []any{"pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
 		"running", s.Running, "listen", s.Listen, "webdav", s.WebDAV, "state", s.State, "reason", s.Reason, "machines", s.Machines,
 		"files", s.Files, "bytes", s.Bytes, "copies", s.Copies, "fully_replicated", s.FullyReplicated, "pending", s.Pending,
 		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
-		"alarms", s.Alarms)
+		"alarms", s.Alarms}
+	if s.Rekey != nil {
+		kv = append(kv, "rekey", s.Rekey)
+	}
+	return p.event("status", statusText(s), kv...)
 }
 
 // statusText is the status for people.
@@ -89,6 +93,9 @@ func statusText(s node.Status) string {
 	fmt.Fprintf(&b, "pool    %s\n", s.Pool)
 	if q := queueText(s); q != "" {
 		fmt.Fprintf(&b, "queue   %s\n", q)
+	}
+	if s.Rekey != nil && s.Rekey.Files > 0 {
+		fmt.Fprintf(&b, "keys    %s\n", strings.ReplaceAll(rekeyText(*s.Rekey), "\n", "; "))
 	}
 	for _, a := range s.Alarms {
 		fmt.Fprintf(&b, "alarm   %s\n", alarmText(s, a))

@@ -143,7 +143,7 @@ func TestWriter_SmallFiles(t *testing.T) {
 	}
 	b := []byte("hello")
 	c := write(t, k, s, b, 1)
-	if want := (store.Content{Size: 5, Root: k.Ref(b)}); c != want {
+	if want := (store.Content{Size: 5, Root: k.Ref(b), Oldest: 1}); c != want {
 		t.Errorf("a small file is %+v, want %+v", c, want)
 	}
 	write(t, k, s, b, 2)
@@ -205,7 +205,7 @@ func TestWriter_PutsListsLast(t *testing.T) {
 	k := testKeys(t)
 	s := newShelf()
 	w := k.NewWriter(func(c Sealed) error {
-		if kind, plain, err := k.unseal(c.Ref, c.Body); err != nil {
+		if _, kind, plain, err := k.unseal(c.Ref, c.Body); err != nil {
 			t.Error(err)
 		} else if kind == list {
 			for b := plain[3:]; len(b) > 40; b = b[1:] {
@@ -229,7 +229,7 @@ func TestTree_DeepListsAreFound(t *testing.T) {
 	w := k.NewWriter(s.put, s.have)
 	var want []entry
 	for i := range 60000 {
-		e := entry{k.Ref(fmt.Append(nil, i)), int64(1 + i%1000)}
+		e := entry{k.Ref(fmt.Append(nil, i)), int64(1 + i%1000), k.Generation()}
 		want = append(want, e)
 		w.size += e.size
 		if err := w.tree.add(0, e); err != nil {
@@ -246,7 +246,7 @@ func TestTree_DeepListsAreFound(t *testing.T) {
 			lists++
 			return nil
 		}
-		if e := (entry{p.Ref, p.Size}); e != want[i] || p.Offset != offset {
+		if e := (entry{p.Ref, p.Size, p.Oldest}); e != want[i] || p.Offset != offset {
 			return fmt.Errorf("chunk %d is %+v, want %+v at %d", i, p, want[i], offset)
 		}
 		i++

@@ -18,6 +18,14 @@
 // level, not all that follow. Lists hold sizes too, so any offset is found in
 // Depth+1 steps.
 //
+// Generations. Keys follow from a secret of the pool, and there may come further
+// secrets (package pool). What is written is named and sealed under the newest; a body
+// says under which it is sealed, so that all are read. A file that is changed keeps
+// chunks of older generations by their Refs; a list in which not all is of the list's
+// own generation says of each entry which is the oldest below it, and a
+// [store.Content] says so of the whole. Equal bytes of two generations have different
+// Refs. The table for cutting stays that of the first generation.
+//
 // Compress. Zstandard (RFC 8878), kept where it saves a sixteenth. Data that does not
 // shrink is soon not tried any more, and [Keys.LimitCompression] says when there is no
 // time for it.

@@ -11,21 +11,26 @@ import (
 // It is known by its Ref, so holes are found in the lists alone. Zeros that make no
 // such chunk, before data or at the end of a file, are data.
 
-// hole returns the chunk that zeros make in a part of a file.
-func (k *Keys) hole(s *sizes) entry {
-	if e, ok := k.holes.Load(s); ok {
+// hole returns the chunk that zeros make in a part of a file, sealed under g.
+func (k *Keys) hole(g *generation, s *sizes) entry {
+	if e, ok := g.holes.Load(s); ok {
 		return e.(entry)
 	}
 	b := make([]byte, s.max)
 	n := k.gear.cut(b, s)
-	e := entry{k.ref(data, b[:n]), int64(n)}
-	k.holes.Store(s, e)
+	e := entry{g.ref(data, b[:n]), int64(n), g.number}
+	g.holes.Store(s, e)
 	return e
 }
 
-// isHole reports whether p, which is data, is a hole.
+// isHole reports whether p, which is data, is a hole. One of a generation that is not
+// here is not known for it.
 func (k *Keys) isHole(p Part) bool {
-	e := k.hole(sizesAt(p.Offset))
+	g, err := k.generation(p.Oldest)
+	if err != nil {
+		return false
+	}
+	e := k.hole(g, sizesAt(p.Offset))
 	return p.Size == e.size && p.Ref == e.ref
 }
 

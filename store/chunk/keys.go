@@ -9,9 +9,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
@@ -62,17 +64,38 @@ const (
 	encodingZstd  = 1
 )
 
-// Keys are the keys of one generation of a pool. They are safe for concurrent use.
+// Keys are the keys of a pool: those of its first generation, and of later ones as
+// they come ([Keys.Add]). What is written is sealed under the newest; what is read may
+// be of any, because a body says of which it is. Keys are safe for concurrent use.
 type Keys struct {
-	generation uint32
-	sealing    []byte       // of which a key is made for each chunk
-	names      [2]sync.Pool // of *blake3.Hasher, keyed: the address keys by kind
-	nonces     sync.Pool    // of *blake3.Hasher
-	gear       *gear
-	enc        *zstd.Encoder
-	dec        *zstd.Decoder
-	spend      Spend
-	holes      sync.Map // *sizes → entry: see hole
+	*box
+	fixed *generation // what is written under, see Under; nil: the newest
+}
+
+// box is what the keys of all generations share.
+type box struct {
+	gear  *gear // of the first generation, so that files go on being cut alike
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+	spend Spend
+
+	mu   sync.Mutex // held by Add
+	ring atomic.Pointer[ring]
+}
+
+// ring is the generations at one time. It does not change.
+type ring struct {
+	byNumber map[uint32]*generation
+	newest   *generation
+}
+
+// generation is the keys that follow from one secret.
+type generation struct {
+	number  uint32
+	sealing []byte       // of which a key is made for each chunk
+	names   [2]sync.Pool // of *blake3.Hasher, keyed: the address keys by kind
+	nonces  sync.Pool    // of *blake3.Hasher
+	holes   sync.Map     // *sizes → entry: see hole
 }
 
 // Spend is asked before a chunk of data is compressed. Where ok is false the chunk is
@@ -84,40 +107,11 @@ type Spend func() (done func(), ok bool)
 // them takes; without, all are. It is called before the Keys are used.
 func (k *Keys) LimitCompression(f Spend) { k.spend = f }
 
-// NewKeys derives the keys of a generation from the secret of the pool, which has
+// NewKeys derives the keys of a pool's first generation from its secret, which has
 // [SecretSize] bytes, by HKDF-SHA-256 (RFC 5869).
-func NewKeys(secret []byte, generation uint32) (*Keys, error) {
-	if len(secret) != SecretSize {
-		return nil, fmt.Errorf("chunk: keys: secret of %d bytes, want %d", len(secret), SecretSize)
-	}
-	k := &Keys{generation: generation}
-	salt := binary.BigEndian.AppendUint32([]byte("aether chunk "), generation)
-	root, err := hkdf.Extract(sha256.New, secret, salt)
-	if err != nil {
-		return nil, fmt.Errorf("chunk: keys: %w", err)
-	}
-	var cutting []byte
-	for _, d := range []struct {
-		purpose string
-		use     func(key []byte) error
-	}{
-		{"address data", func(b []byte) error { return hashers(&k.names[data], b) }},
-		{"address list", func(b []byte) error { return hashers(&k.names[list], b) }},
-		{"nonce", func(b []byte) error { return hashers(&k.nonces, b) }},
-		{"seal", func(b []byte) error { k.sealing = b; return nil }},
-		{"cut", func(b []byte) error { cutting = b; return nil }},
-	} {
-		key, err := hkdf.Expand(sha256.New, root, d.purpose, 32)
-		if err == nil {
-			err = d.use(key)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("chunk: keys: %w", err)
-		}
-	}
-	if k.gear, err = newGear(cutting); err != nil {
-		return nil, fmt.Errorf("chunk: keys: %w", err)
-	}
+func NewKeys(secret []byte, number uint32) (*Keys, error) {
+	k := &Keys{box: new(box)}
+	var err error
 	if k.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true)); err != nil {
 		return nil, fmt.Errorf("chunk: keys: %w", err)
@@ -126,7 +120,96 @@ func NewKeys(secret []byte, generation uint32) (*Keys, error) {
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderConcurrency(0)); err != nil {
 		return nil, fmt.Errorf("chunk: keys: %w", err)
 	}
+	g, cutting, err := newGeneration(secret, number)
+	if err != nil {
+		return nil, err
+	}
+	if k.gear, err = newGear(cutting); err != nil {
+		return nil, fmt.Errorf("chunk: keys: %w", err)
+	}
+	k.ring.Store(&ring{byNumber: map[uint32]*generation{number: g}, newest: g})
 	return k, nil
+}
+
+// newGeneration derives the keys of one generation, and the one for cutting.
+func newGeneration(secret []byte, number uint32) (g *generation, cutting []byte, err error) {
+	if len(secret) != SecretSize {
+		return nil, nil, fmt.Errorf("chunk: keys: secret of %d bytes, want %d", len(secret), SecretSize)
+	}
+	g = &generation{number: number}
+	salt := binary.BigEndian.AppendUint32([]byte("aether chunk "), number)
+	root, err := hkdf.Extract(sha256.New, secret, salt)
+	if err != nil {
+		return nil, nil, fmt.Errorf("chunk: keys: %w", err)
+	}
+	for _, d := range []struct {
+		purpose string
+		use     func(key []byte) error
+	}{
+		{"address data", func(b []byte) error { return hashers(&g.names[data], b) }},
+		{"address list", func(b []byte) error { return hashers(&g.names[list], b) }},
+		{"nonce", func(b []byte) error { return hashers(&g.nonces, b) }},
+		{"seal", func(b []byte) error { g.sealing = b; return nil }},
+		{"cut", func(b []byte) error { cutting = b; return nil }},
+	} {
+		key, err := hkdf.Expand(sha256.New, root, d.purpose, 32)
+		if err == nil {
+			err = d.use(key)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("chunk: keys: %w", err)
+		}
+	}
+	return g, cutting, nil
+}
+
+// Add adds the keys of another generation. The one with the greatest number is the
+// newest. A Writer goes on under the generation with which it began. A generation that
+// is there already stays what it was.
+func (k *Keys) Add(secret []byte, number uint32) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.ring.Load()
+	if old.byNumber[number] != nil {
+		return nil
+	}
+	g, _, err := newGeneration(secret, number)
+	if err != nil {
+		return err
+	}
+	next := &ring{byNumber: maps.Clone(old.byNumber), newest: old.newest}
+	next.byNumber[number] = g
+	if number > next.newest.number {
+		next.newest = g
+	}
+	k.ring.Store(next)
+	return nil
+}
+
+// Under returns keys that write under the given generation and read all that k does.
+// It fails with [ErrGeneration] where k does not have it.
+func (k *Keys) Under(number uint32) (*Keys, error) {
+	g, err := k.generation(number)
+	if err != nil {
+		return nil, err
+	}
+	return &Keys{box: k.box, fixed: g}, nil
+}
+
+// current returns the generation to write under.
+func (k *Keys) current() *generation {
+	if k.fixed != nil {
+		return k.fixed
+	}
+	return k.ring.Load().newest
+}
+
+func (k *Keys) generation(number uint32) (*generation, error) {
+	r := k.ring.Load()
+	if g := r.byNumber[number]; g != nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("%w: %d, the newest here is %d", ErrGeneration, number, r.newest.number)
 }
 
 func hashers(p *sync.Pool, key []byte) error {
@@ -145,13 +228,25 @@ func hash(p *sync.Pool, b []byte) (sum [32]byte) {
 	return sum
 }
 
-// Generation returns the generation of the pool's secret that k belongs to.
-func (k *Keys) Generation() uint32 { return k.generation }
+// Generation returns the generation that is written under: the newest.
+func (k *Keys) Generation() uint32 { return k.current().number }
 
-// Ref returns the address of a chunk of data.
-func (k *Keys) Ref(plain []byte) store.Ref { return k.ref(data, plain) }
+// Has reports whether what is sealed under a generation can be read.
+func (k *Keys) Has(number uint32) bool { return k.ring.Load().byNumber[number] != nil }
 
-func (k *Keys) ref(kind kind, plain []byte) store.Ref { return hash(&k.names[kind], plain) }
+// Ref returns the address of a chunk of data, as it is written.
+func (k *Keys) Ref(plain []byte) store.Ref { return k.current().ref(data, plain) }
+
+func (g *generation) ref(kind kind, plain []byte) store.Ref { return hash(&g.names[kind], plain) }
+
+// GenerationOf returns the generation that a body says it is sealed under. It fails
+// with [ErrCorrupt] where body does not begin like one.
+func GenerationOf(body []byte) (uint32, error) {
+	if len(body) < headSize || body[0] != format {
+		return 0, fmt.Errorf("%w: not a body of format %d", ErrCorrupt, format)
+	}
+	return binary.BigEndian.Uint32(body[1:]), nil
+}
 
 // Sealed is a chunk ready to be stored and sent.
 type Sealed struct {
@@ -161,18 +256,21 @@ type Sealed struct {
 	Body []byte
 	// Size is the number of plain bytes.
 	Size int
+	// Generation is that of the keys.
+	Generation uint32
 }
 
 // Seal names and seals a chunk of data, compressed when that makes it smaller. It
 // does not keep plain. It panics on more than [MaxSize] bytes.
 func (k *Keys) Seal(plain []byte) Sealed {
+	g := k.current()
 	packed, _ := k.compress(plain)
-	return k.seal(nil, data, k.Ref(plain), plain, packed)
+	return g.seal(nil, data, g.ref(data, plain), plain, packed)
 }
 
 // seal makes the body in the memory of buf where that is enough. packed is what
 // compress made of plain, or nil.
-func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain, packed []byte) Sealed {
+func (g *generation) seal(buf []byte, kind kind, ref store.Ref, plain, packed []byte) Sealed {
 	if len(plain) > MaxSize {
 		panic(fmt.Errorf("%w: %d bytes", ErrTooLarge, len(plain)))
 	}
@@ -183,7 +281,7 @@ func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain, packed []byte) 
 	size := padded(frameHead + len(payload))
 	b := slices.Grow(buf[:0], headSize+nonceSize+size+tagSize)
 	b = append(b, format)
-	b = binary.BigEndian.AppendUint32(b, k.generation)
+	b = binary.BigEndian.AppendUint32(b, g.number)
 	b = append(b, make([]byte, nonceSize)...)
 	frame := append(b[len(b):], byte(kind), encoding)
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(payload)))
@@ -193,11 +291,11 @@ func (k *Keys) seal(buf []byte, kind kind, ref store.Ref, plain, packed []byte) 
 	frame = frame[:size]
 	nonce := b[headSize:]
 	if encoding != encodingPlain {
-		sum := hash(&k.nonces, frame)
+		sum := hash(&g.nonces, frame)
 		copy(nonce, sum[:])
 	}
-	body := k.aead(ref).Seal(b, nonce, frame, b[:headSize])
-	return Sealed{Ref: ref, Body: body, Size: len(plain)}
+	body := g.aead(ref).Seal(b, nonce, frame, b[:headSize])
+	return Sealed{Ref: ref, Body: body, Size: len(plain), Generation: g.number}
 }
 
 // compress returns plain compressed, or nil when that does not pay; tried is false when
@@ -237,8 +335,8 @@ func padded(n int) int {
 }
 
 // aead returns the cipher of one chunk. Its key is HMAC-SHA-256(chunk key, ref).
-func (k *Keys) aead(ref store.Ref) cipher.AEAD {
-	mac := hmac.New(sha256.New, k.sealing)
+func (g *generation) aead(ref store.Ref) cipher.AEAD {
+	mac := hmac.New(sha256.New, g.sealing)
 	mac.Write(ref[:])
 	block, err := aes.NewCipher(mac.Sum(nil))
 	if err != nil {
@@ -253,18 +351,18 @@ func (k *Keys) aead(ref store.Ref) cipher.AEAD {
 
 // Open returns the plain bytes of a chunk of data. It fails with [ErrCorrupt] when
 // body is anything but the chunk ref of the pool, and with [ErrGeneration] when it
-// was sealed with other keys. The caller may change what it gets.
+// was sealed with keys that are not here. The caller may change what it gets.
 func (k *Keys) Open(ref store.Ref, body []byte) ([]byte, error) { return k.open(data, ref, body) }
 
 // Check reports whether body is the chunk ref, data or list, with the errors of
 // [Keys.Open].
 func (k *Keys) Check(ref store.Ref, body []byte) error {
-	_, _, err := k.unseal(ref, body)
+	_, _, _, err := k.unseal(ref, body)
 	return err
 }
 
 func (k *Keys) open(want kind, ref store.Ref, body []byte) ([]byte, error) {
-	got, plain, err := k.unseal(ref, body)
+	_, got, plain, err := k.unseal(ref, body)
 	if err != nil {
 		return nil, err
 	}
@@ -279,41 +377,42 @@ func (k *Keys) open(want kind, ref store.Ref, body []byte) ([]byte, error) {
 // where bodies come from other machines, see [Keys.Check]. Readers do without the
 // hash, which would cost as much as the cipher.
 func (k *Keys) opened(want kind, ref store.Ref, body []byte) ([]byte, error) {
-	got, plain, err := k.decrypt(ref, body)
+	_, got, plain, err := k.decrypt(ref, body)
 	if err == nil && got != want {
 		err = fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, ref, got, want)
 	}
 	return plain, err
 }
 
-func (k *Keys) unseal(ref store.Ref, body []byte) (kind, []byte, error) {
-	kind, plain, err := k.decrypt(ref, body)
-	if err == nil && k.ref(kind, plain) != ref {
+func (k *Keys) unseal(ref store.Ref, body []byte) (*generation, kind, []byte, error) {
+	g, kind, plain, err := k.decrypt(ref, body)
+	if err == nil && g.ref(kind, plain) != ref {
 		err = fmt.Errorf("%w: %s holds another chunk", ErrCorrupt, ref)
 	}
-	return kind, plain, err
+	return g, kind, plain, err
 }
 
-func (k *Keys) decrypt(ref store.Ref, body []byte) (kind, []byte, error) {
+func (k *Keys) decrypt(ref store.Ref, body []byte) (*generation, kind, []byte, error) {
 	r := wire.NewReader(body)
 	head := r.Bytes(headSize)
 	nonce := r.Bytes(nonceSize)
 	sealed := r.Rest()
 	if r.Err() != nil || len(body) > largest || head[0] != format {
-		return 0, nil, fmt.Errorf("%w: %s: not a body of format %d", ErrCorrupt, ref, format)
+		return nil, 0, nil, fmt.Errorf("%w: %s: not a body of format %d", ErrCorrupt, ref, format)
 	}
-	if g := binary.BigEndian.Uint32(head[1:]); g != k.generation {
-		return 0, nil, fmt.Errorf("%w: %s: %d, these are %d", ErrGeneration, ref, g, k.generation)
-	}
-	frame, err := k.aead(ref).Open(nil, nonce, sealed, head)
+	g, err := k.generation(binary.BigEndian.Uint32(head[1:]))
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
+		return nil, 0, nil, fmt.Errorf("%s: %w", ref, err)
+	}
+	frame, err := g.aead(ref).Open(nil, nonce, sealed, head)
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
 	}
 	kind, plain, err := k.decode(frame)
 	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
+		return nil, 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
 	}
-	return kind, plain, nil
+	return g, kind, plain, nil
 }
 
 // decode reads a frame. It allocates what the frame says the plain bytes need, but

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"testing"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
@@ -66,7 +67,7 @@ func TestFormat_Golden(t *testing.T) {
 		"ref of hello":  {hello.Ref.String(), "fef5cf0568abcd709a0f9bd83d9ae672d48a4bee321eba39b8e86d9cfb9e2cad"},
 		"body of hello": {hex.EncodeToString(hello.Body), "010000000100000000000000000000000064f0cabbf47b0b50cda39d64022e176546d20a5a07de2633f1529c666d5eab0766f966c052d47d49a8ec4bb166ae322dc90d5a7e8ce665f323a5179664ede00fb4923edb4c26d4bb3fc3b561ac7d4a1c"},
 		"root of 3 MiB": {file.Root.String(), "f20e6a64adb4766b794e5ca5a34d482e6966903a9f19a80828c98f52c55cb517"},
-		"list": {hex.EncodeToString(appendList(nil, 2, []entry{{store.Ref{1}, 300}})),
+		"list": {hex.EncodeToString(appendList(nil, 2, 1, []entry{{store.Ref{1}, 300, 1}})),
 			"01020101" + "00000000000000000000000000000000000000000000000000000000000000" + "ac02"},
 	} {
 		if c.got != c.want {
@@ -113,8 +114,8 @@ func TestSeal_OnePlaintextANonce(t *testing.T) {
 	k := testKeys(t)
 	b := bytes.Repeat([]byte("abcdefgh"), 1000)
 	shorter, _ := k.compress(b)
-	packed, ok := k.seal(nil, data, k.Ref(b), b, shorter), shorter != nil
-	plain := k.seal(nil, data, k.Ref(b), b, nil)
+	packed, ok := k.current().seal(nil, data, k.Ref(b), b, shorter), shorter != nil
+	plain := k.current().seal(nil, data, k.Ref(b), b, nil)
 	if !ok || len(packed.Body) >= len(plain.Body) {
 		t.Fatal("did not compress")
 	}
@@ -166,15 +167,15 @@ func TestOpen_KeysAndKindsAreApart(t *testing.T) {
 	if other.Ref([]byte("x")) == s.Ref || next.Ref([]byte("x")) == s.Ref {
 		t.Error("two pools give one Ref")
 	}
-	plain := appendList(nil, 0, []entry{{s.Ref, 1}})
-	asData, asList := k.Seal(plain), k.ref(list, plain)
+	plain := appendList(nil, 0, 1, []entry{{s.Ref, 1, 1}})
+	asData, asList := k.Seal(plain), k.current().ref(list, plain)
 	if asData.Ref == asList {
 		t.Error("data and a list have one Ref")
 	}
 	if _, err := k.Children(Part{Ref: asData.Ref, Size: 1, Depth: 1}, asData.Body); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("data passed for a list: %v", err)
 	}
-	l := k.seal(nil, list, asList, plain, nil)
+	l := k.current().seal(nil, list, asList, plain, nil)
 	if _, err := k.Open(l.Ref, l.Body); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a list passed for data: %v", err)
 	}
@@ -222,24 +223,51 @@ func TestDecode_RefusesBombsAndNonsense(t *testing.T) {
 }
 
 func TestParseList_Strict(t *testing.T) {
-	good := appendList(nil, 1, []entry{{store.Ref{1}, 3}, {store.Ref{2}, 300}})
-	if e, err := parseList(good, 1, 303); err != nil || len(e) != 2 {
+	good := appendList(nil, 1, 0, []entry{{store.Ref{1}, 3, 0}, {store.Ref{2}, 300, 0}})
+	if e, err := parseList(good, 1, 0, 303); err != nil || len(e) != 2 {
 		t.Fatalf("a good list: %v, %v", e, err)
 	}
 	for name, b := range map[string][]byte{
-		"no entries":       appendList(nil, 1, nil),
-		"entry of 0 bytes": appendList(nil, 1, []entry{{size: 303}, {}}),
-		"too long":         append(bytes.Clone(good), 0),
-		"too short":        good[:len(good)-1],
-		"format":           append([]byte{2}, good[1:]...),
-		"depth":            appendList(nil, 0, []entry{{size: 303}}),
-		"sum":              appendList(nil, 1, []entry{{size: 302}}),
-		"overflow":         appendList(nil, 1, []entry{{size: -1}, {size: 304}}),
-		"count":            {1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f},
-		"long varint":      append([]byte{1, 1, 0x81, 0}, good[3:]...),
+		"no entries":        appendList(nil, 1, 0, nil),
+		"entry of 0 bytes":  appendList(nil, 1, 0, []entry{{size: 303}, {}}),
+		"too long":          append(bytes.Clone(good), 0),
+		"too short":         good[:len(good)-1],
+		"format":            append([]byte{2}, good[1:]...),
+		"depth":             appendList(nil, 0, 0, []entry{{size: 303}}),
+		"sum":               appendList(nil, 1, 0, []entry{{size: 302}}),
+		"overflow":          appendList(nil, 1, 0, []entry{{size: -1}, {size: 304}}),
+		"count":             {1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"long varint":       append([]byte{1, 1, 0x81, 0}, good[3:]...),
+		"mixed, but is not": mixed(good, 0, 0),
+		"generation":        mixed(good, 0, 1<<32),
 	} {
-		if e, err := parseList(b, 1, 303); err == nil {
+		if e, err := parseList(b, 1, 0, 303); err == nil {
 			t.Errorf("%s: %v", name, e)
+		}
+	}
+}
+
+// mixed makes of a list of two entries one that says of which generation each is.
+func mixed(b []byte, generations ...uint64) []byte {
+	m := append([]byte{2}, b[1:3]...)
+	first := binary.AppendUvarint(append(m, b[3:36]...), generations[0])
+	return binary.AppendUvarint(append(first, b[36:]...), generations[1])
+}
+
+func TestParseList_MixedGenerations(t *testing.T) {
+	uniform := []entry{{store.Ref{1}, 3, 7}, {store.Ref{2}, 300, 7}}
+	if b := appendList(nil, 1, 7, uniform); b[0] != listFormat {
+		t.Errorf("a list of one generation has format %d", b[0])
+	}
+	for _, entries := range [][]entry{
+		{{store.Ref{1}, 3, 0}, {store.Ref{2}, 300, 7}},
+		{{store.Ref{1}, 3, 1 << 31}, {store.Ref{2}, 300, 0}},
+		{{store.Ref{1}, 303, 6}},
+	} {
+		b := appendList(nil, 1, 7, entries)
+		got, err := parseList(b, 1, 7, 303)
+		if err != nil || !slices.Equal(got, entries) {
+			t.Errorf("%v: %v, %v", entries, got, err)
 		}
 	}
 }
@@ -271,10 +299,11 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzParseList(f *testing.F) {
-	f.Add(appendList(nil, 0, []entry{{store.Ref{1}, 3}, {store.Ref{2}, 300}}), uint8(0), int64(303))
-	f.Fuzz(func(t *testing.T, b []byte, depth uint8, size int64) {
-		e, err := parseList(b, depth, size)
-		if err == nil && !bytes.Equal(appendList(nil, depth, e), b) {
+	f.Add(appendList(nil, 0, 0, []entry{{store.Ref{1}, 3, 0}, {store.Ref{2}, 300, 0}}), uint8(0), uint32(0), int64(303))
+	f.Add(appendList(nil, 0, 9, []entry{{store.Ref{1}, 3, 1 << 31}, {store.Ref{2}, 300, 9}}), uint8(0), uint32(9), int64(303))
+	f.Fuzz(func(t *testing.T, b []byte, depth uint8, generation uint32, size int64) {
+		e, err := parseList(b, depth, generation, size)
+		if err == nil && !bytes.Equal(appendList(nil, depth, generation, e), b) {
 			t.Fatalf("%x parses to %v, which is another list", b, e)
 		}
 	})

@@ -103,7 +103,7 @@ func (r *rewriter) keep() (bool, error) {
 	p, _ := Root(r.ch.Base)
 	for {
 		if p.Offset == off && r.stands(p) {
-			return true, r.take(int(p.Depth), entry{p.Ref, p.Size}, nil)
+			return true, r.take(int(p.Depth), entry{p.Ref, p.Size, p.Oldest}, nil)
 		}
 		if p.Depth == 0 {
 			return false, nil
@@ -150,14 +150,14 @@ func (r *rewriter) zero(off int64) (entry, error) {
 	if run < int64(s.min) {
 		return entry{}, nil
 	}
-	e := r.w.k.hole(s)
+	e := r.w.k.hole(r.w.g, s)
 	if run < e.size {
 		return entry{}, nil
 	}
 	if !r.zeros[s] {
 		if !r.w.have(e.ref) {
 			zeros := make([]byte, e.size)
-			sealed := r.w.k.seal(nil, data, e.ref, zeros, r.w.k.pack(zeros))
+			sealed := r.w.g.seal(nil, data, e.ref, zeros, r.w.k.pack(zeros))
 			if err := r.w.put(sealed); err != nil {
 				return entry{}, err
 			}

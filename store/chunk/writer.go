@@ -36,6 +36,7 @@ const (
 // is put after everything it lists, in the goroutine that writes.
 type Writer struct {
 	k    *Keys
+	g    *generation // what is sealed under
 	put  func(Sealed) error
 	have func(store.Ref) bool
 
@@ -85,8 +86,8 @@ func (k *Keys) NewWriter(put func(Sealed) error, have func(store.Ref) bool) *Wri
 	if have == nil {
 		have = func(store.Ref) bool { return false }
 	}
-	w := &Writer{k: k, put: put, have: have}
-	w.tree.write = w.writeList
+	w := &Writer{k: k, g: k.current(), put: put, have: have}
+	w.tree.write, w.tree.under = w.writeList, w.g.number
 	return w
 }
 
@@ -203,7 +204,7 @@ func (w *Writer) work() {
 
 func (w *Writer) do(j *job) {
 	defer j.block.release()
-	j.ref = w.k.Ref(j.plain)
+	j.ref = w.g.ref(data, j.plain)
 	if w.have(j.ref) {
 		return
 	}
@@ -221,7 +222,7 @@ func (w *Writer) do(j *job) {
 	}
 	buf := bodies.Get().(*[]byte)
 	defer bodies.Put(buf)
-	s := w.k.seal(*buf, data, j.ref, j.plain, packed)
+	s := w.g.seal(*buf, data, j.ref, j.plain, packed)
 	*buf = s.Body
 	j.err = w.put(s)
 }
@@ -235,19 +236,19 @@ func (w *Writer) collect() {
 		w.err = j.err
 	}
 	if w.err == nil {
-		w.err = w.tree.add(0, entry{j.ref, int64(len(j.plain))})
+		w.err = w.tree.add(0, entry{j.ref, int64(len(j.plain)), w.g.number})
 	}
 }
 
 // writeList seals a list of chunks of the given depth. Its Ref depends on the
 // entries alone, so a list that is there is not put again.
 func (w *Writer) writeList(depth uint8, entries []entry) (store.Ref, error) {
-	plain := appendList(nil, depth, entries)
-	ref := w.k.ref(list, plain)
+	plain := appendList(nil, depth, w.g.number, entries)
+	ref := w.g.ref(list, plain)
 	if w.have(ref) {
 		return ref, nil
 	}
-	return ref, w.put(w.k.seal(nil, list, ref, plain, nil)) // hashes do not shrink
+	return ref, w.put(w.g.seal(nil, list, ref, plain, nil)) // hashes do not shrink
 }
 
 // Close cuts what is left, waits until everything has been put, and returns what
@@ -265,7 +266,7 @@ func (w *Writer) Close() (store.Content, error) {
 		return store.Content{}, w.err
 	}
 	w.err = ErrClosed
-	return store.Content{Size: w.size, Root: root.ref, Depth: depth}, nil
+	return store.Content{Size: w.size, Root: root.ref, Depth: depth, Oldest: root.oldest}, nil
 }
 
 // finish cuts and sends the rest. A file of one chunk is done here and now.
@@ -314,6 +315,7 @@ func (w *Writer) Abort() {
 // list yet, levels[1] the lists of them, and so on.
 type tree struct {
 	write  func(depth uint8, entries []entry) (store.Ref, error)
+	under  uint32 // the generation that write seals under
 	levels [][]entry
 }
 
@@ -339,9 +341,10 @@ func (t *tree) flush(depth int) error {
 	if err != nil {
 		return err
 	}
-	sum := entry{ref: ref}
+	sum := entry{ref: ref, oldest: t.under}
 	for _, e := range entries {
 		sum.size += e.size
+		sum.oldest = min(sum.oldest, e.oldest)
 	}
 	return t.add(depth+1, sum)
 }

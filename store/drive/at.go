@@ -90,7 +90,7 @@ func (d *Drive) SymlinkAt(ctx context.Context, at tree.Place, target string, v t
 	if err != nil {
 		return tree.Node{}, fmt.Errorf("drive: symlink %q: %w", at.Name, err)
 	}
-	v.Content = store.Content{Size: int64(len(target)), Root: sealed.Ref}
+	v.Content = store.Content{Size: int64(len(target)), Root: sealed.Ref, Oldest: sealed.Generation}
 	return d.CreateAt(ctx, at, false, v)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
 )
 
 // The methods that machines ask of each other.
@@ -132,7 +133,11 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 		}
 		body := rest[:size:size]
 		rest = rest[size:]
-		if err := m.keys.Check(refs[i], body); err != nil {
+		err := m.checkFrom(ctx, peer, refs[i], body)
+		if errors.Is(err, chunk.ErrGeneration) {
+			continue // it cannot be checked, nor read: as if it were not there
+		}
+		if err != nil {
 			return 0, m.wrong(peer, FaultRot, fmt.Errorf("node: %s sent a chunk that is not what it says: %w: %w", peer.Short(), errWrong, err))
 		}
 		if err := got(refs[i], body); err != nil {

@@ -42,6 +42,8 @@ import (
 //	GET  /v1/conflicts?path=P               a Conflict a line
 //	POST /v1/conflicts/keep?path=P          the conflict copy P takes the place of the file; a Conflict
 //	POST /v1/conflicts/drop?path=P          the conflict copy P goes; a Conflict
+//	GET  /v1/rekey                          a Rekey: what is left under older keys
+//	POST /v1/rekey[?rate=BYTES][&new=true]  orders it, with new after a new generation; a Rekey
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
 //
@@ -190,6 +192,8 @@ func controlHandler(m *Machine) http.Handler {
 		return settleConflict(m, w, r, m.drive.DropConflict)
 	})
 	handle("POST /v1/gc", func(w http.ResponseWriter, r *http.Request) error { return collect(m, w, r) })
+	handle("GET /v1/rekey", func(w http.ResponseWriter, r *http.Request) error { return serveRekey(m, w, r) })
+	handle("POST /v1/rekey", func(w http.ResponseWriter, r *http.Request) error { return orderRekey(m, w, r) })
 	handle("POST /v1/mount", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Mount(r.FormValue("dir"), flag(r, "allow_other"))
 	})

@@ -33,8 +33,9 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
-	absent  absences
-	wire    *wire
+	heardOf
+	absent absences
+	wire   *wire
 
 	stalled  time.Time // until when a full disk keeps operations waiting; zero: not
 	unsynced bool      // something was committed and not yet forced to the disk
@@ -69,6 +70,9 @@ func newCore(m *Machine) (*core, error) {
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
+	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -92,7 +96,7 @@ func (c *core) start() error {
 // begin makes this machine known to the pool.
 func (c *core) begin(now time.Time) error {
 	c.noteInventory(now)
-	return errors.Join(c.recall(now), c.introduce(now))
+	return errors.Join(c.recall(now), c.introduce(now), c.announceGenerations(now))
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -299,6 +303,9 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		}
 		c.wantBalance()
 	}
+	if err := c.hearOfKeys(tx, op); err != nil {
+		return nil, err
+	}
 	return events, c.follow(tx, now, events)
 }
 
@@ -324,6 +331,7 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 }
 
 func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
+	c.lookAtKeys(ev)
 	if !slices.Contains(ev.Holders, c.m.ID()) {
 		return nil
 	}
@@ -437,6 +445,8 @@ func (c *core) peerUp(id store.MachineID) {
 		c.absent.returned(id)
 		c.wantBalance()
 	})
+	c.m.wantSecrets()
+	c.m.wantRekey()
 }
 
 func (c *core) peerDown(id store.MachineID) {

@@ -54,6 +54,7 @@ func (c *core) landed(r replicate.FetchResult) (err error) {
 // it durable.
 func (m *Machine) fetch(ctx context.Context, f replicate.Fetch) replicate.FetchResult {
 	r := replicate.FetchResult{ID: f.ID}
+	m.resealHere(ctx, f.Assignments)
 	whole := make([]bool, len(f.Assignments))
 	r.Err = m.fetchChunks(ctx, f.Peer, f.Assignments, whole)
 	if errors.Is(r.Err, segment.ErrFull) {

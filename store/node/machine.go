@@ -86,6 +86,9 @@ type Config struct {
 	Dir string
 	// Passphrase opens sealed keys; empty where they are not.
 	Passphrase []byte
+	// Later are the secrets of later generations of the pool that [Init] gives to a new
+	// machine.
+	Later []pool.Secret
 	// Set changes settings: its fields that are not zero replace remembered ones.
 	Set Settings
 	// Logger hears what the machine does; nil is silent.
@@ -118,6 +121,8 @@ type Machine struct {
 	faults faults
 
 	scrubbing atomic.Bool
+	secrets   secrets
+	rekeying  rekeying
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -173,6 +178,9 @@ func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
 		p, err = pool.Create(cfg.Dir, cfg.Passphrase)
 	} else {
 		p, err = pool.Join(cfg.Dir, secret, cfg.Passphrase)
+	}
+	if err == nil {
+		err = p.Ring().AddAll(cfg.Dir, cfg.Later, cfg.Passphrase)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("node: init: %w", err)
@@ -262,7 +270,10 @@ func replaceFile(file string, b []byte) error {
 // Open opens the machine in cfg.Dir. It fails with ErrInUse while another process
 // has it, and with pool.ErrNoPool where there is none.
 func Open(cfg Config) (_ *Machine, err error) {
-	m := &Machine{cfg: cfg, log: cfg.Logger, outside: outside{fs: vfs.Default, now: time.Now}}
+	m := &Machine{
+		cfg: cfg, log: cfg.Logger, outside: outside{fs: vfs.Default, now: time.Now},
+		secrets: secrets{wanted: make(chan struct{}, 1)}, rekeying: rekeying{wanted: make(chan struct{}, 1)},
+	}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -327,7 +338,7 @@ func (m *Machine) furnish() (err error) {
 	if m.bodies, err = segment.Open(m.fs, filepath.Join(m.cfg.Dir, segmentsName), m.kv, segment.Config{Space: m.space(), Preallocate: m.settings.Preallocate}); err != nil {
 		return err
 	}
-	if m.keys, err = chunk.NewKeys(m.pool.Secret().Derive("aether chunks"), 1); err != nil {
+	if m.keys, err = chunkKeys(m.pool.Ring()); err != nil {
 		return err
 	}
 	if m.tree, err = tree.Open(m.kv, m.pool.Machine); err != nil {

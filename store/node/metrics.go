@@ -47,15 +47,17 @@ func (x metrics) value(name string, v float64, labels ...string) {
 	if len(labels) > 0 {
 		var pairs []string
 		for i := 0; i+1 < len(labels); i += 2 {
-			pairs = append(pairs, labels[i]+`="`+escaped.Replace(labels[i+1])+`"`)
+			pairs = append(pairs, labels[i]+`="`+escaped(labels[i+1])+`"`)
 		}
 		x.b.WriteString("{" + strings.Join(pairs, ",") + "}")
 	}
 	x.b.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
 }
 
-// escaped writes the values of labels.
-var escaped = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+// escaped returns the value of a label as it is written.
+func escaped(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
+}
 
 // one writes a metric of one value.
 func (x metrics) one(name, kind, help string, v int64) {

@@ -152,6 +152,8 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	g.Go(func() error { return m.core.run(ctx) })
 	g.Go(func() error { return m.heal(ctx, cfg.Grace) })
+	g.Go(func() error { return m.gatherSecrets(ctx) })
+	g.Go(func() error { return m.rekey(ctx) })
 	if cfg.Zeroconf {
 		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
 	}
@@ -280,6 +282,8 @@ func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message
 		return link.Message{}, m.core.receive(ctx, store.MachineID(peer), req.Header)
 	case methodBodies:
 		return m.serveBodies(ctx, req)
+	case methodSecrets:
+		return m.serveSecrets(store.MachineID(peer), req)
 	}
 	return link.Message{}, &link.Error{Code: link.CodeNoMethod, Text: fmt.Sprintf("no method %d", req.Method)}
 }

@@ -61,6 +61,9 @@ type Status struct {
 	// them.
 	Received Flow `json:"received"`
 	Sent     Flow `json:"sent"`
+	// Rekey is how far the sealing anew has come, as of the last look; nil where it was
+	// never ordered.
+	Rekey *Rekey `json:"rekey,omitempty"`
 	// Alarms are what is wrong, oldest first.
 	Alarms []Alarm `json:"alarms"`
 	// Faults are what other machines did that an honest and healthy one does not.
@@ -115,6 +118,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s := m.Summary()
 	now := m.now()
 	s.Alarms, _ = m.alarms.list(now)
+	s.Rekey = m.rekeyState()
 	u := m.usage()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)

@@ -10,13 +10,17 @@
 //
 //	machine.key   aether-machine-1-xxxx-xxxx-...  the seed of the key
 //	pool.secret   aether-pool-1-xxxx-xxxx-...     the secret
+//	              aether-generation-1-1-xxxx-...  and those that came later
+//
+// What is written is sealed under the newest generation of the secret ([Ring]). A new
+// one begins when somebody who knows the old ones shall not read on.
 //
 // The text is 14 groups of four characters of lower-case base32: 32 bytes and 3 of
 // a checksum over prefix and bytes. With a passphrase either file is sealed
 // instead: Argon2id (RFC 9106) and AES-256-GCM, see seal.go. Files appear whole or
 // not at all, and are never overwritten.
 //
-// The pool's [ID] is derived from the secret one way; it may be announced.
+// The pool's [ID] is derived from the first secret one way; it may be announced.
 //
-// Read pool.go first, then secret.go.
+// Read pool.go first, then secret.go and ring.go.
 package pool

@@ -10,8 +10,9 @@ import (
 // ErrExposed reports a file that others than its owner may read.
 var ErrExposed = errors.New("pool: file is open to other users")
 
-// maxFile bounds the files that are read, in bytes.
-const maxFile = 4096
+// maxFile bounds the files that are read, in bytes: the secrets of MaxGenerations,
+// sealed, have less.
+const maxFile = 192 << 10
 
 // readPrivate returns what is in a small regular file that is its owner's alone.
 func readPrivate(path string) ([]byte, error) {

@@ -262,7 +262,7 @@ func TestSecret_HidesFromFormatting(t *testing.T) {
 }
 
 func TestSecret_DerivedBytesDiffer(t *testing.T) {
-	s, o := Secret{[keySize]byte{1}}, Secret{[keySize]byte{2}}
+	s, o := Secret{b: [keySize]byte{1}}, Secret{b: [keySize]byte{2}}
 	seen := map[string]bool{}
 	for _, b := range [][]byte{s.b[:], s.Derive("a"), s.Derive("b"), o.Derive("a"), s.derive("aether pool id 1", 32)} {
 		if seen[string(b)] {
@@ -283,7 +283,7 @@ func TestSecret_DerivedBytesDiffer(t *testing.T) {
 }
 
 func FuzzParseSecret(f *testing.F) {
-	f.Add(Secret{[keySize]byte{1}}.Text())
+	f.Add(Secret{b: [keySize]byte{1}}.Text())
 	f.Add("aether-pool-1-")
 	f.Fuzz(func(t *testing.T, in string) {
 		s, err := ParseSecret(in)

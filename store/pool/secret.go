@@ -28,12 +28,15 @@ const (
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// Secret is what the machines of a pool share: 32 random bytes. Formatting and
-// logging a Secret shows nothing of it; [Secret.Text] is for people. The zero
-// Secret belongs to no pool.
-type Secret struct{ b [keySize]byte }
+// Secret is what the machines of a pool share: 32 random bytes, and which generation
+// they are. Formatting and logging a Secret shows nothing of it; [Secret.Text] is for
+// people. The zero Secret belongs to no pool.
+type Secret struct {
+	b      [keySize]byte
+	number uint32 // of the generation; see Ring
+}
 
-// NewSecret returns a fresh random Secret.
+// NewSecret returns a fresh random Secret of generation 0.
 func NewSecret() Secret {
 	var s Secret
 	rand.Read(s.b[:]) // never fails (crypto/rand)
@@ -44,13 +47,31 @@ func NewSecret() Secret {
 // in other places are forgiven, because people copy it by hand; a wrong character
 // is found by the checksum. The error wraps ErrBadText and does not repeat s.
 func ParseSecret(s string) (Secret, error) {
-	b, err := parseKeyText(secretPrefix, s)
-	return Secret{b}, err
+	var number uint32
+	prefix := secretPrefix
+	if head := strings.ToLower(strings.TrimSpace(s[:min(len(s), maxText)])); strings.HasPrefix(head, generationPrefix) {
+		var ok bool
+		if number, ok = parseGeneration(head); !ok {
+			return Secret{}, fmt.Errorf("%w: no generation behind %q", ErrBadText, generationPrefix)
+		}
+		prefix = generationText(number)
+	}
+	b, err := parseKeyText(prefix, s)
+	if err != nil {
+		return Secret{}, err
+	}
+	return Secret{b: b, number: number}, nil
 }
 
-// Text returns the Secret as text: "aether-pool-1-" and 14 groups of 4 characters.
-// Whoever sees it can join the pool.
-func (s Secret) Text() string { return keyText(secretPrefix, s.b) }
+// Text returns the Secret as text: "aether-pool-1-", or for a later generation
+// "aether-generation-1-NUMBER-", and 14 groups of 4 characters. Whoever sees that of
+// the newest generation can join the pool.
+func (s Secret) Text() string {
+	if s.number > 0 {
+		return keyText(generationText(s.number), s.b)
+	}
+	return keyText(secretPrefix, s.b)
+}
 
 // Bytes returns a copy of the 32 bytes.
 func (s Secret) Bytes() []byte { return append([]byte(nil), s.b[:]...) }

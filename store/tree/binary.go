@@ -44,6 +44,13 @@ func (e *encoder) content(c store.Content) {
 	e.int(c.Size)
 	e.bytes(c.Root[:])
 	e.b = append(e.b, c.Depth)
+	e.uint(uint64(c.Oldest))
+}
+
+func (e *encoder) sealed(c store.Content) {
+	if e.bool(c != (store.Content{})); c != (store.Content{}) {
+		e.content(c)
+	}
 }
 
 func (e *encoder) machines(ms []store.MachineID) {
@@ -93,6 +100,7 @@ func (e *encoder) node(n *node) {
 		e.bool(v.Discarded)
 		if e.bool(v.Placed.Seq != 0); v.Placed.Seq != 0 {
 			e.mark(v.Placed)
+			e.sealed(v.Sealed)
 		}
 	}
 	e.deletions(n.Deletes)
@@ -127,6 +135,7 @@ func (e *encoder) row(r *row) {
 	e.machines(r.Holders)
 	if e.uint(r.Placed.Seq); r.Placed.Seq != 0 {
 		e.bytes(r.Placed.Machine[:])
+		e.sealed(r.Sealed)
 	}
 	e.bytes(r.Via[:])
 	e.bool(r.Again)
@@ -247,6 +256,14 @@ func (d *decoder) content() (c store.Content) {
 	c.Size = d.int()
 	copy(c.Root[:], d.take(len(c.Root)))
 	c.Depth = d.byte()
+	c.Oldest = uint32(d.uint())
+	return c
+}
+
+func (d *decoder) sealed() (c store.Content) {
+	if d.bool() {
+		c = d.content()
+	}
 	return c
 }
 
@@ -304,6 +321,7 @@ func (d *decoder) node(n *node) {
 		v.Discarded = d.bool()
 		if d.bool() {
 			v.Placed = d.mark()
+			v.Sealed = d.sealed()
 		}
 	}
 	n.Deletes = d.deletions()
@@ -337,6 +355,7 @@ func (d *decoder) row(r *row) {
 	r.Holders = d.machines()
 	if r.Placed.Seq = d.uint(); r.Placed.Seq != 0 {
 		copy(r.Placed.Machine[:], d.take(len(r.Placed.Machine)))
+		r.Sealed = d.sealed()
 	}
 	copy(r.Via[:], d.take(len(r.Via)))
 	r.Again = d.bool()

@@ -89,14 +89,14 @@ func scanned(t rapid.TB, r store.Reader, from, to []byte, most int) (found []str
 // TestDecode_Damaged: a record that is cut short or has too much is an error.
 func TestDecode_Damaged(t *testing.T) {
 	m := mark{Machine: store.MachineID{1}, Seq: 300, Time: 1 << 60}
-	v := version{At: m, Content: store.Content{Size: 7, Depth: 1}, ModTime: -5, Holders: []store.MachineID{{2}}, Discarded: true, Placed: m}
+	v := version{At: m, Content: store.Content{Size: 7, Depth: 1}, ModTime: -5, Holders: []store.MachineID{{2}}, Discarded: true, Placed: m, Sealed: store.Content{Size: 7, Depth: 2, Oldest: 1 << 31}}
 	n := node{
 		Linked: true, Target: store.FileID{7},
 		Born: m, Place: place{Parent: store.FileID{4}, Name: "name", At: m}, Attr: attr{Mode: 0o644, UID: 1, At: m, ModTime: 9, TimeAt: m},
 		Versions: []version{v, v}, Deletes: []deletion{{At: m, Spare: []dotWire{{Machine: store.MachineID{3}, Seq: 5}}}},
 		View: view{Home: store.FileID{5}, Plain: true, Winner: m, Losers: []mark{m}, Names: []linkName{{Link: store.FileID{1}, Home: store.FileID{2}, Name: "n", At: m}}, Group: store.FileID{6}, Del: []deletion{{At: m}}},
 	}
-	r := row{ID: store.FileID{1}, Kind: rowLoser, At: m, Content: v.Content, Mode: 1, UID: 2, GID: 3, ModTime: 4, Holders: v.Holders, Placed: dotWire{Machine: store.MachineID{4}, Seq: 7}, Via: store.FileID{9}, Again: true}
+	r := row{ID: store.FileID{1}, Kind: rowLoser, At: m, Content: v.Content, Mode: 1, UID: 2, GID: 3, ModTime: 4, Holders: v.Holders, Placed: dotWire{Machine: store.MachineID{4}, Seq: 7}, Sealed: v.Sealed, Via: store.FileID{9}, Again: true}
 	s := state{Clock: 1, Own: 2, Files: -3, Bytes: 4, Conflicts: 5, Parked: 6, News: 7, Last: 8, Sum: [32]byte{8}, Root: n.Attr, Past: pastTotals{Rows: 9, Bytes: 10}}
 	checkRecord(t, &n, new(node), func() any { return new(node) })
 	checkRecord(t, &r, new(row), func() any { return new(row) })

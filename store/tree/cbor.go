@@ -76,8 +76,9 @@ func appendField(b []byte, f any) ([]byte, error) {
 	case *string:
 		return append(appendHead(b, cborText, uint64(len(*f))), *f...), nil
 	case *store.Content:
-		b = appendInt(appendHead(b, cborArray, 3), f.Size)
-		return appendHead(appendBytes(b, f.Root[:]), cborUint, uint64(f.Depth)), nil
+		b = appendInt(appendHead(b, cborArray, 4), f.Size)
+		b = appendHead(appendBytes(b, f.Root[:]), cborUint, uint64(f.Depth))
+		return appendHead(b, cborUint, uint64(f.Oldest)), nil
 	case *[]store.MachineID:
 		b = appendHead(b, cborArray, uint64(len(*f)))
 		for i := range *f {

@@ -112,10 +112,14 @@ func (o *Op) fields(s *shadow) []any {
 
 // extra lists the fields that the first version of the software did not have.
 // They travel only where one of them is set or More follows, so that what has no
-// owner is encoded as it always was.
+// owner is encoded as it always was, and an assignment has a content only where the
+// bytes were sealed anew.
 func (o *Op) extra() []any {
 	if o.Kind == KindCreate || o.Kind == KindAttributes {
 		return []any{&o.Version.UID, &o.Version.GID}
+	}
+	if o.Kind == KindAssign {
+		return []any{&o.Version.Content}
 	}
 	return nil
 }
@@ -126,7 +130,7 @@ func (o Op) Append(b []byte) ([]byte, error) {
 	s := shadow{seen: toWire(o.Seen), dots: toWire(o.Dots), holders: o.Version.Holders}
 	s.modTime = unixNano(o.Version.ModTime)
 	fields := o.fields(&s)
-	if o.Version.UID != 0 || o.Version.GID != 0 || len(o.More) > 0 {
+	if o.Version.UID != 0 || o.Version.GID != 0 || len(o.More) > 0 || o.Kind == KindAssign && o.Version.Content != (store.Content{}) {
 		fields = append(fields, o.extra()...)
 	}
 	n := len(fields) + len(o.More)

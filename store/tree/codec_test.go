@@ -33,6 +33,7 @@ func someOps() []tree.Op {
 		{Dot: dot, Time: 9, Kind: tree.KindDelete, Node: store.FileID{1}, Dots: seen},
 		{Dot: dot, Time: 9, Kind: tree.KindAttributes, Node: store.FileID{1}, Version: tree.Version{Mode: 7, ModTime: v.ModTime}},
 		{Dot: dot, Time: 9, Kind: tree.KindAssign, Node: store.FileID{1}, Version: tree.Version{Holders: v.Holders}, Dots: []store.Dot{dot}},
+		{Dot: dot, Time: 9, Kind: tree.KindAssign, Node: store.FileID{1}, Version: tree.Version{Content: store.Content{Size: 5, Root: store.Ref{1}, Depth: 1, Oldest: 1 << 31}, Holders: v.Holders}, Dots: []store.Dot{dot}},
 		{Dot: dot, Time: 9, Kind: tree.KindDiscard, Node: store.FileID{1}, Dots: seen},
 		{Dot: dot, Time: 9, Kind: tree.KindXattr, Node: store.FileID{1}, Name: "user.x", Body: []byte{1, 0}},
 		{Dot: dot, Time: 9, Kind: tree.KindLink, Node: store.FileID{1}, Parent: store.FileID{2}, Name: "x"},

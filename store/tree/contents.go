@@ -8,7 +8,9 @@ import (
 )
 
 // Contents calls f with what everything holds that the drive shows, conflict copies
-// and hidden equals among it, until f returns false.
+// and hidden equals among it, until f returns false. Of a file whose bytes were sealed
+// anew it tells the other versions too: they may have been hidden because their bytes
+// are the same, and be sealed as they were.
 func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
 	from := key(keyRow)
 	var bad error
@@ -17,7 +19,20 @@ func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
 		if bad = decode(v, &found); bad != nil {
 			return false
 		}
-		return found.Kind == rowDir || found.Content.Size == 0 || f(found.Content)
+		if found.Kind == rowDir || found.Content.Size == 0 {
+			return true
+		}
+		if found.Sealed == (store.Content{}) {
+			return f(found.Content)
+		}
+		var n node
+		n, bad = loadNode(r, found.ID)
+		for i := range n.Versions {
+			if bad != nil || !f(n.Versions[i].stored()) {
+				return false
+			}
+		}
+		return bad == nil
 	})
 	if err = errors.Join(err, bad); err != nil {
 		return fmt.Errorf("tree: contents: %w", err)

@@ -51,6 +51,8 @@
 //	link, delete file    the link stays and shows the file.
 //	chmod, edit          both count; the time of the new bytes is theirs.
 //	xattr, xattr         the later stamp counts, name by name.
+//	assign, anything     other holders, and other keys for the same bytes, are no
+//	                     edit: they never conflict and never win over one.
 //	same name, files     later stamp has the name, the other a conflict name.
 //	same name, dirs      shown as one directory.
 //	file and dir         the directory has the name.

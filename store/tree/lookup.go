@@ -35,7 +35,7 @@ func (r *row) entry(dir, name string) Entry {
 	return Entry{
 		Path: path.Join("/", dir, name), ID: r.ID, Dir: r.Kind == rowDir,
 		Conflict: r.Kind == rowPlaced || r.Kind == rowLoser,
-		Version: Version{Content: r.Content, Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
+		Version: Version{Content: storedAs(r.Content, r.Sealed), Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
 			Holders: r.Holders, Dot: r.At.dot(), Placed: placed},
 	}
 }

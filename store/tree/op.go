@@ -23,7 +23,7 @@ const (
 	KindDiscard    Kind = 6  // takes losing versions away
 	KindXattr      Kind = 7  // an extended attribute
 	KindLink       Kind = 8  // another name of a file
-	KindAssign     Kind = 12 // gives a version other holders
+	KindAssign     Kind = 12 // gives a version other holders, or the same bytes sealed anew
 	KindForeign    Kind = 64
 )
 
@@ -45,8 +45,8 @@ type Version struct {
 	Holders []store.MachineID
 	// Dot names the operation that brought the version. Put ignores it.
 	Dot store.Dot
-	// Placed names the operation that named the Holders: Dot, or the latest Assign
-	// of the version. Put ignores it.
+	// Placed names the operation that named the Holders and said how the bytes are
+	// sealed: Dot, or the Assign or Reseal of the version that counts. Put ignores it.
 	Placed store.Dot
 }
 
@@ -60,7 +60,8 @@ type Version struct {
 //	discard     Node Dots: the versions to take away
 //	xattr       Node Name Body, or Removed
 //	link        Node Parent Name (the name is a node too, whose ID comes from Dot)
-//	assign      Node Version (Holders) Dots: the version that they shall keep, one
+//	assign      Node Version (Holders, and Content or none) Dots: the version that they
+//	            shall keep, one
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -161,4 +162,7 @@ type Event struct {
 	// names the version as VersionRemoved does, which comes next.
 	Was    store.Dot
 	Before []store.MachineID
+	// From is set for a version that was shown before with the same bytes sealed
+	// otherwise, as this says; its VersionRemoved came just before.
+	From store.Content
 }

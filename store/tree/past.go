@@ -352,7 +352,7 @@ func (t *Tree) PastContents(r store.Reader, f func(c store.Content) bool) error 
 		if bad = decode(v, &p); bad != nil {
 			return false
 		}
-		return p.Row.Kind == rowDir || f(p.Row.Content)
+		return p.Row.Kind == rowDir || f(storedAs(p.Row.Content, p.Row.Sealed))
 	})
 	if err = errors.Join(err, bad); err != nil {
 		return fmt.Errorf("tree: past contents: %w", err)

@@ -93,7 +93,7 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 	p := drawPath(t, s)
 	v := tree.Version{Content: store.Content{Size: int64(rapid.IntRange(1, 4).Draw(t, "content"))}, Mode: 0o644, UID: 7,
 		ModTime: drawTime(t)}
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr", "assign", "assign"}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "mkdir", "mkdir", "remove", "rename", "rename", "exchange", "link", "link", "mode", "xattr", "assign", "assign", "reseal"}).Draw(t, "kind")
 	err = s.change(t, func(tx store.Txn) (ops []tree.Op, _ []tree.Event, err error) {
 		switch kind {
 		case "put":
@@ -110,6 +110,8 @@ func localEvents(t *rapid.T, s *site, now time.Time) (events []tree.Event, err e
 			ops, events, err = link(s, tx, p, drawPath(t, s), now)
 		case "assign":
 			ops, events, err = assign(t, s, tx, p, now)
+		case "reseal":
+			ops, events, err = reseal(t, s, tx, p, now)
 		case "xattr":
 			ops, events, err = changeXattr(t, s, tx, p, now)
 		case "mode":
@@ -171,6 +173,18 @@ func assign(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.
 	}
 	holders := []store.MachineID{{byte(rapid.IntRange(1, 9).Draw(t, "holder"))}}
 	return s.tree.Assign(tx, e.ID, e.Version.Dot, holders, now)
+}
+
+func reseal(t *rapid.T, s *site, tx store.Txn, p string, now time.Time) ([]tree.Op, []tree.Event, error) {
+	e, err := s.tree.Lookup(tx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.Dir {
+		return nil, nil, tree.ErrIsDir
+	}
+	c := store.Content{Size: e.Version.Content.Size, Oldest: uint32(rapid.IntRange(0, 3).Draw(t, "generation"))}
+	return s.tree.Reseal(tx, e.ID, e.Version.Dot, c, now)
 }
 
 // drawTime returns no time, 1970, or some time.

@@ -51,7 +51,19 @@ type version struct {
 	ModTime   int64
 	Holders   []store.MachineID
 	Discarded bool
-	Placed    mark // the latest assignment of other holders; zero for none
+	Placed    mark          // the assignment that counts; zero for none
+	Sealed    store.Content // the bytes as it found them sealed anew; zero for Content
+}
+
+// stored returns how the bytes lie in chunks. Content tells versions with equal bytes
+// from others and stays what it was when they were written.
+func (v *version) stored() store.Content { return storedAs(v.Content, v.Sealed) }
+
+func storedAs(c, sealed store.Content) store.Content {
+	if sealed != (store.Content{}) {
+		return sealed
+	}
+	return c
 }
 
 // placed names the operation that named the holders.
@@ -110,7 +122,8 @@ type row struct {
 	GID     uint32
 	ModTime int64
 	Holders []store.MachineID
-	Placed  dotWire      // of the version, where other holders were assigned
+	Placed  dotWire // of the version, where other holders were assigned
+	Sealed  store.Content
 	Via     store.FileID // the link whose name it is; zero for the file's own
 	Again   bool         // one of several names, and not the first
 }

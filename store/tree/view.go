@@ -124,7 +124,7 @@ func (n *node) loserRow(id store.FileID, at mark) (k []byte, r row) {
 func (n *node) versionRow(id store.FileID, v version, kind rowKind) row {
 	return row{ID: id, Kind: kind, At: v.At, Content: v.Content,
 		Mode: n.Attr.Mode, UID: n.Attr.UID, GID: n.Attr.GID, ModTime: v.ModTime, Holders: v.Holders,
-		Placed: dotWire{Machine: v.Placed.Machine, Seq: v.Placed.Seq}}
+		Placed: dotWire{Machine: v.Placed.Machine, Seq: v.Placed.Seq}, Sealed: v.Sealed}
 }
 
 // equal reports whether two views of one node have the same rows in the same

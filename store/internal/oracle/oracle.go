@@ -175,9 +175,7 @@ func (o *oracle) registers() {
 				n.xattrs[op.Name] = op
 			}
 		case op.Kind == tree.KindAssign && !n.create.Dir:
-			if d := op.Dots[0]; o.saw[op.Dot].Has(d) && later(op, n.assigned[d]) > 0 {
-				n.assigned[d] = op
-			}
+			o.assign(n, op)
 		case op.Kind == tree.KindDiscard && !n.create.Dir:
 			for _, d := range op.Dots {
 				n.dropped[d] = n.dropped[d] || o.saw[op.Dot].Has(d)
@@ -346,15 +344,43 @@ func describe(n *oracleNode, v tree.Op, winner bool) string {
 	if winner && later(n.touched, v) > 0 {
 		shown.ModTime = n.touched.Version.ModTime
 	}
-	placed, holders := v.Dot, v.Version.Holders
+	placed, holders, content := v.Dot, v.Version.Holders, v.Version.Content
 	if a, ok := n.assigned[v.Dot]; ok {
 		placed, holders = a.Dot, a.Version.Holders
+		if a.Version.Content != (store.Content{}) {
+			content = a.Version.Content
+		}
 	}
-	return described(n.id, shown, v.Version.Content.Size, v.Dot, placed, holders) + extended(n)
+	return described(n.id, shown, content, v.Dot, placed, holders) + extended(n)
 }
 
-func described(id store.FileID, v tree.Version, size int64, dot, placed store.Dot, holders []store.MachineID) string {
-	return fmt.Sprintf("file %s %s %d %s placed %s %v", id, attributes(v), size, dot, placed, holders)
+// assign enters an assignment of a version that op's author had seen: the one with the
+// newest keys counts, then the latest.
+func (o *oracle) assign(n *oracleNode, op tree.Op) {
+	d := op.Dots[0]
+	i := slices.IndexFunc(o.ops, func(v tree.Op) bool { return v.Dot == d })
+	if i < 0 || !o.saw[op.Dot].Has(d) {
+		return
+	}
+	written := o.ops[i].Version.Content
+	keys := func(a tree.Op) uint32 {
+		if a.Version.Content != (store.Content{}) {
+			return a.Version.Content.Oldest
+		}
+		return written.Oldest
+	}
+	if c := op.Version.Content; c != (store.Content{}) && c.Size != written.Size {
+		return
+	}
+	old, ok := n.assigned[d]
+	if ok && (keys(op) < keys(old) || keys(op) == keys(old) && later(op, old) < 0) || keys(op) < written.Oldest {
+		return
+	}
+	n.assigned[d] = op
+}
+
+func described(id store.FileID, v tree.Version, c store.Content, dot, placed store.Dot, holders []store.MachineID) string {
+	return fmt.Sprintf("file %s %s %d sealed %d %s placed %s %v", id, attributes(v), c.Size, c.Oldest, dot, placed, holders)
 }
 
 func describeDir(group []*oracleNode) string {
@@ -392,7 +418,7 @@ func Shown(t *tree.Tree, r store.Reader) (map[string]string, error) {
 	}
 	var failed error
 	describe := func(e tree.Entry) bool {
-		what := described(e.ID, e.Version, e.Version.Content.Size, e.Version.Dot, e.Version.Placed, e.Version.Holders)
+		what := described(e.ID, e.Version, e.Version.Content, e.Version.Dot, e.Version.Placed, e.Version.Holders)
 		if e.Dir {
 			what = fmt.Sprintf("dir %s %s", e.ID, attributes(e.Version))
 		}
