@@ -294,6 +294,11 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		}
 		c.wantBalance()
 	}
+	if op.Kind == kindStanding {
+		if err := c.judged(tx, op); err != nil {
+			return nil, err
+		}
+	}
 	return events, c.follow(tx, now, events)
 }
 

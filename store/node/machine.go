@@ -117,6 +117,9 @@ type Machine struct {
 
 	scrubbing atomic.Bool
 
+	credentials credentials
+	refusals    refusals
+
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
 	end        context.CancelFunc
