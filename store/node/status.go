@@ -61,6 +61,9 @@ type Status struct {
 	Sent     Flow `json:"sent"`
 	// Alarms are what is wrong, oldest first.
 	Alarms []Alarm `json:"alarms"`
+	// Refused are the machines that did not come in, or did not let this one in, the
+	// newest first.
+	Refused []Refusal `json:"refused,omitempty"`
 }
 
 // Queue is what a machine has to fetch.
@@ -111,6 +114,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	now := m.now()
 	s.Alarms, _ = m.alarms.list(now)
 	u := m.usage()
+	s.Refused = m.refusals.all()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)
 	s.Sent.Bytes, s.Sent.Rate = m.traffic.sent.read(now)
