@@ -192,7 +192,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", dir, ErrInUse)
 	}
-	if _, err := removeLeft(dir); err != nil {
+	if err := finishMove(dir); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return func() { _ = l.Close() }, nil
@@ -289,6 +289,9 @@ func Open(cfg Config) (_ *Machine, err error) {
 			_ = m.Close()
 		}
 	}()
+	if err := resumeMove(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if m.pool, err = pool.Open(cfg.Dir, cfg.Passphrase); err != nil {
 		return nil, fmt.Errorf("node: open: %w", err)
 	}
@@ -299,9 +302,6 @@ func Open(cfg Config) (_ *Machine, err error) {
 	}
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", cfg.Dir, ErrInUse)
-	}
-	if left, err := removeLeft(cfg.Dir); left {
-		return nil, fmt.Errorf("node: open: %w", errors.Join(pool.ErrNoPool, err))
 	}
 	if m.settings, err = updateSettings(cfg.Dir, cfg.Set); err != nil {
 		return nil, err
@@ -326,6 +326,7 @@ func (m *Machine) openRooms() (err error) {
 	if err := m.core.start(); err != nil {
 		return err
 	}
+	m.meetNeighbours()
 	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
 }
@@ -381,8 +382,7 @@ func (m *Machine) Close() error {
 			errs = append(errs, m.kv.Close())
 		}
 		if m.left.Load() {
-			_, err := removeLeft(m.cfg.Dir)
-			errs = append(errs, err)
+			errs = append(errs, finishMove(m.cfg.Dir))
 		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())
