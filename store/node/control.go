@@ -15,6 +15,7 @@ import (
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/mount"
+	"github.com/aether-lan/aether/store/pool"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -46,6 +47,12 @@ import (
 //	POST /v1/rekey[?rate=BYTES][&new=true]  orders it, with new after a new generation; a Rekey
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
+//	GET  /v1/members                        a list of MemberStatus
+//	POST /v1/invite                         an InviteEvent a line, until the invitation is over
+//	POST /v1/join                           a joinOrder; answered with Joined, and the node ends
+//	POST /v1/leave[?now=true]               a LeaveProgress a line; then the node ends
+//	POST /v1/forget?machine=M               M is a name, an ID or what one ID begins with
+//	POST /v1/revoke?machine=M
 //
 // T is an instant in the past (RFC 3339): P as it was then.
 //
@@ -106,6 +113,17 @@ var codes = []struct {
 	{fs.ErrPermission, "permission", http.StatusForbidden},
 	{mount.ErrUnsupported, "unsupported", http.StatusNotImplemented},
 	{mount.ErrBusy, "busy", http.StatusConflict},
+	{ErrNoMember, "no_member", http.StatusNotFound},
+	{ErrAmbiguous, "ambiguous", http.StatusConflict},
+	{ErrSelf, "self", http.StatusConflict},
+	{ErrNotServing, "not_serving", http.StatusConflict},
+	{ErrInviting, "inviting", http.StatusConflict},
+	{ErrExpired, "expired", http.StatusGone},
+	{ErrWrongTries, "wrong_tries", http.StatusGone},
+	{ErrLast, "last", http.StatusConflict},
+	{ErrCode, "code", http.StatusForbidden},
+	{ErrNobodyInvites, "nobody_invites", http.StatusNotFound},
+	{pool.ErrExists, "in_pool", http.StatusConflict},
 }
 
 func problemOf(err error) (problem, int) {
@@ -203,6 +221,7 @@ func controlHandler(m *Machine) http.Handler {
 	handle("POST /v1/rename", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.drive.Rename(r.Context(), r.FormValue("from"), r.FormValue("to"))
 	})
+	handleMembership(m, handle)
 	return mux
 }
 

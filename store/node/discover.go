@@ -2,16 +2,15 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/dnssd"
-	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/mdns"
 	"github.com/aether-lan/aether/store"
 )
@@ -35,6 +34,7 @@ type discovery struct {
 	port  uint16
 	log   *slog.Logger
 	found func(id store.MachineID, addrs []netip.AddrPort)
+	node  atomic.Pointer[mdns.Node] // nil while discovery does not work
 }
 
 // retryDiscovery is the pause after discovery has failed.
@@ -68,6 +68,8 @@ func (d *discovery) run(ctx context.Context) error {
 	}
 	defer host.Close()
 	d.cfg.tell(Event{Kind: EventNamed, Name: host.Name()})
+	d.node.Store(node)
+	defer d.node.Store(nil)
 	reg, err := dnssd.Register(ctx, dnssd.Instance{
 		Name: d.m.Name(), Service: serviceType, Domain: "local", Port: d.port, TXT: d.txt(),
 	}, dnssd.Config{Node: node, Logger: d.log})
@@ -85,6 +87,53 @@ func (d *discovery) run(ctx context.Context) error {
 		d.heard(ev)
 	}
 	return nil
+}
+
+// announce makes known that this machine invites, at port, until stop is called: as soon
+// as discovery works, and again when it had to begin anew.
+func (d *discovery) announce(ctx context.Context, port uint16) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if node := d.node.Load(); node != nil {
+				d.announceOn(ctx, node, port)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryAnnounce):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// retryAnnounce is the pause before an invitation that could not be announced is tried
+// again.
+const retryAnnounce = 100 * time.Millisecond
+
+// announceOn announces an invitation on node until ctx or node ends.
+func (d *discovery) announceOn(ctx context.Context, node *mdns.Node, port uint16) {
+	reg, err := dnssd.Register(ctx, dnssd.Instance{
+		Name: d.m.Name(), Service: joinServiceType, Domain: "local", Port: port, TXT: dnssd.TXT{{Key: txtVersion, Value: []byte("1")}},
+	}, dnssd.Config{Node: node, Logger: d.log})
+	if err != nil {
+		if ctx.Err() == nil {
+			d.log.Debug("the invitation is not announced", "error", err)
+		}
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-reg.Done():
+	}
+	if err := reg.Close(); err != nil {
+		d.log.Debug("the end of an invitation is not announced", "error", err)
+	}
 }
 
 // txt is what the machine announces of itself.
@@ -110,7 +159,7 @@ func (d *discovery) heard(ev dnssd.Event) {
 	}
 	text, _ := txt.Get(txtMachine)
 	id, err := store.ParseMachineID(string(text))
-	if err != nil || id == d.m.ID() {
+	if err != nil || id == d.m.ID() || !d.m.mayHave(id) {
 		return
 	}
 	var addrs []netip.AddrPort
@@ -154,15 +203,11 @@ func defaultName() string {
 	return name
 }
 
-// logPeerFailure says who was refused, or why a machine cannot be reached.
+// logPeerFailure says why nobody could be talked to.
 func logPeerFailure(log *slog.Logger, addr netip.AddrPort, err error) {
-	var pe *link.PeerError
-	switch {
-	case errors.As(err, &pe):
-		log.Warn("a machine was refused", "machine", store.MachineID(pe.Peer).String(), "address", pe.Addr.String(), "error", pe.Err)
-	case addr.IsValid():
+	if addr.IsValid() {
 		log.Debug("a machine cannot be reached", "address", addr, "error", err)
-	default:
-		log.Warn("a connection was refused", "error", err)
+		return
 	}
+	log.Warn("a connection was refused", "error", err)
 }

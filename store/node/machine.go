@@ -124,6 +124,11 @@ type Machine struct {
 	secrets   secrets
 	rekeying  rekeying
 
+	credentials credentials
+	refusals    refusals
+	inviting    atomic.Bool
+	left        atomic.Bool // the directory is emptied when the machine is closed
+
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
 	end        context.CancelFunc
@@ -143,7 +148,7 @@ type outside struct {
 	fs      vfs.FS           // where the segments lie
 	now     func() time.Time // the clock
 	network network          // nil: the mesh, while there is one
-	alone   bool             // nothing runs beside the caller
+	single  bool             // nothing runs beside the caller
 
 	// misread plants a mistake into what others' operations say. Only tests set it.
 	misread func(tree.Op) tree.Op
@@ -204,7 +209,25 @@ func lockDir(dir string) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", dir, ErrInUse)
 	}
+	if err := finishMove(dir); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return func() { _ = l.Close() }, nil
+}
+
+// ChangePassphrase seals the key files of the machine in dir under another passphrase;
+// see [pool.ChangePassphrase]. It fails with ErrInUse while another process has the
+// machine open.
+func ChangePassphrase(dir string, old, fresh []byte) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("node: passphrase: %w", err)
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return pool.ChangePassphrase(dir, old, fresh)
 }
 
 // updateSettings reads the settings of dir, puts what set says in their place, and
@@ -286,6 +309,9 @@ func Open(cfg Config) (_ *Machine, err error) {
 			_ = m.Close()
 		}
 	}()
+	if err := resumeMove(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if m.pool, err = pool.Open(cfg.Dir, cfg.Passphrase); err != nil {
 		return nil, fmt.Errorf("node: open: %w", checkRemains(cfg.Dir, err))
 	}
@@ -326,8 +352,9 @@ func (m *Machine) openRooms() (err error) {
 		return err
 	}
 	if !clean {
-		m.jobs.Go(func() { m.prove(m.background) })
+		m.jobs.Go(func() { m.proveHoldings(m.background) })
 	}
+	m.meetNeighbours()
 	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
 }
@@ -383,6 +410,9 @@ func (m *Machine) Close() error {
 		if m.kv != nil {
 			errs = append(errs, m.closedClean(errors.Join(errs...)), m.kv.Close())
 		}
+		if m.left.Load() {
+			errs = append(errs, finishMove(m.cfg.Dir))
+		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())
 		}
@@ -390,6 +420,9 @@ func (m *Machine) Close() error {
 	})
 	return m.closeErr
 }
+
+// Left reports whether the machine has left its pool: see [Machine.Leave].
+func (m *Machine) Left() bool { return m.left.Load() }
 
 // ID returns the machine's ID.
 func (m *Machine) ID() store.MachineID { return m.pool.Machine }

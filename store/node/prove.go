@@ -61,10 +61,10 @@ const proveBatch = 256
 // proveSample is of how many chunks of data one is read.
 const proveSample = 64
 
-// prove looks whether all that this machine keeps for the pool is here, after an end
+// proveHoldings looks whether all that this machine keeps for the pool is here, after an end
 // that was not clean, and only then lets others count on it: what is missing is fetched
 // again. It reads all lists of chunks and a sample of the data; a scrub reads the rest.
-func (m *Machine) prove(ctx context.Context) {
+func (m *Machine) proveHoldings(ctx context.Context) {
 	began := m.now()
 	files, missing, err := m.recheck(ctx)
 	if err != nil {

@@ -74,7 +74,7 @@ type got struct {
 // that it is no longer wanted. The chunk is kept as cache when there is room.
 func (m *Machine) fetchBody(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
 	order, ask := m.reads.order, m.reads.race
-	if m.alone {
+	if m.single {
 		order, ask = m.inTurn, oneByOne
 	}
 	body, err := ask(ctx, order(m.sources(nil), holders), func(ctx context.Context, peer store.MachineID) (body []byte, err error) {

@@ -75,6 +75,9 @@ type serving struct {
 	webdav  netip.AddrPort
 	tell    func(Event)
 	metrics netip.AddrPort
+	// announce makes known that this machine invites at a port, until stop is called.
+	announce func(ctx context.Context, port uint16) (stop func())
+	end      context.CancelFunc // ends the node
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -84,7 +87,7 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{tell: cfg.tell}
+	s := &serving{tell: cfg.tell, end: cancel, announce: func(context.Context, uint16) func() { return func() {} }}
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)
@@ -133,6 +136,14 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 		m.core.wire.attach(nil)
 		m.core.allDown()
 	}()
+	var d *discovery
+	if !cfg.NoDiscovery {
+		d = &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
+			mesh.AddAddress(link.PeerID(id), addrs...)
+			m.core.remember(id, addrs)
+		}}
+		s.announce = d.announce
+	}
 	m.core.wire.attach(mesh)
 	m.mesh.Store(mesh)
 	m.serving.Store(s)
@@ -157,11 +168,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	if cfg.Zeroconf {
 		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
 	}
-	if !cfg.NoDiscovery {
-		d := &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
-			mesh.AddAddress(link.PeerID(id), addrs...)
-			m.core.remember(id, addrs)
-		}}
+	if d != nil {
 		g.Go(func() error { return d.keep(ctx) })
 	}
 	for _, dir := range cfg.Mounts {
@@ -242,11 +249,11 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		l.Close()
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	refusals := rate.NewLimiter(1, 20) // a stranger must not fill the log
+	strangers := rate.NewLimiter(1, 20) // a stranger must not fill the log
 	return link.NewMesh(ctx, link.MeshConfig{
 		Config: link.Config{
 			Identity: id,
-			Admit:    link.AdmitSecret(m.pool.Secret().Derive("aether admission")),
+			Admit:    m.admission(),
 			Handler:  m.handle,
 			// So that a machine that died without a word is noticed within 10 s.
 			KeepAlive: 4 * time.Second, DeadAfter: 9 * time.Second,
@@ -262,14 +269,12 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
 		},
 		Failed: func(addr netip.AddrPort, err error) {
-			if !refusals.Allow() {
-				return
-			}
-			logPeerFailure(m.log, addr, err)
-			var pe *link.PeerError
-			if errors.As(err, &pe) {
-				m.alarm(AlarmRefused, store.MachineID(pe.Peer).String(), fmt.Sprintf("at %s: %v", pe.Addr, pe.Err))
-				cfg.tell(Event{Kind: EventRefused, Machine: store.MachineID(pe.Peer), Address: pe.Addr, Reason: pe.Err.Error()})
+			if r, first := m.refusals.note(m.now(), err); first {
+				m.log.Warn("a machine was refused", "machine", r.Machine.String(), "address", r.Addr.String(), "reason", r.Reason)
+				m.alarm(AlarmRefused, r.Machine.String(), fmt.Sprintf("at %s: %s", r.Addr, r.Reason))
+				cfg.tell(Event{Kind: EventRefused, Machine: r.Machine, Address: r.Addr, Reason: r.Reason})
+			} else if r.Count == 0 && strangers.Allow() {
+				logPeerFailure(m.log, addr, err)
 			}
 		},
 	})

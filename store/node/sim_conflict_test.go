@@ -57,9 +57,9 @@ func (p *simPast) versions() map[store.FileID][]simOp {
 	return files
 }
 
-// standing returns the versions that stay: those that nobody replaced who had them
+// stayed returns the versions that stay: those that nobody replaced who had them
 // before his eyes as the file itself. Of equal bytes the latest counts.
-func standing(versions []simOp) map[store.Dot]bool {
+func stayed(versions []simOp) map[store.Dot]bool {
 	slices.SortFunc(versions, func(a, b simOp) int {
 		x, y := store.Stamp{Time: a.op.Time, Machine: a.op.Dot.Machine}, store.Stamp{Time: b.op.Time, Machine: b.op.Dot.Machine}
 		return y.Compare(x)
@@ -94,7 +94,7 @@ func (w *simWorld) checkConflicts(h *simHost) {
 		if got == nil {
 			continue // it lies under the name of another file with the same bytes
 		}
-		want := standing(versions)
+		want := stayed(versions)
 		w.count.conflicts += len(want) - 1
 		if !maps.Equal(got, want) {
 			w.fail("%s shows the versions %v of file %v, and %v should stand", h, slices.SortedFunc(maps.Keys(got), store.Dot.Compare),

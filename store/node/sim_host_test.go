@@ -100,7 +100,7 @@ func (h *simHost) start() {
 		return
 	}
 	m := &Machine{cfg: Config{Dir: "/sim"}, settings: h.set, log: slog.New(slog.DiscardHandler), pool: h.pool, kv: h.kv,
-		outside: outside{fs: h.fs, now: h.clock, network: h, alone: true, misread: h.w.wrong.misread}}
+		outside: outside{fs: h.fs, now: h.clock, network: h, single: true, misread: h.w.wrong.misread}}
 	m.background, m.end = context.WithCancel(context.Background())
 	h.life++
 	h.peers, h.armed = map[int]uint64{}, time.Time{}
