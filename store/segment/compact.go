@@ -66,7 +66,7 @@ func (s *Store) shabbiest(finish bool) (best *file) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	share := func(f *file) float64 { return float64(f.dead()) / float64(f.size) }
-	for _, f := range s.space.files {
+	for _, f := range s.space.inOrder() {
 		if f.size == 0 || f.dead() == 0 || f.alive() > 0 && (f.bad || f.dead() < f.size/worthwhile) {
 			continue
 		}
@@ -281,6 +281,7 @@ func (s *Store) switchTo(moves []move) error {
 	defer s.commit.Unlock()
 	txn := s.kv.Begin()
 	defer txn.Discard()
+	store.Freeing(txn)
 	var done []move
 	for _, v := range moves {
 		now, err := indexed(s.kv, v.ref)

@@ -1,8 +1,11 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/aether-lan/aether/store"
 )
@@ -26,6 +29,11 @@ type space struct {
 	used     int64        // bytes in all files
 	reserved int64        // bytes promised to puts that have not begun to write
 	reserve  reserve
+}
+
+// inOrder returns the segments by number, so that equal ones are chosen alike each time.
+func (s *space) inOrder() []*file {
+	return slices.SortedFunc(maps.Values(s.files), func(a, b *file) int { return cmp.Compare(a.number, b.number) })
 }
 
 // grows returns where the segment stands that grows by what f does.
@@ -179,6 +187,8 @@ func (s *Store) changeIndexed(old, now record, keep bool) error {
 	old.unset(txn)
 	if keep {
 		now.set(txn)
+	} else {
+		store.Freeing(txn)
 	}
 	s.mu.Lock()
 	f := s.space.files[old.segment]
@@ -256,7 +266,7 @@ func (s *Store) victim(need int64) (best *file, step func(*file) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	room := s.cfg.Space - s.space.used - s.space.reserved
-	for _, f := range s.space.files {
+	for _, f := range s.space.inOrder() {
 		if f.size > 0 && f.alive() == 0 {
 			s.space.finish(f)
 			return f, s.retire
@@ -270,7 +280,7 @@ func (s *Store) victim(need int64) (best *file, step func(*file) error) {
 	}
 	if best == nil && room >= need {
 		best, step = s.mover.file, s.compact
-		for _, f := range s.space.files {
+		for _, f := range s.space.inOrder() {
 			if s.mover.file == nil && f.dead() > 0 && !f.bad && (best == nil || f.dead() > best.dead()) {
 				best = f
 			}
