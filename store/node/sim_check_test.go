@@ -30,6 +30,23 @@ func (w *simWorld) heal() {
 		}
 	}
 	w.run(30 * time.Second) // what is held is told
+	w.idle()
+}
+
+// simIdle is the most that a machine may send and receive when nothing happens, in
+// bytes a second.
+const simIdle = 1000
+
+// idle looks how much is said when there is nothing to say.
+func (w *simWorld) idle() {
+	const span = time.Minute
+	bytes := w.count.bytes
+	w.run(span)
+	each := 2 * float64(w.count.bytes-bytes) / span.Seconds() / float64(len(w.alive()))
+	if w.cause == "" && each > simIdle {
+		w.fail("idle, each of %d machines has %.0f bytes a second to say and to hear", len(w.alive()), each)
+	}
+	w.count.idle = max(w.count.idle, int(each))
 }
 
 // alive returns the machines that are not gone for ever.

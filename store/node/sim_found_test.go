@@ -20,6 +20,6 @@ func TestSim_FullDiskStopsNobody(t *testing.T) {
 		w.check()
 	}
 	if w.cause != "" {
-		t.Fatalf("%s\n%s", w.cause, w.trace.lines())
+		t.Fatalf("%s\n%s", w.cause, w.trace.last())
 	}
 }

@@ -41,7 +41,6 @@ type simHost struct {
 	acked  uint64             // its last operation that was said to be safe
 	losers map[store.Dot]bool // the versions that it last showed as conflict copies
 	gone   bool               // for ever
-	tidied bool               // looks for its upkeep
 }
 
 func (h *simHost) String() string { return fmt.Sprintf("m%d", h.i) }
@@ -120,7 +119,20 @@ func (h *simHost) start() {
 	h.w.past.returned(h)
 	h.w.rewire()
 	h.every(logEvery, "names", func() { _ = h.m.names.write() }) // it says so itself when the disk is full
+	h.every(upkeepEvery, "upkeep", h.upkeep)
 	h.turn()
+}
+
+// upkeep does what Machine.upkeep does now and then.
+func (h *simHost) upkeep() {
+	m := h.m
+	m.forget(m.background, m.retention())
+	c, err := m.drive.Collect(m.background)
+	if err != nil && !errors.Is(err, store.ErrFull) {
+		h.w.fail("%s: garbage: %v", h, err)
+	}
+	h.w.count.garbage += int(c.Removed)
+	m.compact(m.background, 0)
 }
 
 // every calls f as long as the machine is not switched off.

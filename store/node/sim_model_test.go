@@ -242,7 +242,7 @@ func TestSim_IsASynchroniser(t *testing.T) {
 		seed, steps := rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(1, 25).Draw(rt, "steps")
 		w, s := synchronise(t, seed, mistake{}, steps, func(n int) int { return rapid.IntRange(0, n-1).Draw(rt, "choice") })
 		if w.cause != "" || s.cause != "" {
-			rt.Fatalf("%s%s\n%s", w.cause, s.cause, w.trace.lines())
+			rt.Fatalf("%s%s\n%s", w.cause, s.cause, w.trace.last())
 		}
 	})
 }

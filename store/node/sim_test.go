@@ -43,7 +43,7 @@ func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
 func turmoil(t testing.TB, seed uint64, wrong mistake) *simWorld {
 	w := newSimWorld(t, seed)
 	w.wrong = wrong
-	defer w.traceTo(os.Getenv("AETHER_SIM_TRACE"))()
+	defer w.traceTo(os.Getenv("AETHER_SIM_TRACE"))
 	w.trouble()
 	if w.deeds = deeds(); w.rng.IntN(3) == 0 {
 		w.deeds = writing()
@@ -77,10 +77,10 @@ func TestSim_PoolsConverge(t *testing.T) {
 	for seed := range simSeeds(t, simBudget) {
 		w := turmoil(t, seed, mistake{})
 		if w.cause != "" {
-			t.Fatalf("seed %d: %s\nthe last of it:\n%s", seed, w.cause, w.trace.lines())
+			t.Fatalf("seed %d: %s\nthe last of it:\n%s", seed, w.cause, w.trace.last())
 		}
 		if again := turmoil(t, seed, mistake{}); again.trace.sum.Sum64() != w.trace.sum.Sum64() {
-			t.Fatalf("seed %d: two runs differ:\n%s\nand\n%s", seed, w.trace.lines(), again.trace.lines())
+			t.Fatalf("seed %d: two runs differ:\n%s", seed, w.trace.differs(&again.trace))
 		}
 		seeds++
 		total.add(w.count)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"strings"
 	"time"
 )
 
@@ -11,7 +12,13 @@ func (w *simWorld) few(n int) int { return min(w.rng.IntN(n+1), w.rng.IntN(n+1),
 func (w *simWorld) anyone() *simHost { return w.hosts[w.rng.IntN(len(w.hosts))] }
 
 // settings are those of a machine like many.
-func (w *simWorld) settings() Settings { return Settings{Space: 4 << 20, Copies: 2} }
+func (w *simWorld) settings() Settings {
+	s := Settings{Space: 4 << 20, Copies: 2}
+	if w.rng.IntN(2) == 0 {
+		s.Retention = int64(1 + w.rng.IntN(100)) // seconds
+	}
+	return s
+}
 
 // trouble decides how bad the network is.
 func (w *simWorld) trouble() {
@@ -24,16 +31,13 @@ func (w *simWorld) trouble() {
 }
 
 // traceTo writes the whole trace to a file, unless its name is empty.
-func (w *simWorld) traceTo(name string) (closed func()) {
+func (w *simWorld) traceTo(name string) {
 	if name == "" {
-		return func() {}
+		return
 	}
-	f, err := os.Create(name)
-	if err != nil {
+	if err := os.WriteFile(name, []byte(strings.Join(w.trace.lines, "\n")+"\n"), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	w.trace.all = f
-	return func() { _ = f.Close() }
 }
 
 // mishap lets something go wrong, now and then.

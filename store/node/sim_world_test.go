@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
-	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +38,7 @@ type simWorld struct {
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -51,6 +51,8 @@ func (c *simCounts) add(o simCounts) {
 	c.cuts += o.cuts
 	c.copies += o.copies
 	c.conflicts += o.conflicts
+	c.garbage += o.garbage
+	c.idle = max(c.idle, o.idle)
 }
 
 // simNet is the network: how bad it is, and who can reach whom.
@@ -89,12 +91,10 @@ func (q *simQueue) Pop() any {
 	return last
 }
 
-// simTrace is a hash of all that happened and the last of it in words.
+// simTrace is all that happened, in words, and a hash of it.
 type simTrace struct {
-	sum  hash.Hash64
-	last []string
-	n    int
-	all  io.Writer // nil: nobody wants to read it
+	sum   hash.Hash64
+	lines []string
 }
 
 // simTraceLines is how many lines a failure prints.
@@ -103,23 +103,24 @@ const simTraceLines = 120
 func (w *simWorld) note(format string, args ...any) {
 	line := fmt.Sprintf("%12s  ", w.now.Sub(w.began)) + fmt.Sprintf(format, args...)
 	w.trace.sum.Write([]byte(line))
-	if w.trace.all != nil {
-		fmt.Fprintln(w.trace.all, line)
-	}
-	if len(w.trace.last) < simTraceLines {
-		w.trace.last = append(w.trace.last, line)
-	} else {
-		w.trace.last[w.trace.n%simTraceLines] = line
-	}
-	w.trace.n++
+	w.trace.lines = append(w.trace.lines, line)
 }
 
-// lines returns the last lines of the trace, oldest first.
-func (t *simTrace) lines() (all string) {
-	for i := range t.last {
-		all += t.last[(t.n+i)%len(t.last)] + "\n"
+// last returns the last lines of the trace.
+func (t *simTrace) last() string {
+	return strings.Join(t.lines[max(0, len(t.lines)-simTraceLines):], "\n")
+}
+
+// differs returns what two traces have in common before they differ, the end of it,
+// and what each has then.
+func (t *simTrace) differs(o *simTrace) string {
+	n := 0
+	for n < min(len(t.lines), len(o.lines)) && t.lines[n] == o.lines[n] {
+		n++
 	}
-	return all
+	common := t.lines[max(0, n-10):n]
+	return fmt.Sprintf("%s\nand then\n%s\nor\n%s", strings.Join(common, "\n"),
+		strings.Join(t.lines[n:min(n+5, len(t.lines))], "\n"), strings.Join(o.lines[n:min(n+5, len(o.lines))], "\n"))
 }
 
 func newSimWorld(t testing.TB, seed uint64) *simWorld {
