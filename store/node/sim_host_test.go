@@ -271,7 +271,7 @@ func (h *simHost) fetch(f replicate.Fetch) {
 		if h.w.wrong.fetched != nil {
 			h.w.wrong.fetched(h, f, &r)
 		}
-		h.w.note("%s fetched %d of %d from %s", h, len(r.Fetched), len(f.Assignments), h.w.find(f.Peer))
+		h.w.note("%s fetched %d of %d from %s: %v and more", h, len(r.Fetched), len(f.Assignments), h.w.find(f.Peer), f.Assignments[0].Dot)
 		h.land(r)
 	})
 }

@@ -218,7 +218,27 @@ func (h *simHost) symlink() (string, func() error) {
 func (h *simHost) restore() (string, func() error) {
 	p, ago := h.somewhere(), h.w.within(5*time.Minute)
 	return fmt.Sprintf("restore %s of %v ago", p, ago), func() error {
+		if err := h.looks(p, h.clock().Add(-ago)); err != nil {
+			return err
+		}
 		_, err := h.m.drive.Restore(h.m.background, p, h.clock().Add(-ago))
 		return err
 	}
+}
+
+// looks reads what somebody wants to restore. Where little of the past is kept, what
+// one machine remembers has bytes that the others may have given up.
+func (h *simHost) looks(p string, at time.Time) error {
+	if h.w.retention == 0 {
+		return nil
+	}
+	e, err := h.m.drive.StatAt(p, at)
+	if err != nil || e.Version.Content.Size == 0 && !e.Dir {
+		return err
+	}
+	if e.Dir {
+		return store.ErrNotFound // nobody looks at all that lies below
+	}
+	_, err = h.m.drive.Body(h.m.background, e.Version.Content.Root, e.Version.Holders)
+	return err
 }

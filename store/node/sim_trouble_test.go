@@ -13,11 +13,7 @@ func (w *simWorld) anyone() *simHost { return w.hosts[w.rng.IntN(len(w.hosts))] 
 
 // settings are those of a machine like many.
 func (w *simWorld) settings() Settings {
-	s := Settings{Space: 4 << 20, Copies: 2}
-	if w.rng.IntN(2) == 0 {
-		s.Retention = int64(1 + w.rng.IntN(100)) // seconds
-	}
-	return s
+	return Settings{Space: 4 << 20, Copies: 2, Retention: w.retention}
 }
 
 // trouble decides how bad the network is.
@@ -28,6 +24,7 @@ func (w *simWorld) trouble() {
 	w.net.twice = pick(0, 0, 0.05, 0.3)
 	w.net.late = pick(0, 0, 0.05, 0.5)
 	w.net.fruitles = pick(0, 0.2)
+	w.retention = []int64{0, 1 + w.rng.Int64N(100)}[w.rng.IntN(2)]
 }
 
 // traceTo writes the whole trace to a file, unless its name is empty.

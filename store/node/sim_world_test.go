@@ -32,8 +32,10 @@ type simWorld struct {
 	trace simTrace
 	wrong mistake // planted
 	deeds []deed  // of people
-	cause string  // what is wrong; empty: nothing yet
-	count simCounts
+	// retention is how long the past is kept, in seconds; zero: longer than a run.
+	retention int64
+	cause     string // what is wrong; empty: nothing yet
+	count     simCounts
 }
 
 // simCounts are what a run did.
