@@ -65,19 +65,31 @@ const proveSample = 64
 // that was not clean, and only then lets others count on it: what is missing is fetched
 // again. It reads all lists of chunks and a sample of the data; a scrub reads the rest.
 func (m *Machine) proveHoldings(ctx context.Context) {
+	for errors.Is(m.proveOnce(ctx), store.ErrFull) { // what is missing cannot be noted
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(stallTime):
+		}
+	}
+}
+
+// proveOnce is one try of proveHoldings.
+func (m *Machine) proveOnce(ctx context.Context) error {
 	began := m.now()
 	files, missing, err := m.recheck(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			m.log.Error("what is kept here cannot be checked, and is not counted", "error", err)
 		}
-		return
+		return err
 	}
 	_ = m.core.call(ctx, func() {
 		m.core.proving = false
 		m.core.noteInventory(m.now())
 	})
 	m.log.Info("the machine was not closed properly: what it keeps has been checked", "files", files, "missing", missing, "took", m.now().Sub(began).Round(time.Millisecond).String())
+	return nil
 }
 
 // recheck queues the versions that this machine shall keep and that are not whole here.

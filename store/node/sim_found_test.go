@@ -5,6 +5,35 @@ import (
 	"time"
 )
 
+// TestSim_ProvesWhatItHoldsWhenThereIsRoom: a machine that crashed and finds its disk
+// full when it has to fetch something again counts in the end. Found by seed 2.
+func TestSim_ProvesWhatItHoldsWhenThereIsRoom(t *testing.T) {
+	w := newSimWorld(t, 1)
+	a, b := w.add(w.settings()), w.add(w.settings())
+	a.start()
+	b.start()
+	w.run(10 * time.Second)
+	_ = a.do(a.put("/a", []byte("a")))
+	w.run(10 * time.Second)
+	if err := b.m.bodies.Delete(b.lastBody()); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.do(b.put("/b", []byte("b"))) // syncs
+	b.crash()
+	b.full(time.Minute)
+	b.start()
+	w.run(50 * time.Second)
+	if !b.m.core.proving {
+		t.Fatal("it counts before it can say what is missing")
+	}
+	if w.heal(); w.cause == "" {
+		w.check()
+	}
+	if w.cause != "" {
+		t.Fatalf("%s\n%s", w.cause, w.trace.last())
+	}
+}
+
 // TestSim_FullDiskStopsNobody: a machine whose disk is full hears what others hold, and
 // goes on when there is room. Found by seed 0 of the simulation.
 func TestSim_FullDiskStopsNobody(t *testing.T) {

@@ -111,6 +111,12 @@ func (h *simHost) start() {
 		h.w.fail("%s does not open: %v", h, err)
 		return
 	}
+	clean, err := m.openedClean()
+	if err != nil {
+		h.w.fail("%s does not open: %v", h, err)
+		return
+	}
+	m.core.proving = !clean
 	if err := m.core.begin(h.clock()); err != nil && !errors.Is(err, store.ErrFull) {
 		h.w.fail("%s does not begin: %v", h, err)
 		return
@@ -119,8 +125,20 @@ func (h *simHost) start() {
 	h.w.past.returned(h)
 	h.w.rewire()
 	h.every(logEvery, "names", func() { _ = h.m.names.write() }) // it says so itself when the disk is full
+	if !clean {
+		h.later(h.w.within(5*time.Second), "prove", h.prove)
+	}
 	h.every(upkeepEvery, "upkeep", h.upkeep)
 	h.turn()
+}
+
+// prove does what Machine.proveHoldings does.
+func (h *simHost) prove() {
+	if err := h.m.proveOnce(h.m.background); errors.Is(err, store.ErrFull) {
+		h.later(stallTime, "prove", h.prove)
+	} else if err != nil {
+		h.w.fail("%s cannot prove what it holds: %v", h, err)
+	}
 }
 
 // upkeep does what Machine.upkeep does now and then.
@@ -155,7 +173,7 @@ func (h *simHost) stop() {
 	}
 	h.w.note("%s is switched off", h)
 	m := h.m
-	if err := errors.Join(m.core.sync(), m.names.write(), m.bodies.Close()); err != nil && !errors.Is(err, store.ErrFull) {
+	if err := errors.Join(m.core.sync(), m.names.write(), m.bodies.Close(), m.closedClean(nil)); err != nil && !errors.Is(err, store.ErrFull) {
 		h.w.fail("%s does not close: %v", h, err)
 	}
 	h.off()
