@@ -81,9 +81,9 @@ func storeCheck(c *cli.Context, p *printer, name, event string, run func(func(no
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%s %s in %s", event, formatBytes(end.Done), counted(int64(end.Chunks), "chunk", "chunks"))
+	text := fmt.Sprintf("%s %s in %s", event, formatBytes(end.Done), counted(end.Chunks, "chunk", "chunks"))
 	if name == "verify" {
-		text = fmt.Sprintf("%s %s in %s", event, formatBytes(end.Done), counted(int64(end.Files), "file", "files"))
+		text = fmt.Sprintf("%s %s in %s", event, formatBytes(end.Done), counted(end.Files, "file", "files"))
 	}
 	if end.Damaged > 0 {
 		text += fmt.Sprintf(": %d damaged", end.Damaged)

@@ -418,6 +418,27 @@ func refusesOnFullDisk(t *testing.T, fs *vfs.MemFS, p *index.Pebble) {
 	}
 }
 
+// A disk that has no room at all is told so, and nothing is lost.
+func TestOpen_FullDiskIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
+	p := open(t, fs)
+	set(t, p, true, "a", "1")
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 20, TotalBytes: 1 << 31})
+	if p, err := index.Open(fs, "/kv", index.Config{}); !errors.Is(err, index.ErrFull) {
+		t.Fatalf("Open on a full disk = %v, %v, want ErrFull", p, err)
+	}
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 31})
+	p = open(t, fs)
+	defer p.Close()
+	if d := cmp.Diff([]string{"a=1"}, all(t, p, nil, nil)); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestOpen_OnDiskSurvivesReopening(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "kv")
 	for i := range 3 {

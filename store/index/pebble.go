@@ -85,13 +85,30 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 		}
 		return nil, openError(dir, err)
 	}
-	db, err := openDB(fsys, dir, lock, cfg)
+	var db *pebble.DB
+	if err = roomToOpen(fsys, dir, cfg.Reserve); err == nil {
+		db, err = openDB(fsys, dir, lock, cfg)
+	}
 	if err != nil {
 		return nil, openError(dir, errors.Join(err, lock.Close()))
 	}
 	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
 	p.idle.L = &p.mu
 	return p, nil
+}
+
+// roomToOpen refuses a disk that is so full that Pebble would fail half-way, in a
+// goroutine of its own where nobody hears of it: opening writes what the logs hold.
+func roomToOpen(fsys vfs.FS, dir string, reserve int64) error {
+	least := reserve / 16
+	if least <= 0 {
+		return nil
+	}
+	u, err := fsys.GetDiskUsage(dir)
+	if err != nil || u.AvailBytes >= uint64(least) {
+		return nil //nolint:nilerr // this file system cannot tell
+	}
+	return fmt.Errorf("%w: %d bytes are left, and %d are needed to open it: make room on the disk first", ErrFull, u.AvailBytes, least)
 }
 
 // withKey returns fsys, encrypted where a key is given, after a look whether dir

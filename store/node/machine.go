@@ -177,8 +177,8 @@ func Init(cfg Config, secret pool.Secret) (*pool.Pool, error) {
 	defer unlock()
 	var p *pool.Pool
 	if secret.IsZero() {
-		if err := checkRemains(cfg.Dir, pool.ErrNoPool); !errors.Is(err, pool.ErrNoPool) {
-			return nil, fmt.Errorf("node: init: %w", err)
+		if secretLost(cfg.Dir) {
+			return nil, fmt.Errorf("node: init: %s: %w", cfg.Dir, ErrSecretLost)
 		}
 		p, err = pool.Create(cfg.Dir, cfg.Passphrase)
 	} else {

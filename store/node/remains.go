@@ -18,13 +18,16 @@ var ErrSecretLost = errors.New("there is the data of a machine, but the pool's s
 // checkRemains turns the error of a directory without a machine into ErrSecretLost
 // where there is the data of one.
 func checkRemains(dir string, err error) error {
-	if !errors.Is(err, pool.ErrNoPool) {
-		return err
-	}
-	for _, name := range []string{indexName, segmentsName} {
-		if _, serr := os.Stat(filepath.Join(dir, name)); serr == nil {
-			return fmt.Errorf("%s: %w", dir, ErrSecretLost)
-		}
+	if errors.Is(err, pool.ErrNoPool) && secretLost(dir) {
+		return fmt.Errorf("%s: %w", dir, ErrSecretLost)
 	}
 	return err
+}
+
+func secretLost(dir string) bool {
+	there := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil
+	}
+	return !there(pool.SecretFile) && (there(indexName) || there(segmentsName))
 }

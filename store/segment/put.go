@@ -65,6 +65,9 @@ func (s *Store) write(ref store.Ref, body []byte, class Class, commits uint64) e
 	if err := s.behind.admit(); err != nil {
 		return err
 	}
+	if err := s.spareDisk(p.size(), class); err != nil {
+		return err
+	}
 	if err := s.makeRoom(p.size()); err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type Config struct {
 	// nobody else fills it; Store.Reserved says what was had. False takes it as bodies
 	// are put.
 	Preallocate bool
+	// Reserve is the bytes of the disk that bodies leave free: below it Put gives up
+	// cache, and then fails with [ErrFull]. 0 means 64 MiB, a negative number none.
+	Reserve int64
 }
 
 // Store keeps bodies. It is safe for concurrent use. Its memory grows with what
@@ -44,6 +47,7 @@ type Store struct {
 	kv     store.KV
 	files  *handles
 	behind *behind
+	disk   disk
 
 	mover mover // compacts and evicts
 
@@ -95,6 +99,9 @@ func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 		cfg.SegmentSize = min(128<<20, cfg.Space/8)
 	}
 	cfg.SegmentSize = min(cfg.SegmentSize, 1<<30)
+	if cfg.Reserve == 0 {
+		cfg.Reserve = defaultReserve
+	}
 	s := &Store{
 		cfg: cfg, kv: kv,
 		files: &handles{fs: fsys, dir: dir, open: map[uint32]*handle{}},
