@@ -32,7 +32,8 @@ const (
 	maxPiecesReply = 4 << 20
 )
 
-// piecesRequest asks for pieces of a window: see replicate.Ask.
+// piecesRequest asks for pieces of a window: see replicate.Ask. Who knows that all are
+// there says goodbye.
 type piecesRequest struct {
 	_       struct{} `cbor:",toarray"`
 	Content store.Content
@@ -95,6 +96,12 @@ func (m *Machine) servePieces(ctx context.Context, peer store.MachineID, req lin
 	}
 	if err != nil {
 		return link.Message{}, fmt.Errorf("%w: pieces: %w", errBadRequest, err)
+	}
+	if len(ask.Want) == 0 && ask.Known >= len(w.parts) { // it says goodbye
+		w.mu.Lock()
+		w.share.Leaves(peer)
+		w.mu.Unlock()
+		return encodePieces(piecesReply{}, nil)
 	}
 	if len(ask.Want) == 0 {
 		w.await(ctx, peer, ask.Known, m.drive.Has)
@@ -269,6 +276,7 @@ func (x *swarming) run(ctx context.Context) error {
 		}
 		switch {
 		case done:
+			x.leave()
 			return nil
 		case idle > swarmStall:
 			return fmt.Errorf("node: nothing more of a file has come for %v", swarmStall)
@@ -288,6 +296,18 @@ func (x *swarming) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// leave tells the others that nothing more is wanted of them, so that what was given here
+// may be given to others as well.
+func (x *swarming) leave() {
+	for _, id := range x.up {
+		x.m.jobs.Go(func() {
+			ctx, cancel := context.WithTimeout(x.m.background, swarmStall)
+			defer cancel()
+			_ = x.m.askPieces(ctx, x.version.Content, x.number, x.w, replicate.Ask{Peer: id, Known: len(x.w.parts)}) // else it is found out in a moment
+		})
 	}
 }
 

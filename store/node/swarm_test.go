@@ -145,7 +145,9 @@ func TestSwarm_RottenSource(t *testing.T) {
 	}
 	faults := third.faults.list()
 	if len(faults) != 1 || faults[0].Machine != bad.ID() || faults[0].What != FaultRot || faults[0].Count > 4 {
-		t.Errorf("faults %+v", faults)
+		n, _ := bad.traffic.sent.read(time.Now())
+		g, _ := good.traffic.sent.read(time.Now())
+		t.Errorf("faults %+v; author %v, rotten %s sent %d, good %s sent %d, third %s received %d", faults, e.Version.Dot.Machine == third.ID(), bad.Name(), n, good.Name(), g, third.Name(), received(third))
 	}
 }
 
