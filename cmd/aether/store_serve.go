@@ -33,6 +33,8 @@ func storeServeCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "mount", Usage: "show the drive in this `DIRECTORY`; may be repeated"},
 			allowOtherFlag(),
 			&cli.DurationFlag{Name: "grace", Usage: "how long a machine may be away before its copies are made anew: a `TIME` like 10m", DefaultText: "10m"},
+			&cli.StringFlag{Name: "limit-up", Usage: "send at most this many `BYTES` of files a second to other machines, like 5MB", DefaultText: "no limit"},
+			&cli.StringFlag{Name: "limit-down", Usage: "receive at most this many `BYTES` of files a second", DefaultText: "no limit"},
 			&cli.StringFlag{Name: "webdav", Usage: "`ADDR:PORT` of the WebDAV face, or off", DefaultText: "127.0.0.1:7480 or a free port"},
 			&cli.StringFlag{Name: "metrics", Usage: "`ADDR:PORT` of metrics for Prometheus, open to whoever can connect; :PORT is for this host only", DefaultText: "none"},
 			&cli.BoolFlag{Name: "webdav-open", Usage: "let anybody who can connect use the WebDAV face without a password"},
@@ -61,6 +63,13 @@ func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
 		WebDAVOpen: c.Bool("webdav-open"), Grace: c.Duration("grace")}
 	if cfg.Grace < 0 {
 		return cfg, usage("--grace: want a time of 0 or more, not %v", cfg.Grace)
+	}
+	for flag, limit := range map[string]*int64{"limit-up": &cfg.LimitUp, "limit-down": &cfg.LimitDown} {
+		if s := c.String(flag); s != "" {
+			if *limit, err = parseBytes(s); err != nil {
+				return cfg, usage("--%s: %v", flag, err)
+			}
+		}
 	}
 	if s := c.String("listen"); s != "" {
 		if cfg.Listen, err = netip.ParseAddrPort(s); err != nil {

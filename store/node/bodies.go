@@ -20,6 +20,9 @@ const (
 	// methodBodies asks for chunk bodies: a bodiesRequest, answered with a
 	// bodiesReply and the bodies one behind the other.
 	methodBodies uint16 = 2
+	// methodPieces asks for pieces of a large file: a piecesRequest, answered with a
+	// piecesReply and the bodies one behind the other.
+	methodPieces uint16 = 24
 )
 
 const (
@@ -69,8 +72,9 @@ func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Messa
 	}
 	var reply bodiesReply
 	var body []byte
+	room := int(m.limits.room(maxReply))
 	for _, ref := range ask.Refs {
-		if len(body) >= maxReply || ctx.Err() != nil {
+		if len(body) >= room || ctx.Err() != nil {
 			break
 		}
 		b, err := m.bodies.Get(ref)
@@ -86,7 +90,9 @@ func (m *Machine) serveBodies(ctx context.Context, req link.Message) (link.Messa
 	if err != nil {
 		return link.Message{}, fmt.Errorf("node: bodies: %w", err)
 	}
-	m.traffic.sent.add(m.now(), len(body))
+	if err := m.sending(ctx, len(body)); err != nil {
+		return link.Message{}, fmt.Errorf("node: bodies: %w", err)
+	}
 	return link.Message{Header: h, Body: body}, nil
 }
 
@@ -115,7 +121,9 @@ func (m *Machine) askOnce(ctx context.Context, peer store.MachineID, refs []stor
 		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
 	}
 	defer resp.Release()
-	m.traffic.received.add(m.now(), len(resp.Body))
+	if err := m.receiving(ctx, len(resp.Body)); err != nil {
+		return 0, fmt.Errorf("node: ask %s: %w", peer.Short(), err)
+	}
 	var reply bodiesReply
 	if err := strictCBOR.Unmarshal(resp.Header, &reply); err != nil {
 		return 0, m.wrong(peer, FaultAnswer, fmt.Errorf("node: answer of %s: %w: %w", peer.Short(), errWrong, err))

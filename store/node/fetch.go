@@ -14,15 +14,13 @@ import (
 	"github.com/aether-lan/aether/store/segment"
 )
 
-// fetchTimeout bounds the fetch of one batch of versions.
+// fetchTimeout bounds the fetch of one batch of small versions.
 const fetchTimeout = 10 * time.Minute
 
 // carryOut begins a fetch that the core ordered; replicate bounds how many run.
 func (c *core) carryOut(f replicate.Fetch) {
 	c.m.jobs.Go(func() {
-		ctx, cancel := context.WithTimeout(c.m.background, fetchTimeout)
-		defer cancel()
-		r := c.m.fetch(ctx, f)
+		r := c.m.fetch(c.m.background, f)
 		for errors.Is(c.landed(r), index.ErrFull) {
 			select {
 			case <-c.m.background.Done():
@@ -56,7 +54,11 @@ func (m *Machine) fetch(ctx context.Context, f replicate.Fetch) replicate.FetchR
 	r := replicate.FetchResult{ID: f.ID}
 	m.resealHere(ctx, f.Assignments)
 	whole := make([]bool, len(f.Assignments))
-	r.Err = m.fetchChunks(ctx, f.Peer, f.Assignments, whole)
+	if a := f.Assignments[0]; len(f.Assignments) == 1 && a.Content.Size >= swarmMin {
+		whole[0], r.Err = m.fetchLarge(ctx, f.Peer, a)
+	} else {
+		r.Err = m.fetchSmall(ctx, f.Peer, f.Assignments, whole)
+	}
 	if errors.Is(r.Err, segment.ErrFull) {
 		m.log.Error("no room for copies", "error", r.Err)
 	}
@@ -76,6 +78,13 @@ func (m *Machine) fetch(ctx context.Context, f replicate.Fetch) replicate.FetchR
 		m.log.Warn("a fetch failed", "machine", f.Peer.String(), "error", r.Err)
 	}
 	return r
+}
+
+// fetchSmall is fetchChunks within fetchTimeout.
+func (m *Machine) fetchSmall(ctx context.Context, peer store.MachineID, versions []replicate.Assignment, whole []bool) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	return m.fetchChunks(ctx, peer, versions, whole)
 }
 
 // fetchChunks fetches level by level, all versions together: first the roots, then

@@ -116,6 +116,8 @@ type Machine struct {
 	alarms   alarms
 	census   census
 	traffic  traffic
+	windows  windows
+	limits   limits
 	outside
 	reads  *reads
 	faults faults

@@ -52,6 +52,9 @@ type ServeConfig struct {
 	// Grace is how long a machine may be away before its copies are made anew
 	// elsewhere. Zero means 10 minutes.
 	Grace time.Duration
+	// LimitUp and LimitDown bound what is sent to and received from other machines, in
+	// bytes of chunks a second; what tells of changes is not held up. Zero is no limit.
+	LimitUp, LimitDown int64
 	// Event hears what happens, from several goroutines in turn; it must not
 	// block. Nil means that nobody listens.
 	Event func(Event)
@@ -88,6 +91,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &serving{tell: cfg.tell, end: cancel, announce: func(context.Context, uint16) func() { return func() {} }}
+	m.limits.set(cfg.LimitUp, cfg.LimitDown)
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)
@@ -289,6 +293,8 @@ func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message
 		return m.serveBodies(ctx, req)
 	case methodSecrets:
 		return m.serveSecrets(store.MachineID(peer), req)
+	case methodPieces:
+		return m.servePieces(ctx, store.MachineID(peer), req)
 	}
 	return link.Message{}, &link.Error{Code: link.CodeNoMethod, Text: fmt.Sprintf("no method %d", req.Method)}
 }

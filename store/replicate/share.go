@@ -69,6 +69,10 @@ func (s *Share) Asks(now time.Time, peer store.MachineID, anew bool) {
 	t.last = now
 }
 
+// Leaves says that peer has all and asks no more: what it was given may be given to
+// others.
+func (s *Share) Leaves(peer store.MachineID) { delete(s.takers, peer) }
+
 // Choose returns the pieces to give to peer of those that it wants and that are in has:
 // as many as come to limit bytes, at least one if there is one. With fresh it leaves out
 // what was given to anybody who still asks, peer among them: that is on its way.

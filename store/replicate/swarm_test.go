@@ -189,6 +189,9 @@ func (s *swarmSim) answer(o, h *swarmHost, a Ask, chosen []int) {
 		h.swarm.Answered(s.now, r)
 		if h.swarm.Done() && h.finished.IsZero() {
 			h.finished = s.now
+			for _, o := range s.hosts {
+				s.after(swarmDelay, func() { o.share.Leaves(h.id) })
+			}
 		}
 		if len(r.Got) > 0 {
 			s.release(h, func(p heldPoll) bool { return h.swarm.Have().Count() > p.ask.Known })
