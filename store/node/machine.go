@@ -116,6 +116,8 @@ type Machine struct {
 	alarms   alarms
 	census   census
 	traffic  traffic
+
+	happenings happenings
 	outside
 	reads  *reads
 	faults faults
