@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/urfave/cli/v2"
 )
@@ -17,10 +18,10 @@ func completionCommand() *cli.Command {
 			}
 			switch shell := c.Args().First(); shell {
 			case "bash":
-				_, err := fmt.Fprint(c.App.Writer, bashCompletion)
+				_, err := io.WriteString(c.App.Writer, bashCompletion)
 				return err
 			case "zsh":
-				_, err := fmt.Fprint(c.App.Writer, zshCompletion)
+				_, err := io.WriteString(c.App.Writer, zshCompletion)
 				return err
 			case "fish":
 				s, err := c.App.ToFishCompletion()
@@ -46,7 +47,11 @@ const bashCompletion = `_aether() {
   else
     words=$("${COMP_WORDS[@]:0:COMP_CWORD}" --generate-bash-completion 2>/dev/null)
   fi
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+  local w typed="${cur//\\/}"
+  COMPREPLY=()
+  while IFS= read -r w; do # a line is a word, also one with spaces
+    [[ -n "$w" && "$w" == "$typed"* ]] && COMPREPLY+=("$(printf %q "$w")")
+  done <<<"$words"
 }
 complete -o bashdefault -o default -F _aether aether
 `

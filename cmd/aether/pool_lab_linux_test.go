@@ -286,6 +286,11 @@ func TestPool_FiveMachines(t *testing.T) {
 	// One machine dies in the middle of the work. The others go on; when it is back it
 	// has everything.
 	o.kill("bob")
+	o.await("alice sees that bob is gone", 10*time.Second, func() bool {
+		s := o.status("alice")
+		i := slices.IndexFunc(s.Machines, func(m node.MachineStatus) bool { return m.Name == "bob" })
+		return s.Machines[i].State == node.Offline
+	})
 	put("carol", "/while-bob-is-dead/", map[string][]byte{"a": noise(r, 200_000), "b": noise(r, 2<<20)})
 	o.await("alice sees what carol wrote", 10*time.Second, func() bool { return o.same("alice", "carol", "dave", "laptop") })
 	o.start("bob", "--copies", "3")

@@ -47,6 +47,7 @@ func storeCommand() *cli.Command {
 			storeFlushCommand(),
 			storeStatusCommand(),
 			storeConflictsCommand(),
+			storeLogCommand(),
 			storeTopCommand(),
 			storeBenchCommand(),
 		},

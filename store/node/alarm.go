@@ -137,6 +137,7 @@ func (as *alarms) list(now time.Time) ([]Alarm, int64) {
 func (m *Machine) alarm(kind, machine, text string) {
 	if m.alarms.raise(m.now(), kind, machine, text) {
 		m.log.Warn("alarm", "kind", kind, "machine", machine, "text", text)
+		m.happened(Happening{Kind: HappenedAlarm, Machine: machine, Text: kind + ": " + text})
 	}
 }
 
@@ -144,5 +145,6 @@ func (m *Machine) alarm(kind, machine, text string) {
 func (m *Machine) clear(kind, machine string) {
 	if m.alarms.clear(kind, machine) {
 		m.log.Info("no alarm any more", "kind", kind, "machine", machine)
+		m.happened(Happening{Kind: HappenedCleared, Machine: machine, Text: kind})
 	}
 }

@@ -40,6 +40,7 @@ import (
 //	POST /v1/verify?path=P                  a Checked a line: every file at and below P is read
 //	POST /v1/scrub[?rate=BYTES][&resume=true]  a Checked a line: all chunks on the disk are
 //	GET  /v1/activity                       drive.Activity
+//	GET  /v1/log[?follow=true]              a Happening a line
 //	GET  /v1/conflicts?path=P               a Conflict a line
 //	POST /v1/conflicts/keep?path=P          the conflict copy P takes the place of the file; a Conflict
 //	POST /v1/conflicts/drop?path=P          the conflict copy P goes; a Conflict
@@ -202,6 +203,7 @@ func controlHandler(m *Machine) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		return json.NewEncoder(w).Encode(m.drive.Activity())
 	})
+	handle("GET /v1/log", func(w http.ResponseWriter, r *http.Request) error { return serveLog(m, w, r) })
 	handle("GET /v1/conflicts", func(w http.ResponseWriter, r *http.Request) error { return serveConflicts(m, w, r) })
 	handle("POST /v1/conflicts/keep", func(w http.ResponseWriter, r *http.Request) error {
 		return settleConflict(m, w, r, m.drive.KeepConflict)

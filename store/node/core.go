@@ -366,6 +366,9 @@ func (c *core) HandleTimeout(now time.Time) {
 	c.copying.HandleTimeout(now)
 	for _, ev := range c.copying.Events() {
 		c.m.log.Debug("copies", "event", ev.String())
+		if held, ok := ev.(replicate.Held); ok {
+			c.m.held(held.Assignment.File)
+		}
 	}
 	c.listen(now)
 }

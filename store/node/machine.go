@@ -98,26 +98,27 @@ type Config struct {
 // Machine is a member of a pool, opened: its files, and the way to change them.
 // It works without a network; Serve gives it one.
 type Machine struct {
-	cfg      Config
-	settings Settings
-	log      *slog.Logger
-	pool     *pool.Pool
-	lock     *flock.Flock
-	kv       kv
-	bodies   *segment.Store
-	keys     *chunk.Keys
-	tree     *tree.Tree
-	drive    *drive.Drive
-	core     *core
-	mesh     atomic.Pointer[link.Mesh]
-	serving  atomic.Pointer[serving] // nil: no node runs
-	mounts   mounts
-	names    *nameLog
-	alarms   alarms
-	census   census
-	traffic  traffic
-	windows  windows
-	limits   limits
+	cfg        Config
+	settings   Settings
+	log        *slog.Logger
+	pool       *pool.Pool
+	lock       *flock.Flock
+	kv         kv
+	bodies     *segment.Store
+	keys       *chunk.Keys
+	tree       *tree.Tree
+	drive      *drive.Drive
+	core       *core
+	mesh       atomic.Pointer[link.Mesh]
+	serving    atomic.Pointer[serving] // nil: no node runs
+	mounts     mounts
+	names      *nameLog
+	alarms     alarms
+	census     census
+	traffic    traffic
+	windows    windows
+	limits     limits
+	happenings happenings
 	outside
 	reads  *reads
 	faults faults

@@ -81,6 +81,7 @@ type serving struct {
 	// announce makes known that this machine invites at a port, until stop is called.
 	announce func(ctx context.Context, port uint16) (stop func())
 	end      context.CancelFunc // ends the node
+	ended    <-chan struct{}    // closed when it ends
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -90,7 +91,8 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{tell: cfg.tell, end: cancel, announce: func(context.Context, uint16) func() { return func() {} }}
+	cfg.Event = m.noting(cfg.Event)
+	s := &serving{tell: cfg.tell, end: cancel, ended: ctx.Done(), announce: func(context.Context, uint16) func() { return func() {} }}
 	m.limits.set(cfg.LimitUp, cfg.LimitDown)
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {

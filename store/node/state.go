@@ -84,7 +84,7 @@ func (s *Status) whole() (State, string) {
 	lasting := slices.IndexFunc(s.Alarms, func(a Alarm) bool { return !pass(a.Kind) })
 	switch {
 	case lasting >= 0:
-		return NeedsYou, s.Alarms[lasting].Text
+		return NeedsYou, s.sentence(&s.Alarms[lasting])
 	case s.Conflicts > 0:
 		return NeedsYou, fmt.Sprintf("%s to decide: aether store conflicts list", plural(s.Conflicts, "conflict"))
 	case others > 0 && !s.Running:
@@ -103,6 +103,16 @@ func (s *Status) whole() (State, string) {
 		return Sending, fmt.Sprintf("%s being copied to other machines", plural(s.Copying, "file"))
 	}
 	return UpToDate, ""
+}
+
+// sentence says what an alarm is about.
+func (s *Status) sentence(a *Alarm) string {
+	for _, m := range s.Machines {
+		if m.ID.String() == a.Machine && !m.Self {
+			return m.called() + ": " + a.Text
+		}
+	}
+	return a.Text
 }
 
 // called is the name of a machine, or the short form of its ID.

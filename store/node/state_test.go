@@ -45,7 +45,7 @@ func TestStatus_States(t *testing.T) {
 		{"no node", func(s *Status) { s.Running, s.Machines[1].Connected = false, false }, Offline, Offline, Offline, "no node runs on this machine: aether store serve"},
 		{"no node, no others", func(s *Status) { s.Running, s.Machines = false, s.Machines[:1] }, UpToDate, Offline, "", ""},
 		{"conflict", func(s *Status) { s.Conflicts, s.Queue.Files = 1, 1 }, NeedsYou, Receiving, UpToDate, "1 conflict to decide: aether store conflicts list"},
-		{"a clock", func(s *Status) { s.Alarms = []Alarm{clock} }, NeedsYou, UpToDate, NeedsYou, "its clock is an hour ahead"},
+		{"a clock", func(s *Status) { s.Alarms = []Alarm{clock} }, NeedsYou, UpToDate, NeedsYou, "there: its clock is an hour ahead"},
 		{"a stranger", func(s *Status) { s.Alarms = []Alarm{{Kind: AlarmRefused, Machine: "x", Text: "no member"}} }, UpToDate, UpToDate, UpToDate, ""},
 	} {
 		s := pooled(c.change)
