@@ -2,7 +2,6 @@ package pool
 
 import (
 	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,11 +111,7 @@ func enter(dir string, secret Secret, passphrase []byte) (*Pool, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("pool: %w", err)
 	}
-	seed, err := load(dir, KeyFile, machinePrefix, passphrase)
-	if errors.Is(err, fs.ErrNotExist) {
-		rand.Read(seed[:])
-		err = save(dir, KeyFile, machinePrefix, seed, passphrase)
-	}
+	seed, err := takeUpKey(dir, passphrase)
 	if err != nil {
 		return nil, err
 	}
