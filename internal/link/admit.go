@@ -64,7 +64,7 @@ type Admit struct {
 }
 
 // MaxProof is the number of bytes that a proof may have.
-const MaxProof = 1024
+const MaxProof = 2048
 
 // The labels differ by direction, so that a proof sent back proves nothing.
 const (

@@ -49,7 +49,7 @@ func (c *core) wantBalance() {
 // so that it is done once; done twice it does no harm.
 func (m *Machine) balance(ctx context.Context) error {
 	var want int
-	err := m.core.call(ctx, func() { want = min(m.copiesWanted(), len(m.core.members.byID)) })
+	err := m.core.call(ctx, func() { want = min(m.copiesWanted(), len(m.core.members.list())) })
 	if err != nil {
 		return err
 	}

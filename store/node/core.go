@@ -306,6 +306,11 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 	if err := c.hearOfKeys(tx, op); err != nil {
 		return nil, err
 	}
+	if op.Kind == kindStanding {
+		if err := c.judged(tx, op); err != nil {
+			return nil, err
+		}
+	}
 	return events, c.follow(tx, now, events)
 }
 

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/dnssd"
-	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/mdns"
 	"github.com/aether-lan/aether/store"
 )
@@ -110,7 +108,7 @@ func (d *discovery) heard(ev dnssd.Event) {
 	}
 	text, _ := txt.Get(txtMachine)
 	id, err := store.ParseMachineID(string(text))
-	if err != nil || id == d.m.ID() {
+	if err != nil || id == d.m.ID() || !d.m.mayHave(id) {
 		return
 	}
 	var addrs []netip.AddrPort
@@ -154,15 +152,11 @@ func defaultName() string {
 	return name
 }
 
-// logPeerFailure says who was refused, or why a machine cannot be reached.
+// logPeerFailure says why nobody could be talked to.
 func logPeerFailure(log *slog.Logger, addr netip.AddrPort, err error) {
-	var pe *link.PeerError
-	switch {
-	case errors.As(err, &pe):
-		log.Warn("a machine was refused", "machine", store.MachineID(pe.Peer).String(), "address", pe.Addr.String(), "error", pe.Err)
-	case addr.IsValid():
+	if addr.IsValid() {
 		log.Debug("a machine cannot be reached", "address", addr, "error", err)
-	default:
-		log.Warn("a connection was refused", "error", err)
+		return
 	}
+	log.Warn("a connection was refused", "error", err)
 }

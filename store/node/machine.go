@@ -124,6 +124,9 @@ type Machine struct {
 	secrets   secrets
 	rekeying  rekeying
 
+	credentials credentials
+	refusals    refusals
+
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
 	end        context.CancelFunc

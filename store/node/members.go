@@ -32,8 +32,9 @@ const maxName = 255
 
 // members are the machines of the pool as this one knows them.
 type members struct {
-	byID   map[store.MachineID]member
-	places *place.Map // of all members; nil: to be made
+	byID      map[store.MachineID]member
+	standings map[store.MachineID]standing // of machines of which something was said
+	places    *place.Map                   // of all members; nil: to be made
 }
 
 // member is what is kept of a machine.
@@ -67,7 +68,9 @@ func loadMembers(r store.Reader) (members, error) {
 		}
 		return bad == nil
 	})
-	return ms, errors.Join(err, bad)
+	var serr error
+	ms.standings, serr = loadStandings(r)
+	return ms, errors.Join(err, bad, serr)
 }
 
 func (ms *members) save(tx store.Txn, id store.MachineID, m member) error {
@@ -97,8 +100,14 @@ func (ms *members) learn(tx store.Txn, id store.MachineID, body []byte) error {
 	return ms.save(tx, id, m)
 }
 
-// list returns the members in the order of their IDs.
+// list returns the members that keep files, in the order of their IDs: not those that
+// are leaving, and none that left, was forgotten or revoked.
 func (ms *members) list() []store.Machine {
+	return slices.DeleteFunc(ms.all(), func(x store.Machine) bool { return !ms.keeps(x.ID) })
+}
+
+// all returns the machines that belong or belonged, in the order of their IDs.
+func (ms *members) all() []store.Machine {
 	var all []store.Machine
 	for id, m := range ms.byID {
 		all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space})
@@ -153,7 +162,7 @@ func (c *core) remembered() []known {
 	var out []known
 	_ = c.call(c.m.background, func() {
 		for id, m := range c.members.byID {
-			if id != c.m.ID() && len(m.Addresses) > 0 {
+			if id != c.m.ID() && len(m.Addresses) > 0 && c.members.within(id) {
 				out = append(out, known{id, slices.Clone(m.Addresses)})
 			}
 		}

@@ -242,11 +242,11 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		l.Close()
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	refusals := rate.NewLimiter(1, 20) // a stranger must not fill the log
+	strangers := rate.NewLimiter(1, 20) // a stranger must not fill the log
 	return link.NewMesh(ctx, link.MeshConfig{
 		Config: link.Config{
 			Identity: id,
-			Admit:    link.AdmitSecret(m.pool.Secret().Derive("aether admission")),
+			Admit:    m.admission(),
 			Handler:  m.handle,
 			// So that a machine that died without a word is noticed within 10 s.
 			KeepAlive: 4 * time.Second, DeadAfter: 9 * time.Second,
@@ -262,14 +262,12 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
 		},
 		Failed: func(addr netip.AddrPort, err error) {
-			if !refusals.Allow() {
-				return
-			}
-			logPeerFailure(m.log, addr, err)
-			var pe *link.PeerError
-			if errors.As(err, &pe) {
-				m.alarm(AlarmRefused, store.MachineID(pe.Peer).String(), fmt.Sprintf("at %s: %v", pe.Addr, pe.Err))
-				cfg.tell(Event{Kind: EventRefused, Machine: store.MachineID(pe.Peer), Address: pe.Addr, Reason: pe.Err.Error()})
+			if r, first := m.refusals.note(m.now(), err); first {
+				m.log.Warn("a machine was refused", "machine", r.Machine.String(), "address", r.Addr.String(), "reason", r.Reason)
+				m.alarm(AlarmRefused, r.Machine.String(), fmt.Sprintf("at %s: %s", r.Addr, r.Reason))
+				cfg.tell(Event{Kind: EventRefused, Machine: r.Machine, Address: r.Addr, Reason: r.Reason})
+			} else if r.Count == 0 && strangers.Allow() {
+				logPeerFailure(m.log, addr, err)
 			}
 		},
 	})
