@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/dnssd"
@@ -33,6 +34,7 @@ type discovery struct {
 	port  uint16
 	log   *slog.Logger
 	found func(id store.MachineID, addrs []netip.AddrPort)
+	node  atomic.Pointer[mdns.Node] // nil while discovery does not work
 }
 
 // retryDiscovery is the pause after discovery has failed.
@@ -66,6 +68,8 @@ func (d *discovery) run(ctx context.Context) error {
 	}
 	defer host.Close()
 	d.cfg.tell(Event{Kind: EventNamed, Name: host.Name()})
+	d.node.Store(node)
+	defer d.node.Store(nil)
 	reg, err := dnssd.Register(ctx, dnssd.Instance{
 		Name: d.m.Name(), Service: serviceType, Domain: "local", Port: d.port, TXT: d.txt(),
 	}, dnssd.Config{Node: node, Logger: d.log})
@@ -83,6 +87,26 @@ func (d *discovery) run(ctx context.Context) error {
 		d.heard(ev)
 	}
 	return nil
+}
+
+// announce makes known that this machine invites, at port, until stop is called.
+func (d *discovery) announce(ctx context.Context, port uint16) (stop func()) {
+	node := d.node.Load()
+	if node == nil {
+		return func() {}
+	}
+	reg, err := dnssd.Register(ctx, dnssd.Instance{
+		Name: d.m.Name(), Service: joinServiceType, Domain: "local", Port: port, TXT: dnssd.TXT{{Key: txtVersion, Value: []byte("1")}},
+	}, dnssd.Config{Node: node, Logger: d.log})
+	if err != nil {
+		d.log.Warn("the invitation is not announced", "error", err)
+		return func() {}
+	}
+	return func() {
+		if err := reg.Close(); err != nil {
+			d.log.Debug("the end of an invitation is not announced", "error", err)
+		}
+	}
 }
 
 // txt is what the machine announces of itself.

@@ -126,6 +126,7 @@ type Machine struct {
 
 	credentials credentials
 	refusals    refusals
+	inviting    atomic.Bool
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context

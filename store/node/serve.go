@@ -75,6 +75,8 @@ type serving struct {
 	webdav  netip.AddrPort
 	tell    func(Event)
 	metrics netip.AddrPort
+	// announce makes known that this machine invites at a port, until stop is called.
+	announce func(ctx context.Context, port uint16) (stop func())
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -84,7 +86,7 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{tell: cfg.tell}
+	s := &serving{tell: cfg.tell, announce: func(context.Context, uint16) func() { return func() {} }}
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)
@@ -133,6 +135,14 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 		m.core.wire.attach(nil)
 		m.core.allDown()
 	}()
+	var d *discovery
+	if !cfg.NoDiscovery {
+		d = &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
+			mesh.AddAddress(link.PeerID(id), addrs...)
+			m.core.remember(id, addrs)
+		}}
+		s.announce = d.announce
+	}
 	m.core.wire.attach(mesh)
 	m.mesh.Store(mesh)
 	m.serving.Store(s)
@@ -157,11 +167,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	if cfg.Zeroconf {
 		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
 	}
-	if !cfg.NoDiscovery {
-		d := &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
-			mesh.AddAddress(link.PeerID(id), addrs...)
-			m.core.remember(id, addrs)
-		}}
+	if d != nil {
 		g.Go(func() error { return d.keep(ctx) })
 	}
 	for _, dir := range cfg.Mounts {
