@@ -48,10 +48,19 @@ func (c *core) wantBalance() {
 // today. Of the holders that can be reached now the one with the lowest ID does it,
 // so that it is done once; done twice it does no harm.
 func (m *Machine) balance(ctx context.Context) error {
-	var want int
-	err := m.core.call(ctx, func() { want = min(m.copiesWanted(), len(m.core.members.list())) })
+	var members []store.Machine
+	err := m.core.call(ctx, func() { members = m.core.members.list() })
 	if err != nil {
 		return err
+	}
+	want := min(m.copiesWanted(), len(members))
+	keep := func(holders []store.MachineID) (n int) {
+		for _, x := range members {
+			if slices.Contains(holders, x.ID) {
+				n++
+			}
+		}
+		return n
 	}
 	var batch []tree.Entry
 	var inner error
@@ -63,7 +72,7 @@ func (m *Machine) balance(ctx context.Context) error {
 	}
 	here := append(m.sources(nil), m.ID())
 	err = m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
-		if !e.Dir && !e.Conflict && len(e.Version.Holders) < want && m.firstOf(e.Version.Holders, here) {
+		if !e.Dir && !e.Conflict && keep(e.Version.Holders) < want && m.firstOf(e.Version.Holders, here) {
 			batch = append(batch, e)
 		}
 		if len(batch) == balanceBatch {

@@ -46,6 +46,11 @@ import (
 //	POST /v1/rekey[?rate=BYTES][&new=true]  orders it, with new after a new generation; a Rekey
 //	POST /v1/mount?dir=D[&allow_other=true]
 //	POST /v1/unmount?dir=D
+//	GET  /v1/members                        a list of MemberStatus
+//	POST /v1/invite                         an InviteEvent a line, until the invitation is over
+//	POST /v1/leave[?now=true]               a LeaveProgress a line; then the node ends
+//	POST /v1/forget?machine=M               M is a name, an ID or what one ID begins with
+//	POST /v1/revoke?machine=M
 //
 // T is an instant in the past (RFC 3339): P as it was then.
 //
@@ -106,6 +111,14 @@ var codes = []struct {
 	{fs.ErrPermission, "permission", http.StatusForbidden},
 	{mount.ErrUnsupported, "unsupported", http.StatusNotImplemented},
 	{mount.ErrBusy, "busy", http.StatusConflict},
+	{ErrNoMember, "no_member", http.StatusNotFound},
+	{ErrAmbiguous, "ambiguous", http.StatusConflict},
+	{ErrSelf, "self", http.StatusConflict},
+	{ErrNotServing, "not_serving", http.StatusConflict},
+	{ErrInviting, "inviting", http.StatusConflict},
+	{ErrExpired, "expired", http.StatusGone},
+	{ErrWrongTries, "wrong_tries", http.StatusGone},
+	{ErrLast, "last", http.StatusConflict},
 }
 
 func problemOf(err error) (problem, int) {
@@ -203,6 +216,7 @@ func controlHandler(m *Machine) http.Handler {
 	handle("POST /v1/rename", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.drive.Rename(r.Context(), r.FormValue("from"), r.FormValue("to"))
 	})
+	handleMembership(m, handle)
 	return mux
 }
 

@@ -262,7 +262,7 @@ func (v *invitation) welcome(ctx context.Context, guest store.MachineID, raw []b
 	if err != nil {
 		return link.Message{}, err
 	}
-	if err := v.m.declare(ctx, guest, Member); err != nil {
+	if err := v.m.declare(ctx, guest, Member, req.Name); err != nil {
 		return link.Message{}, err
 	}
 	v.mu.Lock()

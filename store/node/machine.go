@@ -127,6 +127,7 @@ type Machine struct {
 	credentials credentials
 	refusals    refusals
 	inviting    atomic.Bool
+	left        atomic.Bool // the directory is emptied when the machine is closed
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -207,6 +208,9 @@ func lockDir(dir string) (unlock func(), err error) {
 	}
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", dir, ErrInUse)
+	}
+	if _, err := removeLeft(dir); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return func() { _ = l.Close() }, nil
 }
@@ -301,6 +305,9 @@ func Open(cfg Config) (_ *Machine, err error) {
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", cfg.Dir, ErrInUse)
 	}
+	if left, err := removeLeft(cfg.Dir); left {
+		return nil, fmt.Errorf("node: open: %w", errors.Join(pool.ErrNoPool, err))
+	}
 	if m.settings, err = updateSettings(cfg.Dir, cfg.Set); err != nil {
 		return nil, err
 	}
@@ -387,6 +394,10 @@ func (m *Machine) Close() error {
 		if m.kv != nil {
 			errs = append(errs, m.closedClean(errors.Join(errs...)), m.kv.Close())
 		}
+		if m.left.Load() {
+			_, err := removeLeft(m.cfg.Dir)
+			errs = append(errs, err)
+		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())
 		}
@@ -394,6 +405,9 @@ func (m *Machine) Close() error {
 	})
 	return m.closeErr
 }
+
+// Left reports whether the machine has left its pool: see [Machine.Leave].
+func (m *Machine) Left() bool { return m.left.Load() }
 
 // ID returns the machine's ID.
 func (m *Machine) ID() store.MachineID { return m.pool.Machine }

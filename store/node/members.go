@@ -103,7 +103,10 @@ func (ms *members) learn(tx store.Txn, id store.MachineID, body []byte) error {
 // list returns the members that keep files, in the order of their IDs: not those that
 // are leaving, and none that left, was forgotten or revoked.
 func (ms *members) list() []store.Machine {
-	return slices.DeleteFunc(ms.all(), func(x store.Machine) bool { return !ms.keeps(x.ID) })
+	return slices.DeleteFunc(ms.all(), func(x store.Machine) bool {
+		_, came := ms.byID[x.ID]
+		return !came || !ms.keeps(x.ID)
+	})
 }
 
 // all returns the machines that belong or belonged, in the order of their IDs.
@@ -111,6 +114,11 @@ func (ms *members) all() []store.Machine {
 	var all []store.Machine
 	for id, m := range ms.byID {
 		all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space})
+	}
+	for id, s := range ms.standings {
+		if _, ok := ms.byID[id]; !ok && !s.Inviter.IsZero() {
+			all = append(all, store.Machine{ID: id, Name: s.Name}) // was let in and did not come yet
+		}
 	}
 	slices.SortFunc(all, func(a, b store.Machine) int { return a.ID.Compare(b.ID) })
 	return all

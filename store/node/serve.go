@@ -77,6 +77,7 @@ type serving struct {
 	metrics netip.AddrPort
 	// announce makes known that this machine invites at a port, until stop is called.
 	announce func(ctx context.Context, port uint16) (stop func())
+	end      context.CancelFunc // ends the node
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -86,7 +87,7 @@ type serving struct {
 func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &serving{tell: cfg.tell, announce: func(context.Context, uint16) func() { return func() {} }}
+	s := &serving{tell: cfg.tell, end: cancel, announce: func(context.Context, uint16) func() { return func() {} }}
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
 			return fmt.Errorf("node: %w", err)

@@ -65,7 +65,8 @@ type standingRecord struct {
 	Format   uint8
 	Machine  store.MachineID
 	Standing Standing
-	When     int64 // Unix milliseconds, for people
+	When     int64  // Unix milliseconds, for people
+	Name     string // what the machine is called, where it has not said so itself
 }
 
 const standingFormat = 1
@@ -79,8 +80,10 @@ type standing struct {
 	// Time and By order what is said of a machine.
 	Time store.Time
 	// Inviter is who let the machine in last, and Invited when; zero where nobody did.
+	// Name is what it was called then.
 	Inviter store.MachineID
 	Invited store.Time
+	Name    string
 }
 
 func standingKey(id store.MachineID) []byte {
@@ -115,7 +118,7 @@ func (ms *members) judge(tx store.Txn, op tree.Op) (id store.MachineID, changed 
 	switch {
 	case r.Format != standingFormat:
 		return id, false, fmt.Errorf("format %d", r.Format)
-	case r.Machine.IsZero() || r.Standing > Revoked:
+	case r.Machine.IsZero() || r.Standing > Revoked || len(r.Name) > maxName:
 		return id, false, fmt.Errorf("machine %v is %v", r.Machine, r.Standing)
 	case r.Standing != Member && own != (r.Standing == Leaving || r.Standing == Left):
 		return id, false, fmt.Errorf("%v says that %v is %v", by, r.Machine, r.Standing)
@@ -123,7 +126,7 @@ func (ms *members) judge(tx store.Txn, op tree.Op) (id store.MachineID, changed 
 	old := ms.standings[r.Machine]
 	s := old
 	if r.Standing == Member && !own && later(op.Time, by, old.Invited, old.Inviter) {
-		s.Inviter, s.Invited = by, op.Time
+		s.Inviter, s.Invited, s.Name = by, op.Time, strings.ToValidUTF8(r.Name, "?")
 	}
 	newest := later(op.Time, by, old.Time, old.By)
 	// Of several who revoke a machine the first one is named, everywhere the same.
@@ -189,12 +192,12 @@ func (m *Machine) part(id store.MachineID) {
 
 // declare says in the log how a machine stands from now on, and returns once that is
 // on the disk.
-func (m *Machine) declare(ctx context.Context, id store.MachineID, s Standing) error {
+func (m *Machine) declare(ctx context.Context, id store.MachineID, s Standing, name string) error {
 	var err error
 	cerr := m.core.call(ctx, func() {
 		now := time.Now()
 		var body []byte
-		body, err = cbor.Marshal(standingRecord{Format: standingFormat, Machine: id, Standing: s, When: now.UnixMilli()})
+		body, err = cbor.Marshal(standingRecord{Format: standingFormat, Machine: id, Standing: s, When: now.UnixMilli(), Name: name})
 		if err != nil {
 			return
 		}
@@ -232,7 +235,7 @@ func (m *Machine) Revoke(ctx context.Context, id store.MachineID) error {
 	if id == m.ID() {
 		return fmt.Errorf("node: revoke: %w; give the order on another machine, or leave", ErrSelf)
 	}
-	if err := m.declare(ctx, id, Revoked); err != nil {
+	if err := m.declare(ctx, id, Revoked, ""); err != nil {
 		return err
 	}
 	return m.newGeneration(ctx)
@@ -244,7 +247,7 @@ func (m *Machine) Forget(ctx context.Context, id store.MachineID) error {
 	if id == m.ID() {
 		return fmt.Errorf("node: forget: %w; to end its membership leave", ErrSelf)
 	}
-	return m.declare(ctx, id, Forgotten)
+	return m.declare(ctx, id, Forgotten, "")
 }
 
 // FindMember returns the member that word names: by its name, its ID, or letters that

@@ -68,6 +68,9 @@ type Status struct {
 	Alarms []Alarm `json:"alarms"`
 	// Faults are what other machines did that an honest and healthy one does not.
 	Faults []Fault `json:"faults,omitempty"`
+	// Refused are the machines that did not come in, or did not let this one in, the
+	// newest first.
+	Refused []Refusal `json:"refused,omitempty"`
 }
 
 // Queue is what a machine has to fetch.
@@ -120,6 +123,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	s.Alarms, _ = m.alarms.list(now)
 	s.Rekey = m.rekeyState()
 	u := m.usage()
+	s.Refused = m.refusals.all()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}
 	s.Received.Bytes, s.Received.Rate = m.traffic.received.read(now)
 	s.Sent.Bytes, s.Sent.Rate = m.traffic.sent.read(now)
