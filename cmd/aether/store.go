@@ -18,6 +18,13 @@ func storeCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			storeInitCommand(),
 			storeServeCommand(),
+			storeInviteCommand(),
+			storeJoinCommand(),
+			storeMembersCommand(),
+			storeLeaveCommand(),
+			storeForgetCommand(),
+			storeRevokeCommand(),
+			storePassphraseCommand(),
 			storeMountCommand(),
 			storeUmountCommand(),
 			storePutCommand(),

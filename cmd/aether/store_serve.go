@@ -115,8 +115,11 @@ func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
 		return errors.Join(fmt.Errorf("%s is a machine of pool %s, the secret is that of pool %s", dir, m.Pool().ID, secret.ID()), m.Close())
 	}
 	cfg.Event = func(ev node.Event) { printServeEvent(p, m, ev, cfg.WebDAVOpen) }
-	err = m.Serve(c.Context, cfg)
-	return errors.Join(err, m.Close())
+	err = errors.Join(m.Serve(c.Context, cfg), m.Close())
+	if m.Left() && err == nil {
+		err = p.event("left", "left the pool; "+dir+" belongs to none", "dir", dir)
+	}
+	return err
 }
 
 // printServeEvent prints what happens to a serving node. The first event says
@@ -141,8 +144,8 @@ func printServeEvent(p *printer, m *node.Machine, ev node.Event, open bool) {
 			text += fmt.Sprintf("mounted %s\n", d)
 		}
 		dirFlag := " --dir " + s.Dir
-		text += fmt.Sprintf("\nput files in:            aether store put%s FILE... /\nlet a machine join it:   copy %s there and run: aether store serve --secret-file pool.secret",
-			dirFlag, filepath.Join(s.Dir, pool.SecretFile))
+		text += fmt.Sprintf("\nput files in:            aether store put%s FILE... /\nlet a machine join it:   aether store invite%s",
+			dirFlag, dirFlag)
 		_ = p.event(string(ev.Kind), text, "pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir, "listen", s.Listen, "webdav", s.WebDAV, "metrics", s.Metrics, "mounts", m.Mounts())
 	case node.EventAddress:
 		_ = p.event(string(ev.Kind), fmt.Sprintf("address %s on %s", ev.Address.Addr(), ev.Interface), "address", ev.Address.Addr(), "interface", ev.Interface)

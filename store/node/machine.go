@@ -215,6 +215,21 @@ func lockDir(dir string) (unlock func(), err error) {
 	return func() { _ = l.Close() }, nil
 }
 
+// ChangePassphrase seals the key files of the machine in dir under another passphrase;
+// see [pool.ChangePassphrase]. It fails with ErrInUse while another process has the
+// machine open.
+func ChangePassphrase(dir string, old, fresh []byte) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("node: passphrase: %w", err)
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return pool.ChangePassphrase(dir, old, fresh)
+}
+
 // updateSettings reads the settings of dir, puts what set says in their place, and
 // writes them back where that changed something.
 func updateSettings(dir string, set Settings) (Settings, error) {

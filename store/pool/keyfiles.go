@@ -75,6 +75,12 @@ func takeUpKey(dir string, passphrase []byte) ([keySize]byte, error) {
 // sealedFiles are the files of a machine's directory that a passphrase seals.
 var sealedFiles = []string{KeyFile, SecretFile}
 
+// Sealed reports whether the machine's key in dir is sealed by a passphrase.
+func Sealed(dir string) (bool, error) {
+	b, err := readPrivate(filepath.Join(dir, KeyFile))
+	return err == nil && isSealed(string(b)), err
+}
+
 // ChangePassphrase seals the files of dir under another passphrase. An empty old one
 // means that they are not sealed, an empty new one that they shall not be. Each file
 // changes whole or not at all; after a crash between two, the same call again ends the
