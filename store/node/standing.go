@@ -128,7 +128,7 @@ func (ms *members) judge(tx store.Txn, op tree.Op) (id store.MachineID, changed 
 	if r.Standing == Member && !own && later(op.Time, by, old.Invited, old.Inviter) {
 		s.Inviter, s.Invited, s.Name = by, op.Time, strings.ToValidUTF8(r.Name, "?")
 	}
-	newest := later(op.Time, by, old.Time, old.By)
+	newest := later(op.Time, by, old.Time, old.By) || op.Time == old.Time && by == old.By && r.Standing > old.Standing
 	// Of several who revoke a machine the first one is named, everywhere the same.
 	if r.Standing == Revoked && (old.Standing != Revoked || !newest) || r.Standing != Revoked && old.Standing != Revoked && newest {
 		s.Standing, s.By, s.When, s.Time = r.Standing, by, r.When, op.Time
