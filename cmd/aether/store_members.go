@@ -71,14 +71,14 @@ func membersText(list []node.MemberStatus) string {
 		if address == "" {
 			address = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(x.Name), x.ID.Short(), formatBytes(int64(x.Space)), generation, printable(inviter), address, stateText(x))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(x.Name), x.ID.Short(), formatBytes(int64(x.Space)), generation, printable(inviter), address, memberStateText(x))
 	}
 	_ = w.Flush() // into memory
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// stateText says how a machine is, since when and by whom.
-func stateText(x node.MemberStatus) string {
+// memberStateText says how a machine is, since when and by whom.
+func memberStateText(x node.MemberStatus) string {
 	switch x.State {
 	case node.StateSelf:
 		return "this machine"

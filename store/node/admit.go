@@ -211,7 +211,7 @@ func (m *Machine) certificate() (*pool.Certificate, error) {
 	}
 	secret, _ := m.secretOf(g)
 	cert, err := pool.Issue(secret, pool.Certificate{
-		Pool: m.pool.ID, Machine: key, Name: m.Name(), Generation: g, Issuer: issuer, Issued: time.Now(),
+		Pool: m.pool.ID, Machine: key, Name: m.Name(), Generation: g, Issuer: issuer, Issued: m.now(),
 	})
 	if err == nil {
 		err = pool.WriteCertificate(m.cfg.Dir, cert)

@@ -290,7 +290,7 @@ func (m *Machine) reply(key ed25519.PublicKey, name string) (joinReply, error) {
 	g := m.newestGeneration()
 	secret, _ := m.secretOf(g)
 	cert, err := pool.Issue(secret, pool.Certificate{
-		Pool: m.pool.ID, Machine: key, Name: strings.ToValidUTF8(name, "?"), Generation: g, Issuer: m.ID(), Issued: time.Now(),
+		Pool: m.pool.ID, Machine: key, Name: strings.ToValidUTF8(name, "?"), Generation: g, Issuer: m.ID(), Issued: m.now(),
 	})
 	if err != nil {
 		return r, fmt.Errorf("node: invite: %w", err)

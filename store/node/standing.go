@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -169,7 +168,7 @@ func (c *core) judged(tx store.Txn, op tree.Op) error {
 	s := c.members.standings[id]
 	c.m.log.Info("a machine's standing has changed", "machine", id.String(), "standing", s.Standing.String(), "by", s.By.String())
 	c.wantBalance()
-	if !c.members.within(id) && id != c.m.ID() {
+	if s.Standing > Left && id != c.m.ID() { // who leaves hangs up when it has been heard
 		c.m.part(id)
 	}
 	return nil
@@ -195,7 +194,7 @@ func (m *Machine) part(id store.MachineID) {
 func (m *Machine) declare(ctx context.Context, id store.MachineID, s Standing, name string) error {
 	var err error
 	cerr := m.core.call(ctx, func() {
-		now := time.Now()
+		now := m.now()
 		var body []byte
 		body, err = cbor.Marshal(standingRecord{Format: standingFormat, Machine: id, Standing: s, When: now.UnixMilli(), Name: name})
 		if err != nil {
