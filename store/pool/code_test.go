@@ -33,7 +33,7 @@ func TestCode_Text(t *testing.T) {
 			}
 		}
 	}
-	if NewCode() == NewCode() {
+	if c, d := NewCode(), NewCode(); c == d {
 		t.Error("twice the same code")
 	}
 }
