@@ -89,23 +89,50 @@ func (d *discovery) run(ctx context.Context) error {
 	return nil
 }
 
-// announce makes known that this machine invites, at port, until stop is called.
+// announce makes known that this machine invites, at port, until stop is called: as soon
+// as discovery works, and again when it had to begin anew.
 func (d *discovery) announce(ctx context.Context, port uint16) (stop func()) {
-	node := d.node.Load()
-	if node == nil {
-		return func() {}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			if node := d.node.Load(); node != nil {
+				d.announceOn(ctx, node, port)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryAnnounce):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
+}
+
+// retryAnnounce is the pause before an invitation that could not be announced is tried
+// again.
+const retryAnnounce = 100 * time.Millisecond
+
+// announceOn announces an invitation on node until ctx or node ends.
+func (d *discovery) announceOn(ctx context.Context, node *mdns.Node, port uint16) {
 	reg, err := dnssd.Register(ctx, dnssd.Instance{
 		Name: d.m.Name(), Service: joinServiceType, Domain: "local", Port: port, TXT: dnssd.TXT{{Key: txtVersion, Value: []byte("1")}},
 	}, dnssd.Config{Node: node, Logger: d.log})
 	if err != nil {
-		d.log.Warn("the invitation is not announced", "error", err)
-		return func() {}
-	}
-	return func() {
-		if err := reg.Close(); err != nil {
-			d.log.Debug("the end of an invitation is not announced", "error", err)
+		if ctx.Err() == nil {
+			d.log.Debug("the invitation is not announced", "error", err)
 		}
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-reg.Done():
+	}
+	if err := reg.Close(); err != nil {
+		d.log.Debug("the end of an invitation is not announced", "error", err)
 	}
 }
 
