@@ -128,16 +128,21 @@ func (p *poolLab) until(host, re string, args ...string) {
 // same network has no part in it.
 func TestInviteJoinRevoke(t *testing.T) {
 	p := newPoolLab(t, "alice", "bob", "carol", "mallory")
+	began := time.Now()
+	now := func(what string) { t.Logf("%5.1f s: %s", time.Since(began).Seconds(), what) }
 	p.run("alice", "store", "init", "--dir", "alice", "--name", "alice")
 	alice := p.serve("alice")
 	mallory := p.serve("mallory") // makes a pool of her own
 	p.join("alice", "bob")
+	now("bob has joined")
 	bob := p.serve("bob")
 	p.join("bob", "carol")
+	now("carol has joined")
 	carol := p.serve("carol")
 	for _, name := range []string{"alice", "bob", "carol"} {
 		p.run(name, "store", "status", "--dir", name, "--wait-machines", "3", "--timeout", "60s")
 	}
+	now("all are connected")
 	if err := os.WriteFile(filepath.Join(p.dir, "plan.txt"), []byte("the plan\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +151,7 @@ func TestInviteJoinRevoke(t *testing.T) {
 	p.until("carol", `(?m)^the plan$`, "store", "cat", "--dir", "carol", "/plan.txt")
 	p.until("alice", `"name":"carol","state":"connected".*"generation":0,.*"invited_by_name":"bob"`, "store", "members", "--dir", "alice", "--json")
 
+	now("the file is everywhere")
 	if out := p.run("alice", "store", "revoke", "--dir", "alice", "bob"); !strings.HasPrefix(out, "revoked bob (") {
 		t.Errorf("revoke says %q", out)
 	}
@@ -157,6 +163,7 @@ func TestInviteJoinRevoke(t *testing.T) {
 	}
 	p.until("bob", `"name":"carol","state":"away"`, "store", "members", "--dir", "bob", "--json")
 
+	now("bob is refused by all")
 	p.until("carol", `"event":"left".*"heard":true`, "store", "leave", "--dir", "carol", "--json")
 	if !carol.waitFor(regexp.MustCompile(`"event":"left"`), 20*time.Second) {
 		t.Errorf("carol's node goes on: %s", carol.String())
@@ -168,6 +175,7 @@ func TestInviteJoinRevoke(t *testing.T) {
 		t.Errorf("the plan is now %q", out)
 	}
 	p.until("alice", `"name":"carol","state":"left"`, "store", "members", "--dir", "alice", "--json")
+	now("carol has left")
 	if s := mallory.String(); strings.Contains(s, `"event":"connected"`) || strings.Contains(s, `"event":"refused"`) {
 		t.Errorf("mallory's pool: %s", s)
 	}
