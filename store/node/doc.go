@@ -16,6 +16,24 @@
 // its room back and reads the disk for rot; namelog.go writes the operations to the
 // segments, from which a lost index is made anew.
 //
+// Who belongs: members.go has what machines say of themselves, standing.go what is said
+// of them (left, forgotten, revoked), both in the log, so that all know it. admit.go
+// decides who may connect; refusals.go keeps who might not. A machine comes in with the
+// pool's secret in a file, or by an invitation:
+//
+//	invite.go (a member)                               join.go (the new machine)
+//	  shows a code of six words, announces itself  ◄──── looks for _aether-join._tcp
+//	             ◄──── TLS 1.3 under ALPN aether-join/1, both keys ────►
+//	             ◄──── HMAC under Argon2id(code, keying material) ────── proves first
+//	  proves the same ────►
+//	             ◄──── name
+//	  says in the log that it is a member
+//	  secrets, certificate, addresses of members ────►  all on the disk
+//	             ◄──── joined
+//
+// leave.go is the way out: others take over what the machine keeps, it says goodbye, and
+// its directory is emptied.
+//
 // Read machine.go first (what a directory holds), then core.go (how changes
 // happen), then serve.go (the network).
 package node

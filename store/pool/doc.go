@@ -22,5 +22,23 @@
 //
 // The pool's [ID] is derived from the first secret one way; it may be announced.
 //
-// Read pool.go first, then secret.go and ring.go.
+// A [Certificate] says in the pool's name that a machine belongs: who it is, who let it
+// in, and under which generation of the secret. It is signed with an Ed25519 key that
+// follows from that secret (HKDF, RFC 5869), lies in the file machine.cert, and is no
+// secret itself. Whoever has the secret can issue one; so a certificate of an old
+// generation alone proves little, and package node says what it is good for.
+//
+// A [Code] is six words that one person reads to another to let a machine in. It is
+// good once and for minutes; [Code.Key] says how the ends of a connection prove it to
+// each other, and why that is enough.
+//
+// Glossary:
+//
+//	machine      an Ed25519 key, in machine.key
+//	secret       what all machines of a pool share, in pool.secret
+//	generation   the number of a secret; the first is 0, and names the pool
+//	certificate  a machine's membership, in machine.cert
+//	code         six of 7,776 words: an invitation
+//
+// Read pool.go first, then secret.go, ring.go, certificate.go and code.go.
 package pool
