@@ -22,7 +22,8 @@ func storeJoinCommand() *cli.Command {
 		Name: "join", Usage: "make this machine a member of a pool that invites it",
 		Description: "Asks for the code that aether store invite shows on a machine of the pool, or reads it from standard\n" +
 			"input or --code-file; it is no argument, since arguments are seen by other users. The machine that\n" +
-			"invites is found on the network, or named with --at. Then start the node: aether store serve.\n" +
+			"invites is found on the network, or named with --at. Then start the node: aether store serve. A node\n" +
+			"that runs joins too, if its pool has no other machine and no file.\n" +
 			"JSON: joined {pool, machine, dir, inviter, inviter_name}. Exit status: 1 when the code is not accepted,\n" +
 			"nobody invites, or the machine is in a pool, 2 when the words are no code." +
 			examples("aether store join", "aether store join --at 192.0.2.7:40123 --code-file code.txt --name bob --space 200GiB"),
@@ -62,15 +63,32 @@ func storeJoin(c *cli.Context, dir string, p *printer) error {
 	if how.Code, err = readCode(c); err != nil {
 		return err
 	}
+	next := "\nstart the node with: aether store serve --dir " + dir
 	j, err := node.Join(c.Context, cfg, how)
 	if errors.Is(err, node.ErrInUse) {
-		err = fmt.Errorf("%w: stop the node that runs on it first", err)
+		next = ""
+		j, err = joinRunning(c, dir, how)
 	}
 	if err != nil {
 		return withCause(c.Context, err)
 	}
-	return p.event("joined", fmt.Sprintf("joined pool %s, let in by %s\nstart the node with: aether store serve --dir %s", j.Pool, j.InviterName, dir),
+	return p.event("joined", fmt.Sprintf("joined pool %s, let in by %s%s", j.Pool, j.InviterName, next),
 		"pool", j.Pool.String(), "machine", j.Machine, "dir", dir, "inviter", j.Inviter, "inviter_name", j.InviterName)
+}
+
+// joinRunning has the node that runs on dir join.
+func joinRunning(c *cli.Context, dir string, how node.JoinConfig) (j node.Joined, err error) {
+	for _, name := range []string{"name", "space", "preallocate", "keep", "copies", "passphrase-file"} {
+		if c.IsSet(name) {
+			return j, usage("--%s: a node runs on %s, with settings of its own", name, dir)
+		}
+	}
+	m, err := node.Connect(c.Context, dir)
+	if err != nil {
+		return j, err
+	}
+	j, err = m.Join(c.Context, how)
+	return j, errors.Join(err, m.Close())
 }
 
 // readCode reads the code: from --code-file, from a person, who may correct a word, or

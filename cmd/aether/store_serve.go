@@ -115,11 +115,20 @@ func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
 		return errors.Join(fmt.Errorf("%s is a machine of pool %s, the secret is that of pool %s", dir, m.Pool().ID, secret.ID()), m.Close())
 	}
 	cfg.Event = func(ev node.Event) { printServeEvent(p, m, ev, cfg.WebDAVOpen) }
-	err = errors.Join(m.Serve(c.Context, cfg), m.Close())
-	if m.Left() && err == nil {
-		err = p.event("left", "left the pool; "+dir+" belongs to none", "dir", dir)
+	for {
+		err = errors.Join(m.Serve(c.Context, cfg), m.Close())
+		if err != nil || !m.Left() {
+			return err
+		}
+		next, err := node.Open(mcfg) // it may have joined another pool
+		if errors.Is(err, pool.ErrNoPool) {
+			return p.event("left", "left the pool; "+dir+" belongs to none", "dir", dir)
+		}
+		if err != nil {
+			return err
+		}
+		m = next
 	}
-	return err
 }
 
 // printServeEvent prints what happens to a serving node. The first event says

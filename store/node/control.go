@@ -15,6 +15,7 @@ import (
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/mount"
+	"github.com/aether-lan/aether/store/pool"
 	"github.com/aether-lan/aether/store/segment"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -48,6 +49,7 @@ import (
 //	POST /v1/unmount?dir=D
 //	GET  /v1/members                        a list of MemberStatus
 //	POST /v1/invite                         an InviteEvent a line, until the invitation is over
+//	POST /v1/join                           a joinOrder; answered with Joined, and the node ends
 //	POST /v1/leave[?now=true]               a LeaveProgress a line; then the node ends
 //	POST /v1/forget?machine=M               M is a name, an ID or what one ID begins with
 //	POST /v1/revoke?machine=M
@@ -119,6 +121,9 @@ var codes = []struct {
 	{ErrExpired, "expired", http.StatusGone},
 	{ErrWrongTries, "wrong_tries", http.StatusGone},
 	{ErrLast, "last", http.StatusConflict},
+	{ErrCode, "code", http.StatusForbidden},
+	{ErrNobodyInvites, "nobody_invites", http.StatusNotFound},
+	{pool.ErrExists, "in_pool", http.StatusConflict},
 }
 
 func problemOf(err error) (problem, int) {

@@ -1,12 +1,16 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/pool"
 )
 
 // handleMembership serves what concerns who belongs.
@@ -27,6 +31,23 @@ func handleMembership(m *Machine, handle func(pattern string, f func(w http.Resp
 		l := newLineWriter[LeaveProgress](w)
 		return l.end(m.Leave(r.Context(), flag(r, "now"), l.write))
 	})
+	handle("POST /v1/join", func(w http.ResponseWriter, r *http.Request) error {
+		var req joinOrder
+		err := json.NewDecoder(io.LimitReader(r.Body, maxJoinOrder)).Decode(&req)
+		if err != nil {
+			return fmt.Errorf("%w: join: %w", errBadRequest, err)
+		}
+		code, err := pool.ParseCode(req.Code)
+		if err != nil {
+			return fmt.Errorf("%w: join: %w", errBadRequest, err)
+		}
+		j, err := m.Rejoin(r.Context(), JoinConfig{Code: code, At: req.At, Interfaces: req.Interfaces})
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(j)
+	})
 	about := func(order func(context.Context, store.MachineID) error) func(http.ResponseWriter, *http.Request) error {
 		return func(w http.ResponseWriter, r *http.Request) error {
 			id, err := m.FindMember(r.Context(), r.FormValue("machine"))
@@ -43,6 +64,17 @@ func handleMembership(m *Machine, handle func(pattern string, f func(w http.Resp
 	handle("POST /v1/forget", about(m.Forget))
 	handle("POST /v1/revoke", about(m.Revoke))
 }
+
+// joinOrder has the node that runs join a pool. The code is in the body, not in the URL,
+// which others might keep.
+type joinOrder struct {
+	Code       string   `json:"code"`
+	At         string   `json:"at,omitempty"`
+	Interfaces []string `json:"interfaces,omitempty"`
+}
+
+// maxJoinOrder bounds a joinOrder, in bytes.
+const maxJoinOrder = 64 << 10
 
 // lineWriter writes an answer of a JSON value a line, each at once.
 type lineWriter[T any] struct {
@@ -78,6 +110,23 @@ func (c *Client) Members(ctx context.Context) (list []MemberStatus, err error) {
 // with what happens. It returns nil when a machine has joined; see [Machine.Invite].
 func (c *Client) Invite(ctx context.Context, f func(InviteEvent) error) error {
 	return stream(ctx, c, "invite", f)
+}
+
+// Join has the machine join the pool of one that invites; see [Machine.Rejoin].
+func (c *Client) Join(ctx context.Context, how JoinConfig) (j Joined, err error) {
+	b, err := json.Marshal(joinOrder{Code: how.Code.Text(), At: how.At, Interfaces: how.Interfaces})
+	if err != nil {
+		return j, fmt.Errorf("node: join: %w", err)
+	}
+	body, err := c.do(ctx, http.MethodPost, "join", bytes.NewReader(b))
+	if err != nil {
+		return j, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&j); err != nil {
+		return j, fmt.Errorf("node: join: %w", err)
+	}
+	return j, nil
 }
 
 // Leave ends the machine's membership; see [Machine.Leave]. It calls f with how far it

@@ -5,9 +5,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
-	"slices"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -17,6 +19,7 @@ import (
 	"github.com/aether-lan/aether/mdns"
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/pool"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 // joinServiceType is the DNS-SD service under which a machine that invites is found. It
@@ -48,57 +51,122 @@ type JoinConfig struct {
 // Joined is what a machine has joined.
 type Joined struct {
 	// Pool is the public ID of the pool.
-	Pool pool.ID
+	Pool pool.ID `json:"pool"`
 	// Machine is this machine.
-	Machine store.MachineID
+	Machine store.MachineID `json:"machine"`
 	// Inviter and InviterName are the machine that has let it in.
-	Inviter     store.MachineID
-	InviterName string
+	Inviter     store.MachineID `json:"inviter"`
+	InviterName string          `json:"inviter_name"`
 	// Members counts the machines whose addresses it was given.
-	Members int
+	Members int `json:"members"`
 }
 
 // Join makes the machine of cfg.Dir, which is made where it is missing, a member of the
-// pool of a machine that invites. It fails with pool.ErrExists for a machine that is in
-// a pool, with ErrInUse while another process has it, with ErrNobodyInvites, and with
-// ErrCode. A join that was interrupted can be begun again.
+// pool of a machine that invites. A machine that is alone in a pool of its own in which
+// there is nothing gives that pool up; any other that is in a pool is pool.ErrExists. It
+// fails with ErrInUse while another process has the machine, with ErrNobodyInvites, and
+// with ErrCode. A join that was interrupted can be begun again.
 func Join(ctx context.Context, cfg Config, how JoinConfig) (Joined, error) {
 	if err := cfg.Set.check(); err != nil {
 		return Joined{}, err
 	}
-	if how.Tell == nil {
-		how.Tell = func(string) {}
+	m, err := Open(cfg)
+	if err == nil {
+		j, err := m.Rejoin(ctx, how)
+		return j, errors.Join(err, m.Close())
+	}
+	if !errors.Is(err, pool.ErrNoPool) && !errors.Is(err, fs.ErrNotExist) {
+		return Joined{}, err
 	}
 	unlock, err := lockDir(cfg.Dir)
 	if err != nil {
 		return Joined{}, err
 	}
-	defer func() { unlock() }()
-	key, err := pool.PrepareKey(cfg.Dir, cfg.Passphrase)
+	defer unlock()
+	settings, err := updateSettings(cfg.Dir, cfg.Set)
 	if err != nil {
-		return Joined{}, fmt.Errorf("node: join: %w; to join another: aether store leave", err)
-	}
-	g := &guest{cfg: cfg, key: key, code: codeProof{code: how.Code}}
-	if g.settings, err = updateSettings(cfg.Dir, cfg.Set); err != nil {
 		return Joined{}, err
 	}
+	g := &guest{cfg: cfg, settings: settings, dir: cfg.Dir}
+	return g.join(ctx, how)
+}
+
+// Rejoin has this machine give up its pool and join that of a machine that invites. It
+// fails with pool.ErrExists unless it is alone in its pool, and there is nothing in it.
+// When the machine is closed and opened again, which a node that serves it does by
+// itself, it is in the other pool.
+func (m *Machine) Rejoin(ctx context.Context, how JoinConfig) (Joined, error) {
+	alone, err := m.alone(ctx)
+	if err != nil {
+		return Joined{}, err
+	}
+	if !alone {
+		return Joined{}, fmt.Errorf("node: join: %w, with files or other machines in it; to join another: aether store leave", pool.ErrExists)
+	}
+	g := &guest{cfg: m.cfg, settings: m.settings, dir: filepath.Join(m.cfg.Dir, joiningName)}
+	if err := os.RemoveAll(g.dir); err != nil { // of a join that was interrupted
+		return Joined{}, fmt.Errorf("node: join: %w", err)
+	}
+	g.entered = func() error { return m.giveUp(joiningText) }
+	j, err := g.join(ctx, how)
+	if sv := m.serving.Load(); err == nil && sv != nil {
+		sv.end()
+	}
+	return j, err
+}
+
+// alone reports whether the machine has never met another one of its pool, and the
+// drive is empty.
+func (m *Machine) alone(ctx context.Context) (bool, error) {
+	alone := true
+	err := m.core.call(ctx, func() {
+		for _, x := range m.core.members.all() {
+			alone = alone && x.ID == m.ID()
+		}
+		for id := range m.core.gossip.Vector() {
+			alone = alone && id == m.ID()
+		}
+	})
+	werr := m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
+		alone = alone && e.Path == "/"
+		return alone
+	})
+	return alone, errors.Join(err, werr)
+}
+
+// guest is a machine on its way into a pool.
+type guest struct {
+	cfg      Config
+	settings Settings
+	dir      string // where key, certificate and secret are put
+	key      ed25519.PrivateKey
+	code     codeProof
+	entered  func() error // what makes it a member, with all of them in dir; nil: nothing more
+}
+
+// join joins.
+func (g *guest) join(ctx context.Context, how JoinConfig) (j Joined, err error) {
+	if how.Tell == nil {
+		how.Tell = func(string) {}
+	}
+	if g.key, err = pool.PrepareKey(g.dir, g.cfg.Passphrase); err != nil {
+		return j, fmt.Errorf("node: join: %w", err)
+	}
+	g.code.code = how.Code
 	conn, err := g.find(ctx, how)
 	if err != nil {
-		return Joined{}, fmt.Errorf("node: join: %w", err)
+		return j, fmt.Errorf("node: join: %w", err)
 	}
 	defer conn.Close()
 	reply, err := g.ask(ctx, conn)
 	if err != nil {
-		return Joined{}, fmt.Errorf("node: join: %w", err)
+		return j, fmt.Errorf("node: join: %w", err)
 	}
-	j, err := g.enter(reply)
+	if j, err = g.enter(reply); err == nil && g.entered != nil {
+		err = g.entered()
+	}
 	if err != nil {
-		return Joined{}, fmt.Errorf("node: join: %w", err)
-	}
-	unlock()
-	unlock = func() {}
-	if err := rememberMembers(cfg, reply.Members); err != nil {
-		return Joined{}, fmt.Errorf("node: join: %w", err)
+		return j, fmt.Errorf("node: join: %w", err)
 	}
 	// It is a member now, whether or not the other end hears of it.
 	if resp, err := conn.Call(ctx, link.Message{Method: methodJoined}); err == nil {
@@ -106,14 +174,6 @@ func Join(ctx context.Context, cfg Config, how JoinConfig) (Joined, error) {
 	}
 	j.Inviter, j.InviterName, j.Members = store.MachineID(conn.Peer()), reply.Name, len(reply.Members)
 	return j, nil
-}
-
-// guest is a machine on its way into a pool.
-type guest struct {
-	cfg      Config
-	settings Settings
-	key      ed25519.PrivateKey
-	code     codeProof
 }
 
 func (g *guest) name() string {
@@ -282,32 +342,15 @@ func (g *guest) enter(r joinReply) (Joined, error) {
 	if err != nil {
 		return Joined{}, err
 	}
-	if err := pool.WriteCertificate(g.cfg.Dir, cert); err != nil {
+	if err := pool.WriteCertificate(g.dir, cert); err != nil {
 		return Joined{}, err
 	}
-	p, err := pool.Join(g.cfg.Dir, secrets[0], g.cfg.Passphrase)
+	if err := writeNeighbours(g.dir, r.Members); err != nil {
+		return Joined{}, err
+	}
+	p, err := pool.Join(g.dir, secrets[0], g.cfg.Passphrase)
 	if err != nil {
 		return Joined{}, err
 	}
 	return Joined{Pool: p.ID, Machine: p.Machine}, nil
-}
-
-// rememberMembers keeps where the members may be reached, for the node to dial.
-func rememberMembers(cfg Config, members []memberAddress) error {
-	m, err := Open(cfg)
-	if err != nil {
-		return err
-	}
-	for _, x := range members[:min(len(members), maxJoinMembers)] {
-		var addrs []netip.AddrPort
-		for _, s := range x.Addrs[:min(len(x.Addrs), maxAddresses)] {
-			if a, err := netip.ParseAddrPort(s); err == nil && a.Port() != 0 && !slices.Contains(addrs, a) {
-				addrs = append(addrs, a)
-			}
-		}
-		if len(addrs) > 0 && x.Machine != m.ID() {
-			m.core.remember(x.Machine, addrs)
-		}
-	}
-	return m.Close()
 }

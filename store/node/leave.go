@@ -4,22 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/aether-lan/aether/store"
-	"github.com/aether-lan/aether/store/pool"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/tree"
 )
 
 // ErrLast reports that files would be lost: no other machine keeps any.
 var ErrLast = errors.New("there is no other machine in the pool to hand the files over to; --now leaves all the same, and they are lost")
-
-// leftName is the file that says that the machine has left: what it had is removed.
-const leftName = "left"
 
 const (
 	// handOverInterval is how often a machine that leaves looks what is still to be
@@ -63,10 +57,9 @@ func (m *Machine) Leave(ctx context.Context, atOnce bool, tell func(LeaveProgres
 		return err
 	}
 	heard := m.awaitHearing(ctx)
-	if err := replaceFile(filepath.Join(m.cfg.Dir, leftName), []byte("This machine has left its pool. What it kept is being removed.\n")); err != nil {
+	if err := m.giveUp(leftText); err != nil {
 		return fmt.Errorf("node: leave: %w", err)
 	}
-	m.left.Store(true)
 	tell(LeaveProgress{Left: true, Heard: heard})
 	if sv != nil {
 		sv.end()
@@ -190,25 +183,4 @@ func (m *Machine) awaitHearing(ctx context.Context) bool {
 		}
 	}
 	return false
-}
-
-// removeLeft removes what a machine that has left kept in dir, if it has left; a crash
-// in between leaves the rest to the next call. The caller holds the directory's lock,
-// and nothing in it is open.
-func removeLeft(dir string) (left bool, err error) {
-	marker := filepath.Join(dir, leftName)
-	if _, err := os.Stat(marker); err != nil {
-		return false, nil //nolint:nilerr // the usual case
-	}
-	var errs []error
-	for _, name := range []string{pool.SecretFile, pool.KeyFile, pool.CertificateFile, WebDAVTokenFile, indexName, segmentsName} {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return true, fmt.Errorf("node: leave: %w", err)
-	}
-	if err := os.Remove(marker); err != nil {
-		return true, fmt.Errorf("node: leave: %w", err)
-	}
-	return true, nil
 }

@@ -209,7 +209,7 @@ func lockDir(dir string) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", dir, ErrInUse)
 	}
-	if _, err := removeLeft(dir); err != nil {
+	if err := finishMove(dir); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return func() { _ = l.Close() }, nil
@@ -309,6 +309,9 @@ func Open(cfg Config) (_ *Machine, err error) {
 			_ = m.Close()
 		}
 	}()
+	if err := resumeMove(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if m.pool, err = pool.Open(cfg.Dir, cfg.Passphrase); err != nil {
 		return nil, fmt.Errorf("node: open: %w", checkRemains(cfg.Dir, err))
 	}
@@ -319,9 +322,6 @@ func Open(cfg Config) (_ *Machine, err error) {
 	}
 	if !ok {
 		return nil, fmt.Errorf("node: %s: %w", cfg.Dir, ErrInUse)
-	}
-	if left, err := removeLeft(cfg.Dir); left {
-		return nil, fmt.Errorf("node: open: %w", errors.Join(pool.ErrNoPool, err))
 	}
 	if m.settings, err = updateSettings(cfg.Dir, cfg.Set); err != nil {
 		return nil, err
@@ -354,6 +354,7 @@ func (m *Machine) openRooms() (err error) {
 	if !clean {
 		m.jobs.Go(func() { m.prove(m.background) })
 	}
+	m.meetNeighbours()
 	m.jobs.Go(func() { m.upkeep(m.background) })
 	return nil
 }
@@ -410,8 +411,7 @@ func (m *Machine) Close() error {
 			errs = append(errs, m.closedClean(errors.Join(errs...)), m.kv.Close())
 		}
 		if m.left.Load() {
-			_, err := removeLeft(m.cfg.Dir)
-			errs = append(errs, err)
+			errs = append(errs, finishMove(m.cfg.Dir))
 		}
 		if m.lock != nil {
 			errs = append(errs, m.lock.Close())

@@ -103,6 +103,15 @@ type ID [16]byte
 // String returns the ID as 32 hexadecimal characters.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
+// MarshalText makes IDs readable as JSON values and keys.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is the reverse of MarshalText.
+func (id *ID) UnmarshalText(b []byte) (err error) {
+	*id, err = ParseID(string(b))
+	return err
+}
+
 // ParseID reads what [ID.String] writes.
 func ParseID(s string) (ID, error) {
 	b, err := hex.DecodeString(s)
