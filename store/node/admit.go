@@ -56,13 +56,15 @@ const (
 //
 // A certificate that is there must be the machine's own and, where its generation is
 // known here, bear the pool's signature.
-func (m *Machine) admission() link.Admit { return link.Admit{Prove: m.prove, Check: m.checkProof} }
+func (m *Machine) admission() link.Admit {
+	return link.Admit{Prove: m.proveMembership, Check: m.checkProof}
+}
 
 // admitGeneration proves and checks knowledge of one secret.
 func admitGeneration(s pool.Secret) link.Admit { return link.AdmitSecret(s.Derive("aether admission")) }
 
-// prove returns the machine's admissionProof for one connection.
-func (m *Machine) prove(s link.Session) ([]byte, error) {
+// proveMembership returns the machine's admissionProof for one connection.
+func (m *Machine) proveMembership(s link.Session) ([]byte, error) {
 	cert, err := m.certificate()
 	if err != nil {
 		return nil, err
@@ -139,7 +141,7 @@ func (m *Machine) proven(s link.Session, proofs []generationProof) (newest bool,
 }
 
 // standingOf returns what is known of a machine, and whether it was a member before.
-func (m *Machine) standingOf(id store.MachineID) (known bool, s standing, err error) {
+func (m *Machine) standingOf(id store.MachineID) (known bool, s verdict, err error) {
 	err = m.core.call(m.background, func() {
 		_, known = m.core.members.byID[id]
 		s = m.core.members.standings[id]

@@ -46,7 +46,7 @@ func TestAdmission_WhoIsLetIn(t *testing.T) {
 	stranger := open(t, filepath.Join(dir, "stranger"), pool.NewSecret())
 	atA, atB := sessions(a, b)
 	good := func() admissionProof {
-		raw, err := b.prove(atB)
+		raw, err := b.proveMembership(atB)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestAdmission_WhoIsLetIn(t *testing.T) {
 		})
 	}
 	_, atStranger := sessions(a, stranger)
-	raw, err := stranger.prove(atStranger)
+	raw, err := stranger.proveMembership(atStranger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func FuzzCheckProof(f *testing.F) {
 	}
 	f.Cleanup(func() { _ = m.Close() })
 	here, there := sessions(m, m)
-	good, err := m.prove(there)
+	good, err := m.proveMembership(there)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -83,6 +83,9 @@ func Join(ctx context.Context, cfg Config, how JoinConfig) (Joined, error) {
 		return Joined{}, err
 	}
 	defer unlock()
+	if err := checkRemains(cfg.Dir, pool.ErrNoPool); !errors.Is(err, pool.ErrNoPool) {
+		return Joined{}, fmt.Errorf("node: join: %w", err)
+	}
 	settings, err := updateSettings(cfg.Dir, cfg.Set)
 	if err != nil {
 		return Joined{}, err
@@ -96,11 +99,11 @@ func Join(ctx context.Context, cfg Config, how JoinConfig) (Joined, error) {
 // When the machine is closed and opened again, which a node that serves it does by
 // itself, it is in the other pool.
 func (m *Machine) Rejoin(ctx context.Context, how JoinConfig) (Joined, error) {
-	alone, err := m.alone(ctx)
+	untouched, err := m.untouched(ctx)
 	if err != nil {
 		return Joined{}, err
 	}
-	if !alone {
+	if !untouched {
 		return Joined{}, fmt.Errorf("node: join: %w, with files or other machines in it; to join another: aether store leave", pool.ErrExists)
 	}
 	g := &guest{cfg: m.cfg, settings: m.settings, dir: filepath.Join(m.cfg.Dir, joiningName)}
@@ -115,23 +118,23 @@ func (m *Machine) Rejoin(ctx context.Context, how JoinConfig) (Joined, error) {
 	return j, err
 }
 
-// alone reports whether the machine has never met another one of its pool, and the
+// untouched reports whether the machine has never met another one of its pool, and the
 // drive is empty.
-func (m *Machine) alone(ctx context.Context) (bool, error) {
-	alone := true
+func (m *Machine) untouched(ctx context.Context) (bool, error) {
+	yes := true
 	err := m.core.call(ctx, func() {
 		for _, x := range m.core.members.all() {
-			alone = alone && x.ID == m.ID()
+			yes = yes && x.ID == m.ID()
 		}
 		for id := range m.core.gossip.Vector() {
-			alone = alone && id == m.ID()
+			yes = yes && id == m.ID()
 		}
 	})
 	werr := m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
-		alone = alone && e.Path == "/"
-		return alone
+		yes = yes && e.Path == "/"
+		return yes
 	})
-	return alone, errors.Join(err, werr)
+	return yes, errors.Join(err, werr)
 }
 
 // guest is a machine on its way into a pool.
@@ -324,12 +327,18 @@ func (g *guest) ask(ctx context.Context, conn *link.Conn) (r joinReply, err erro
 // directory without it belongs to no pool.
 func (g *guest) enter(r joinReply) (Joined, error) {
 	secrets := map[uint32]pool.Secret{}
+	var later []pool.Secret
 	for _, s := range r.Secrets {
 		secret, err := pool.ParseSecret(s.Secret)
 		if err != nil {
 			return Joined{}, err
 		}
-		secrets[s.Generation] = secret
+		if secret.Generation() != s.Generation {
+			return Joined{}, fmt.Errorf("the secret of generation %d is that of %d", s.Generation, secret.Generation())
+		}
+		if secrets[s.Generation] = secret; s.Generation != 0 {
+			later = append(later, secret)
+		}
 	}
 	cert, err := pool.ParseCertificate(r.Certificate)
 	if err != nil {
@@ -349,6 +358,9 @@ func (g *guest) enter(r joinReply) (Joined, error) {
 		return Joined{}, err
 	}
 	p, err := pool.Join(g.dir, secrets[0], g.cfg.Passphrase)
+	if err == nil { // after a crash here the others give them
+		err = p.Ring().AddAll(g.dir, later, g.cfg.Passphrase)
+	}
 	if err != nil {
 		return Joined{}, err
 	}

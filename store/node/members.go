@@ -33,8 +33,8 @@ const maxName = 255
 // members are the machines of the pool as this one knows them.
 type members struct {
 	byID      map[store.MachineID]member
-	standings map[store.MachineID]standing // of machines of which something was said
-	places    *place.Map                   // of all members; nil: to be made
+	standings map[store.MachineID]verdict // of machines of which something was said
+	places    *place.Map                  // of all members; nil: to be made
 }
 
 // member is what is kept of a machine.

@@ -70,8 +70,8 @@ type standingRecord struct {
 
 const standingFormat = 1
 
-// standing is what is kept of a machine.
-type standing struct {
+// verdict is what is kept of a machine.
+type verdict struct {
 	_        struct{} `cbor:",toarray"`
 	Standing Standing
 	By       store.MachineID
@@ -90,11 +90,11 @@ func standingKey(id store.MachineID) []byte {
 }
 
 // loadStandings reads what is kept of all machines.
-func loadStandings(r store.Reader) (map[store.MachineID]standing, error) {
-	all := map[store.MachineID]standing{}
+func loadStandings(r store.Reader) (map[store.MachineID]verdict, error) {
+	all := map[store.MachineID]verdict{}
 	var bad error
 	err := r.Scan(standingKey(store.MachineID{}), []byte{store.PrefixNode, 'g' + 1}, func(k, v []byte) bool {
-		var s standing
+		var s verdict
 		if len(k) != 2+len(store.MachineID{}) {
 			bad = fmt.Errorf("node: standings: key of %d bytes", len(k))
 		} else if bad = strictCBOR.Unmarshal(v, &s); bad == nil {

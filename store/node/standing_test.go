@@ -29,7 +29,7 @@ func said(t *testing.T, at store.Time, by, about byte, s Standing) tree.Op {
 }
 
 // judgeAll applies ops in their order to nothing.
-func judgeAll(t *testing.T, ops []tree.Op) map[store.MachineID]standing {
+func judgeAll(t *testing.T, ops []tree.Op) map[store.MachineID]verdict {
 	t.Helper()
 	kv := index.NewMemory()
 	ms, err := loadMembers(kv)
@@ -101,14 +101,14 @@ func FuzzJudge(f *testing.F) {
 	f.Add([]byte{0x85, 0x01, 0x50, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0x04, 0x01, 0x61, 'n'})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		kv := index.NewMemory()
-		ms := members{byID: map[store.MachineID]member{}, standings: map[store.MachineID]standing{}}
+		ms := members{byID: map[store.MachineID]member{}, standings: map[store.MachineID]verdict{}}
 		tx := kv.Begin()
 		defer tx.Discard()
 		id, changed, err := ms.judge(tx, tree.Op{Dot: store.Dot{Machine: store.MachineID{1}, Seq: 1}, Time: 1, Kind: kindStanding, Body: body})
 		if err != nil && changed {
 			t.Error("changed, and failed")
 		}
-		if changed && ms.standings[id] == (standing{}) {
+		if changed && ms.standings[id] == (verdict{}) {
 			t.Error("changed to what it was")
 		}
 	})
