@@ -79,7 +79,7 @@ func hintFor(c *cli.Context, err error) string {
 	case errors.Is(err, store.ErrNotFound) && c.Command.Name == "mkdir":
 		return "mkdir -p makes the directories above it too"
 	case errors.Is(err, store.ErrFull):
-		return "remove something and run aether store gc, or set more --space aside"
+		return hintForFull(err.Error())
 	case errors.Is(err, drive.ErrUnreachable):
 		return "aether store status shows which machines are away"
 	case errors.Is(err, index.ErrDamaged):
@@ -88,6 +88,17 @@ func hintFor(c *cli.Context, err error) string {
 		return dir + " belongs to another user: become that user, or use --dir"
 	}
 	return ""
+}
+
+// hintForFull says what to do about an error that says what is full.
+func hintForFull(text string) string {
+	switch {
+	case strings.Contains(text, "make room on the disk"):
+		return "" // it says so itself
+	case strings.Contains(text, "set aside"):
+		return "remove something and run aether store gc, or set more --space aside"
+	}
+	return "make room on the disk, or remove something and run aether store gc"
 }
 
 // ownDir reports whether the machine's directory can be looked into.

@@ -279,7 +279,7 @@ func (s *Store) switchTo(moves []move) error {
 	}
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	store.Freeing(txn)
 	var done []move

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
+
+	"github.com/aether-lan/aether/store"
 )
 
 // defaultReserve is the bytes of the disk that bodies leave free: without room the
@@ -23,20 +25,23 @@ type disk struct {
 // low reports whether need more bytes would leave less than reserve of the disk, and
 // how much is left. A file system that cannot tell has always enough.
 func (s *Store) low(need, reserve int64) (left int64, low bool) {
-	if s.disk.room.Add(-need) >= 0 {
+	whole := reserve == s.cfg.Reserve // else what is allowed would be too much for others
+	if whole && s.disk.room.Add(-need) >= 0 {
 		return 0, false
 	}
+	room := int64(askAgain)
 	u, err := s.files.fs.GetDiskUsage(s.files.dir)
-	if err != nil {
-		s.disk.room.Store(askAgain)
-		return 0, false
+	if err == nil {
+		left = int64(min(u.AvailBytes, math.MaxInt64))
+		spare := left - reserve - need
+		if spare < 0 {
+			return left, true
+		}
+		room = min(spare/8, askAgain)
 	}
-	left = int64(min(u.AvailBytes, math.MaxInt64))
-	spare := left - reserve - need
-	if spare < 0 {
-		return left, true
+	if whole {
+		s.disk.room.Store(room)
 	}
-	s.disk.room.Store(min(spare/8, askAgain))
 	return left, false
 }
 
@@ -58,7 +63,7 @@ func (s *Store) spareDisk(need int64, class Class) error {
 			return nil
 		}
 		s.mover.Lock()
-		f, step := s.victim(math.MaxInt64) // none of those that are to be compacted
+		f, step := s.lessWanted(left)
 		var err error
 		if f != nil {
 			err = step(f)
@@ -71,4 +76,30 @@ func (s *Store) spareDisk(need int64, class Class) error {
 			return fmt.Errorf("%w: the disk has %d bytes left, of which %d stay free", ErrFull, left, reserve)
 		}
 	}
+}
+
+// lessWanted chooses the segment to give up, or to compact where it would leave room on
+// a disk that has left bytes, and says how. The caller holds mover.
+func (s *Store) lessWanted(left int64) (f *file, step func(*file) error) {
+	if f, step = s.victim(math.MaxInt64); f != nil { // empty, or cache
+		return f, step
+	}
+	if f = s.mover.file; f == nil {
+		f = s.shabbiest(true)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f == nil || f.alive() > left/2 { // what lives is copied before anything is removed
+		return nil, nil
+	}
+	return f, s.compact
+}
+
+// txn begins a change of the index. It may go far into what others leave free of the
+// disk: the bodies that it tells of are there already, spareDisk having let them in, and
+// what else it does leads to more room.
+func (s *Store) txn() store.Txn {
+	txn := s.kv.Begin()
+	store.Freeing(txn)
+	return txn
 }

@@ -38,7 +38,7 @@ func (s *Store) evict(f *file) error {
 func (s *Store) evictAll(f *file, refs []at) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	store.Freeing(txn)
 	var sum int64
@@ -103,7 +103,7 @@ func (s *Store) retire(f *file) error {
 // again: what an older index, after a crash, says of it must not be taken to be about
 // another file.
 func (s *Store) forget(n uint32) error {
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	store.Freeing(txn)
 	_ = txn.Delete(segmentKey(n)) // what fails here fails the commit

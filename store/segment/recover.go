@@ -91,7 +91,7 @@ func (s *Store) loadFiles() (known bool, err error) {
 
 // know notes that there is an index, for an Open that finds none.
 func (s *Store) know() error {
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	s.save(txn)
 	return txn.Commit(true)
@@ -131,7 +131,7 @@ func (s *Store) dropBehind(f *file, size int64) error {
 		if err != nil {
 			return err
 		}
-		txn := s.kv.Begin()
+		txn := s.txn()
 		for _, r := range refs {
 			p, err := indexed(s.kv, r.ref)
 			switch {

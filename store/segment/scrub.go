@@ -148,7 +148,7 @@ func (s *scrub) run(ctx context.Context) error {
 
 // edit commits a change of the index that may be lost.
 func (s *Store) edit(f func(txn store.Txn)) error {
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	f(txn) // what fails there fails the commit
 	return txn.Commit(false)

@@ -182,7 +182,7 @@ func (s *Store) change(ref store.Ref, f func(place) (p place, keep bool)) error 
 
 // changeIndexed commits what change does to the entry old. The caller holds commit.
 func (s *Store) changeIndexed(old, now record, keep bool) error {
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	old.unset(txn)
 	if keep {

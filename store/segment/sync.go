@@ -132,7 +132,7 @@ func (s *Store) syncFile(n uint32) error {
 func (s *Store) index(snap snapshot) error {
 	s.commit.Lock()
 	defer s.commit.Unlock()
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	s.mu.Lock()
 	var done []record
@@ -203,7 +203,7 @@ func (s *Store) syncEdits(upTo uint64) error {
 
 // syncIndex makes durable whatever has been committed to the index. It needs no lock.
 func (s *Store) syncIndex() error {
-	txn := s.kv.Begin()
+	txn := s.txn()
 	defer txn.Discard()
 	return txn.Commit(true)
 }
