@@ -18,6 +18,8 @@
 //
 // Locks (flock, fcntl) are those of the local kernel: they hold between programs on
 // this machine. Owner and group are kept as numbers. Access times are not kept.
+// The time of a directory goes with its entries. Holes of sparse files are known by
+// SEEK_DATA and SEEK_HOLE, and count as not taken where a file is of 16 MiB or more.
 // Names must be UTF-8 (EILSEQ), of at most 255 bytes. Device nodes cannot be made.
 //
 // Read mount.go first, then kernel_linux.go.

@@ -43,6 +43,9 @@
 // Files NNNNNNNN.room have blocks and no length: room for a segment each, where it is
 // to be had in advance.
 //
+// Bodies leave a reserve of the disk free, because the index needs room to take what
+// removes something: see disk.go. Below it cache is given up, then nothing more is put.
+//
 // Dead bytes, of deleted and evicted records, come back when their segment is
 // compacted: what lives is copied, synced, read back, the index switched, that synced, and only
 // then the file removed, and its entry last.

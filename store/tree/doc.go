@@ -61,6 +61,9 @@
 // renamed or written. A conflict copy whose very name a real file bears is
 // hidden until that file is gone.
 //
+// The time of a directory goes with its entries, as [Tree.Node] says it: it follows from
+// the operations that changed what it shows (entries.go).
+//
 // Names are stored exactly as given. Stamps come from a hybrid logical clock; a
 // machine does not follow clocks more than a minute ahead of its own, and says so
 // with an [Alarm] event.
