@@ -281,7 +281,6 @@ func (s *Store) switchTo(moves []move) error {
 	defer s.commit.Unlock()
 	txn := s.txn()
 	defer txn.Discard()
-	store.Freeing(txn)
 	var done []move
 	for _, v := range moves {
 		now, err := indexed(s.kv, v.ref)

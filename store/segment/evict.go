@@ -40,7 +40,6 @@ func (s *Store) evictAll(f *file, refs []at) error {
 	defer s.commit.Unlock()
 	txn := s.txn()
 	defer txn.Discard()
-	store.Freeing(txn)
 	var sum int64
 	for _, r := range refs {
 		p, err := indexed(s.kv, r.ref)
@@ -105,7 +104,6 @@ func (s *Store) retire(f *file) error {
 func (s *Store) forget(n uint32) error {
 	txn := s.txn()
 	defer txn.Discard()
-	store.Freeing(txn)
 	_ = txn.Delete(segmentKey(n)) // what fails here fails the commit
 	s.mu.Lock()
 	s.save(txn)

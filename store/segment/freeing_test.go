@@ -60,8 +60,9 @@ func TestStore_RoomComesBackOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	kv.full = true
-	if err := errors.Join(s.Put(ref(1000), []byte("more"), segment.Replica), s.Sync()); !errors.Is(err, errIndexFull) {
-		t.Fatalf("the disk is full, and Sync says %v", err)
+	// The disk was asked when this was put, so the index takes it.
+	if err := errors.Join(s.Put(ref(1000), []byte("more"), segment.Replica), s.Sync()); err != nil {
+		t.Fatalf("what was let in: %v", err)
 	}
 	for i := range 1001 {
 		if i%10 > 0 || i == 1000 {

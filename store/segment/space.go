@@ -187,8 +187,6 @@ func (s *Store) changeIndexed(old, now record, keep bool) error {
 	old.unset(txn)
 	if keep {
 		now.set(txn)
-	} else {
-		store.Freeing(txn)
 	}
 	s.mu.Lock()
 	f := s.space.files[old.segment]
