@@ -140,12 +140,13 @@ func (m *Machine) proven(s link.Session, proofs []generationProof) (newest bool,
 	return newest, err
 }
 
-// standingOf returns what is known of a machine, and whether it was a member before.
+// standingOf returns what is known of a machine, and whether it was a member before: it
+// has introduced itself in the log, was connected, or was let in.
 func (m *Machine) standingOf(id store.MachineID) (known bool, s verdict, err error) {
 	err = m.core.call(m.background, func() {
-		_, known = m.core.members.byID[id]
 		s = m.core.members.standings[id]
-		known = known || !s.Inviter.IsZero()
+		own := m.core.members.byID[id]
+		known = own.Name != "" || own.Seen != 0 || !s.Inviter.IsZero()
 	})
 	return known, s, err
 }

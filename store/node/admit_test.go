@@ -167,3 +167,71 @@ func TestRefusals_AreFewAndSaidRarely(t *testing.T) {
 		t.Errorf("%d refusals are kept, %d machines", n, len(f.said))
 	}
 }
+
+// After a new generation: a member that was away still knows the old secret only; it is
+// let in and given the new one. A machine that nobody has heard of and that has the old
+// secret, as a thief makes one, is not.
+func TestAdmission_TheOldSecretIsForThoseWhoWereAway(t *testing.T) {
+	dir := t.TempDir()
+	secret := pool.NewSecret()
+	a := serve(t, filepath.Join(dir, "a"), secret)
+	away := serve(t, filepath.Join(dir, "away"), secret, a.addr)
+	thief := serve(t, filepath.Join(dir, "thief"), secret, a.addr)
+	eventually(t, "all know each other", func() bool { return a.knows(away) && a.knows(thief) })
+	away.stop()
+	if _, _, err := a.client.Revoke(t.Context(), "thief"); err != nil {
+		t.Fatal(err)
+	}
+	g := a.newestGeneration()
+	if g == 0 {
+		t.Fatal("no new generation has begun")
+	}
+	again := serve(t, filepath.Join(dir, "thief again"), secret, a.addr)
+	ev := a.await(t, func(ev Event) bool { return ev.Kind == EventRefused && ev.Machine == again.ID() })
+	if !strings.Contains(ev.Reason, errOutdated.Error()) {
+		t.Errorf("refused because %s", ev.Reason)
+	}
+	away = serve(t, filepath.Join(dir, "away"), secret, a.addr)
+	eventually(t, "the one that was away has the new secret", func() bool { return away.newestGeneration() == g })
+
+	// Who joins now has all secrets, and the certificate of today; who was away when it
+	// joined has heard of neither and lets it in by the secret that both have.
+	i := invite(t, a)
+	if _, err := Join(t.Context(), Config{Dir: filepath.Join(dir, "new")}, JoinConfig{Code: i.code(t), At: i.at()}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := serve(t, filepath.Join(dir, "new"), pool.Secret{})
+	if fresh.newestGeneration() != g {
+		t.Errorf("generation %d, want %d", fresh.newestGeneration(), g)
+	}
+	eventually(t, "the new machine's certificate", func() bool {
+		c := a.certificateOf(fresh.ID())
+		return c != nil && c.Generation == g && c.Issuer == a.ID()
+	})
+	if _, ok := thief.secretOf(g); ok {
+		t.Error("the thief has the new secret")
+	}
+	if _, ok := again.secretOf(g); ok {
+		t.Error("the thief's second machine has the new secret")
+	}
+}
+
+// The certificate follows the generations, and keeps who let the machine in.
+func TestCertificate_IsIssuedAnewUnderANewGeneration(t *testing.T) {
+	m := open(t, filepath.Join(t.TempDir(), "m"), pool.Secret{})
+	first, err := m.certificate()
+	if err != nil || first.Generation != 0 || first.Issuer != m.ID() {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if err := m.newGeneration(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second, err := m.certificate()
+	if err != nil || second.Generation != m.newestGeneration() || second.Verify(m.pool.ID, second.Machine, m.secretOf) != nil {
+		t.Errorf("%+v, %v", second, err)
+	}
+	onDisk, err := pool.ReadCertificate(m.cfg.Dir)
+	if err != nil || onDisk.Generation != second.Generation {
+		t.Errorf("on the disk %+v, %v", onDisk, err)
+	}
+}

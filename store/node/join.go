@@ -123,8 +123,8 @@ func (m *Machine) Rejoin(ctx context.Context, how JoinConfig) (Joined, error) {
 func (m *Machine) untouched(ctx context.Context) (bool, error) {
 	yes := true
 	err := m.core.call(ctx, func() {
-		for _, x := range m.core.members.all() {
-			yes = yes && x.ID == m.ID()
+		for id := range m.core.members.byID { // also who is only known by address
+			yes = yes && id == m.ID()
 		}
 		for id := range m.core.gossip.Vector() {
 			yes = yes && id == m.ID()

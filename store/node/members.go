@@ -104,19 +104,21 @@ func (ms *members) learn(tx store.Txn, id store.MachineID, body []byte) error {
 // are leaving, and none that left, was forgotten or revoked.
 func (ms *members) list() []store.Machine {
 	return slices.DeleteFunc(ms.all(), func(x store.Machine) bool {
-		_, came := ms.byID[x.ID]
-		return !came || !ms.keeps(x.ID)
+		return ms.byID[x.ID].Name == "" || !ms.keeps(x.ID)
 	})
 }
 
-// all returns the machines that belong or belonged, in the order of their IDs.
+// all returns the machines that belong or belonged, in the order of their IDs: those that
+// have introduced themselves, and those that were let in and will.
 func (ms *members) all() []store.Machine {
 	var all []store.Machine
 	for id, m := range ms.byID {
-		all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space})
+		if m.Name != "" {
+			all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space})
+		}
 	}
 	for id, s := range ms.standings {
-		if _, ok := ms.byID[id]; !ok && !s.Inviter.IsZero() {
+		if ms.byID[id].Name == "" && !s.Inviter.IsZero() {
 			all = append(all, store.Machine{ID: id, Name: s.Name}) // was let in and did not come yet
 		}
 	}
@@ -178,11 +180,24 @@ func (c *core) remembered() []known {
 	return out
 }
 
+// met notes that a connection to a machine stands, which it was reached at by addrs, if
+// by any.
+func (c *core) met(id store.MachineID, addrs []netip.AddrPort) {
+	c.keepMember(id, addrs, c.m.now())
+}
+
 // remember keeps addresses of a machine for the next start, newest first.
 func (c *core) remember(id store.MachineID, addrs []netip.AddrPort) {
+	c.keepMember(id, addrs, time.Time{})
+}
+
+// keepMember keeps addresses of a machine and, unless it is zero, when it was seen.
+func (c *core) keepMember(id store.MachineID, addrs []netip.AddrPort, seen time.Time) {
 	err := c.call(c.m.background, func() {
 		m := c.members.byID[id]
-		m.Seen = c.m.now().UnixMilli()
+		if !seen.IsZero() {
+			m.Seen = seen.UnixMilli()
+		}
 		for _, a := range m.Addresses {
 			if !slices.Contains(addrs, a) {
 				addrs = append(addrs, a)

@@ -85,7 +85,7 @@ func (m *Machine) nameWhere(id store.MachineID) string {
 
 // memberStatus says what the core and the mesh know of x. It runs alone with the core.
 func (m *Machine) memberStatus(x store.Machine) MemberStatus {
-	own, came := m.core.members.byID[x.ID]
+	own := m.core.members.byID[x.ID]
 	st := m.core.members.standings[x.ID]
 	s := MemberStatus{ID: x.ID, Name: x.Name, Space: x.Space, InvitedBy: st.Inviter}
 	if own.Seen != 0 {
@@ -103,7 +103,7 @@ func (m *Machine) memberStatus(x store.Machine) MemberStatus {
 		}
 	case connectedAt(mesh, x.ID) != "":
 		s.State, s.Address = StateConnected, connectedAt(mesh, x.ID)
-	case !came:
+	case own.Name == "":
 		s.State, s.Since = StateInvited, time.UnixMilli(st.When).UTC()
 	default:
 		s.State = StateAway

@@ -146,7 +146,9 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	if !cfg.NoDiscovery {
 		d = &discovery{m: m, cfg: cfg, port: s.listen.Port(), log: m.log, found: func(id store.MachineID, addrs []netip.AddrPort) {
 			mesh.AddAddress(link.PeerID(id), addrs...)
-			m.core.remember(id, addrs)
+			if known, _, err := m.standingOf(id); err == nil && known { // anybody can announce anything
+				m.core.remember(id, addrs)
+			}
 		}}
 		s.announce = d.announce
 	}
@@ -267,7 +269,11 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		Listener: l,
 		Up: func(peer link.PeerID, c *link.Conn) {
 			m.core.peerUp(store.MachineID(peer))
-			m.core.remember(store.MachineID(peer), nil)
+			var at []netip.AddrPort
+			if c.Dialled() {
+				at = []netip.AddrPort{c.RemoteAddr()}
+			}
+			m.core.met(store.MachineID(peer), at)
 			cfg.tell(Event{Kind: EventConnected, Machine: store.MachineID(peer), Address: c.RemoteAddr()})
 		},
 		Down: func(peer link.PeerID, why error) {

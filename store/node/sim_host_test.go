@@ -222,7 +222,7 @@ func (h *simHost) meets(k int, link uint64) {
 	}
 	h.peers[k] = link
 	h.m.core.peerUp(h.w.hosts[k].id)
-	h.m.core.remember(h.w.hosts[k].id, nil)
+	h.m.core.met(h.w.hosts[k].id, nil)
 	h.turn()
 }
 

@@ -25,7 +25,7 @@ type mistake struct {
 func mistakes() []mistake {
 	return []mistake{
 		{name: "changes are acknowledged before they are durable", seeds: 10, starts: func(h *simHost) { h.kv.lies = true }},
-		{name: "changes are told before they are durable, and their numbers used again after a crash", seeds: 10,
+		{name: "changes are told before they are durable, and their numbers used again after a crash", seeds: 60,
 			sends: func(h *simHost) { h.m.core.unsynced = false }},
 		{name: "a crash takes back a part of a commit", seeds: 30, starts: func(h *simHost) { h.kv.torn = true }},
 		{name: "an operation of a batch is passed over", seeds: 5, shows: true, misread: func(op tree.Op) tree.Op {
