@@ -53,5 +53,5 @@
 //	6      4    size of the plain bytes
 //	10          payload, then zeros
 //
-// Read keys.go first, then cut.go and writer.go.
+// Read generations.go and keys.go first, then cut.go and writer.go.
 package chunk

@@ -197,6 +197,52 @@ func TestNewGeneration_KeepsOutWhoDoesNotGetTheSecret(t *testing.T) {
 	}
 }
 
+// Who is revoked is connected with nobody, gets no secret even where it asks, and reads
+// nothing of what is written from then on.
+func TestRevoke_TheNewSecretStaysFromTheRevoked(t *testing.T) {
+	hosts := connectedHosts(t, 3)
+	a, b, thief := hosts[0], hosts[1], hosts[2]
+	eventually(t, "all know all", func() bool {
+		return membersOf(a) == 3 && membersOf(b) == 3 && membersOf(thief) == 3
+	})
+	if err := a.Revoke(t.Context(), thief.ID()); err != nil {
+		t.Fatal(err)
+	}
+	agree(t, []*host{a, b}, 2)
+	a.put(t, "new", []byte("a secret of those who stayed"))
+	eventually(t, "b has the file", func() bool { _, err := b.drive.Stat("/new"); return err == nil })
+	if got := b.cat(t, "/new"); string(got) != "a secret of those who stayed" {
+		t.Errorf("%q", got)
+	}
+	g := a.newestGeneration()
+	for _, h := range []*host{a, b} {
+		_, err := h.serveSecrets(thief.ID(), link.Message{Header: marshal(t, secretsRequest{Generations: []uint32{g}})})
+		var refused *link.Error
+		if !errors.As(err, &refused) || refused.Code != codeNotMember {
+			t.Errorf("%s answers %v", h.Name(), err)
+		}
+		if err := thief.askSecrets(t.Context(), h.ID(), []uint32{g}); err == nil {
+			t.Errorf("%s gave the secret", h.Name())
+		}
+	}
+	if thief.keys.Has(g) {
+		t.Error("the revoked machine has the secret")
+	}
+	content := a.entry(t, "/new").Version.Content
+	body, err := a.bodies.Get(content.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := thief.keys.Open(content.Root, body); !errors.Is(err, chunk.ErrGeneration) {
+		t.Errorf("Open = %v", err)
+	}
+}
+
+func membersOf(h *host) (n int) {
+	_ = h.core.call(context.Background(), func() { n = len(h.core.members.list()) })
+	return n
+}
+
 func TestSecrets_BadRequestsAndAnswers(t *testing.T) {
 	hosts := connectedHosts(t, 1)
 	h := hosts[0]

@@ -390,7 +390,12 @@ func (m *Machine) askPieces(ctx context.Context, c store.Content, number uint32,
 		body := rest[:reply.Sizes[i]:reply.Sizes[i]]
 		rest = rest[reply.Sizes[i]:]
 		ref := w.parts[piece].Ref
-		if err := m.keys.Check(ref, body); err != nil {
+		err := m.checkFrom(ctx, a.Peer, ref, body)
+		if errors.Is(err, chunk.ErrGeneration) {
+			r.Err = err // the secret has to come first
+			return r
+		}
+		if err != nil {
 			r.Err = m.wrong(a.Peer, FaultRot, fmt.Errorf("node: %s sent a chunk that is not what it says: %w: %w", a.Peer.Short(), errWrong, err))
 			return r
 		}
