@@ -132,6 +132,7 @@ func (s *Store) dropBehind(f *file, size int64) error {
 			return err
 		}
 		txn := s.kv.Begin()
+		store.Freeing(txn) // a full disk is no reason not to open
 		for _, r := range refs {
 			p, err := indexed(s.kv, r.ref)
 			switch {
