@@ -57,7 +57,7 @@ const inventoryDelay = 200 * time.Millisecond
 const stallTime = 5 * time.Second
 
 func newCore(m *Machine) (*core, error) {
-	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID()})
+	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID(), Key: m.pool.Key()})
 	if err != nil {
 		return nil, err
 	}
