@@ -41,6 +41,8 @@ type core struct {
 	unsynced bool      // something was committed and not yet forced to the disk
 	proving  bool      // what is held here is not yet proved, and not told
 	soft     softState
+	doubt    bool  // the index was lost: operations of our own may be missing
+	unknown  bool  // the machine could not make itself known yet
 	err      error // why the core cannot go on
 
 	do            chan func(time.Time) // wakes the loop when there may be something to send
@@ -73,7 +75,7 @@ func newCore(m *Machine) (*core, error) {
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c, c.loadDoubt()
 }
 
 // start turns the loop and begins.
@@ -96,7 +98,7 @@ func (c *core) start() error {
 // begin makes this machine known to the pool.
 func (c *core) begin(now time.Time) error {
 	c.noteInventory(now)
-	return errors.Join(c.recall(now), c.introduce(now), c.announceGenerations(now))
+	return errors.Join(c.recall(now), c.present(now), c.markBegun())
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -180,7 +182,11 @@ func (t turned) Events() []replicate.Fetch {
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
-	cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+	var cerr error
+	err = patiently(ctx, func() error {
+		cerr = c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+		return err
+	})
 	return errors.Join(cerr, err)
 }
 
@@ -195,7 +201,7 @@ func (c *core) change(now time.Time, origin any, change drive.Change) error {
 	}
 	var events []tree.Event
 	err := c.commit(func(tx store.Txn) error {
-		ops, evs, err := change(c.m.tree, tx, now)
+		ops, evs, err := change(c.m.tree, tx, c.m.clocks.stamp(now))
 		if err != nil {
 			return err
 		}
@@ -215,6 +221,9 @@ func (c *core) change(now time.Time, origin any, change drive.Change) error {
 
 // log appends an operation of this machine to the log.
 func (c *core) log(tx store.Txn, op tree.Op) error {
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
 	payload, err := op.Append(nil)
 	if err != nil {
 		return err
@@ -245,6 +254,7 @@ func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 	c.gossip.HandlePacket(now, p)
 	c.absorb(now)
 	c.listen(now)
+	c.settleDoubt(now, p.Peer)
 }
 
 // absorb applies the operations that have come, batch by batch.
@@ -293,7 +303,7 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 	if c.m.misread != nil {
 		op = c.m.misread(op)
 	}
-	events, err := c.m.tree.Apply(tx, op, now)
+	events, err := c.m.tree.Apply(tx, op, c.m.clocks.stamp(now))
 	if err != nil {
 		return nil, err
 	}
@@ -386,7 +396,7 @@ func (c *core) heard(now time.Time, ev gossip.Event) {
 	case gossip.Inventory:
 		c.inventory(now, ev)
 	default:
-		c.m.log.Info("gossip", "event", fmt.Sprint(ev))
+		c.distrust(ev)
 	}
 }
 

@@ -122,6 +122,7 @@ type Machine struct {
 	outside
 	reads  *reads
 	faults faults
+	clocks clocks
 
 	scrubbing atomic.Bool
 	secrets   secrets
@@ -384,10 +385,15 @@ func (m *Machine) furnish() (err error) {
 	if m.names, err = newNameLog(m); err != nil {
 		return err
 	}
-	if n, err := m.names.rebuild(); err != nil {
+	n, err := m.names.rebuild()
+	if err != nil {
 		return err
-	} else if n > 0 {
+	}
+	if n > 0 {
 		m.log.Warn("the index was lost and has been made anew", "operations", n)
+	}
+	if err := m.core.suspect(n); err != nil {
+		return err
 	}
 	return nil
 }
