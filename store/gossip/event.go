@@ -25,6 +25,11 @@ type Diverged struct {
 	Peer store.MachineID
 }
 
+// Agreed takes Diverged back: the roots are equal again.
+type Agreed struct {
+	Peer store.MachineID
+}
+
 // Relapsed is an alarm: Peer has proof of entries of this machine up to Theirs, and
 // here are only those up to Ours. The disk was lost or an old copy of it put back;
 // Append fails with ErrRelapsed until the missing entries have come back.
@@ -52,6 +57,7 @@ type Forked struct {
 
 func (Inventory) event() {}
 func (Diverged) event()  {}
+func (Agreed) event()    {}
 func (Relapsed) event()  {}
 func (Forged) event()    {}
 func (Forked) event()    {}
@@ -63,6 +69,9 @@ func (i Inventory) String() string {
 
 // String describes the event in a few words.
 func (d Diverged) String() string { return "diverged from " + d.Peer.Short() }
+
+// String describes the event in a few words.
+func (a Agreed) String() string { return "agrees again: " + a.Peer.Short() }
 
 // String describes the event in a few words.
 func (r Relapsed) String() string {

@@ -99,14 +99,18 @@ func (e *Engine) handleVector(p *peer, m *vectorMessage) {
 	e.compareRoots(p, theirs, m.Root)
 }
 
-// compareRoots raises the alarm if equal entries led to unequal states.
+// compareRoots raises the alarm if equal entries led to unequal states. While a log has
+// forked, equal vectors do not mean equal entries.
 func (e *Engine) compareRoots(p *peer, theirs store.Vector, root []byte) {
-	if len(root) == 0 || len(e.root) == 0 || !maps.Equal(theirs, e.log.vector) {
+	if len(root) == 0 || len(e.root) == 0 || len(e.log.forks) > 0 || !maps.Equal(theirs, e.log.vector) {
 		return
 	}
 	same := string(root) == string(e.root)
-	if !same && !p.diverged {
+	switch {
+	case !same && !p.diverged:
 		e.tell(Diverged{Peer: p.id})
+	case same && p.diverged:
+		e.tell(Agreed{Peer: p.id})
 	}
 	p.diverged = !same
 }

@@ -41,6 +41,7 @@ type core struct {
 	unsynced bool      // something was committed and not yet forced to the disk
 	proving  bool      // what is held here is not yet proved, and not told
 	soft     softState
+	root     rootTimer
 	doubt    bool  // the index was lost: operations of our own may be missing
 	unknown  bool  // the machine could not make itself known yet
 	err      error // why the core cannot go on
@@ -183,7 +184,7 @@ func (t turned) Events() []replicate.Fetch {
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
 	var cerr error
-	err = patiently(ctx, func() error {
+	err = c.patiently(ctx, func() error {
 		cerr = c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
 		return err
 	})
@@ -245,6 +246,7 @@ func (c *core) commit(f func(tx store.Txn) error) error {
 	}
 	c.gossip.Committed()
 	c.m.census.touch()
+	c.root.touch(c.m.now())
 	c.unsynced = true
 	return nil
 }
@@ -364,6 +366,7 @@ func (c *core) HandleTimeout(now time.Time) {
 		return
 	}
 	c.tellSoft(now)
+	c.tellRoot(now)
 	c.gossip.HandleTimeout(now)
 	stalled := !c.stalled.IsZero()
 	if !now.Before(c.stalled) {
@@ -403,6 +406,9 @@ func (c *core) heard(now time.Time, ev gossip.Event) {
 // NextTimeout returns when HandleTimeout is due.
 func (c *core) NextTimeout() (time.Time, bool) {
 	t, ok := c.gossip.NextTimeout()
+	if c.peers > 0 && (!ok || c.root.due.Before(t)) {
+		t, ok = c.root.due, true
+	}
 	if r, rok := c.copying.NextTimeout(); rok && (!ok || r.Before(t)) {
 		t, ok = r, true
 	}

@@ -132,6 +132,7 @@ type Machine struct {
 	refusals    refusals
 	inviting    atomic.Bool
 	left        atomic.Bool // the directory is emptied when the machine is closed
+	comparing   atomic.Bool // the drive with that of another machine
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context

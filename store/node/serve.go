@@ -298,6 +298,8 @@ func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message
 		return m.serveSecrets(store.MachineID(peer), req)
 	case methodPieces:
 		return m.servePieces(ctx, store.MachineID(peer), req)
+	case methodCompare:
+		return m.serveCompare(req)
 	case methodClock:
 		return m.serveClock(), nil
 	}

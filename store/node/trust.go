@@ -153,8 +153,11 @@ const (
 )
 
 // patiently makes a change, and again while operations of this machine are coming back.
-func patiently(ctx context.Context, change func() error) error {
+func (c *core) patiently(ctx context.Context, change func() error) error {
 	err := change()
+	if c.quit == nil {
+		return err // nothing can come
+	}
 	for end := time.Now().Add(regainWait); errors.Is(err, gossip.ErrRelapsed) && time.Now().Before(end); err = change() {
 		select {
 		case <-ctx.Done():
@@ -179,6 +182,9 @@ func (c *core) distrust(ev gossip.Event) {
 		c.unknown = true
 	case gossip.Diverged:
 		c.m.alarm(AlarmDiverged, ev.Peer.String(), "it has the same changes and does not show the same drive")
+		c.m.compareWith(ev.Peer)
+	case gossip.Agreed:
+		c.m.clear(AlarmDiverged, ev.Peer.String())
 	}
 }
 
