@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type site struct {
 	kv   *memory
 	tree *tree.Tree
 	logs map[store.MachineID][]tree.Op // what it has received, by author
+	undo bool                          // it has applied what is void
 }
 
 func newSite(t rapid.TB, n byte) *site {
@@ -44,6 +46,7 @@ func (s *site) apply(t rapid.TB, op tree.Op, now time.Time) []tree.Event {
 		t.Fatal(err)
 	}
 	s.logs[op.Dot.Machine] = append(s.logs[op.Dot.Machine], op)
+	s.undo = s.undo || slices.ContainsFunc(events, func(e tree.Event) bool { return e.Kind == tree.Closed })
 	return events
 }
 
