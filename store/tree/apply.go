@@ -23,6 +23,9 @@ func (w *work) accept(op *Op, now time.Time) error {
 		if fresh {
 			w.state.Parked++
 		}
+		if err == nil && w.state.Lapsed {
+			err = w.release(now) // what it has seen may wait for a close
+		}
 		return err
 	}
 	if err := w.apply(op, now); err != nil {

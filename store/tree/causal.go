@@ -39,7 +39,11 @@ func (w *work) ready(op *Op) (bool, error) {
 		return false, err
 	}
 	if w.state.Lapsed && op.Dot.Machine != w.self {
-		if wait, err := held(r, op.Dot.Machine); wait || err != nil {
+		wait, err := held(r, op.Dot.Machine)
+		if err == nil && wait {
+			wait, err = w.unwanted(op.Dot)
+		}
+		if wait || err != nil {
 			return false, err
 		}
 	}

@@ -24,7 +24,8 @@ import (
 // Nothing can be forgotten while an author is silent. One that is silent for too long
 // is retired, by two operations more:
 //
-//	retire   no operation of the machine is applied any more; what comes waits.
+//	retire   no operation of the machine is applied any more; what comes waits, but for
+//	         what others are known to have applied.
 //	close    the operations of the machine count up to a number: the last that any
 //	         other had applied when it heard of the retirement. Later ones count only if
 //	         they have seen the close; those that have not are void for ever.
@@ -91,6 +92,30 @@ func sees(r store.Reader, op *Op, d store.Dot) (bool, error) {
 func held(r store.Reader, m store.MachineID) (bool, error) {
 	dots, _, err := dotsOf(r, lapseRetire, m)
 	return len(dots) > 0, err
+}
+
+// unwanted reports whether nobody who is not retired himself is known to have applied
+// d, an operation of a retired machine: the close will then leave it out. Else it must
+// be applied, since what others have made after it waits for it.
+func (w *work) unwanted(d store.Dot) (bool, error) {
+	from := key(keyParked)
+	wanted := false
+	var bad error
+	err := w.tx.Scan(from, end(from), func(_, v []byte) bool {
+		var op Op
+		if op, bad = ParseOp(v); bad != nil {
+			return false
+		}
+		i := slices.IndexFunc(op.Seen, func(s store.Dot) bool { return s.Machine == d.Machine && s.Seq >= d.Seq })
+		if i < 0 || op.Dot.Machine == d.Machine {
+			return true
+		}
+		var also bool
+		also, bad = held(w.tx, op.Dot.Machine)
+		wanted = !also
+		return !wanted && bad == nil
+	})
+	return !wanted, errors.Join(err, bad)
 }
 
 // void reports whether op does not count: its author was closed before it, and had
@@ -318,7 +343,37 @@ func (t *Tree) Horizon(tx store.Txn, before, now time.Time) ([]Op, []Event, erro
 	})
 }
 
-// Retire ends for the time being that operations of another machine are applied.
+// Quorum reports whether this machine and those for which heard is true are more than
+// half of all that take part, or half and among them the one with the lowest ID. Only
+// then may others be retired, lest two halves of a pool retire each other.
+func (t *Tree) Quorum(r store.Reader, heard func(store.MachineID) bool) (bool, error) {
+	v, err := t.Vector(r)
+	if err != nil {
+		return false, fmt.Errorf("tree: quorum: %w", err)
+	}
+	all, here, lowest := 1, 1, t.self
+	first := true // the lowest is here
+	for _, m := range v.Machines() {
+		s, err := t.Standing(r, m)
+		if err != nil {
+			return false, err
+		}
+		if m == t.self || s.Closed {
+			continue
+		}
+		ok := heard(m)
+		if all++; ok {
+			here++
+		}
+		if m.Compare(lowest) < 0 {
+			lowest, first = m, ok
+		}
+	}
+	return 2*here > all || 2*here == all && first, nil
+}
+
+// Retire ends for the time being that operations of another machine are applied. The
+// caller sees to it that there is a quorum without it.
 func (t *Tree) Retire(tx store.Txn, m store.MachineID, now time.Time) ([]Op, []Event, error) {
 	return t.do(tx, now, "retire", m.Short(), func(l *local) error {
 		if m == l.self {
