@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,13 +23,21 @@ const (
 	MaxInventory = 64 << 10
 	// MaxMessage bounds the bytes of one message.
 	MaxMessage = 1 << 20
+	// maxRun bounds the payload bytes of one run: what a machine sends under one
+	// head must fit into a message of whoever passes it on.
+	maxRun = 640 << 10
 )
 
-// Config says who the engine is and how eager. Self must be given; all else may
-// be zero.
+// Config says who the engine is and how eager. Self and Key must be given; all else
+// may be zero.
 type Config struct {
 	// Self is this machine.
 	Self store.MachineID
+	// Key is the key of which Self is the hash. It signs what this machine writes.
+	Key ed25519.PrivateKey
+	// Member says whose entries are taken. Nil means everybody's. Entries of others
+	// are refused, whoever brings them; what has come before stays.
+	Member func(store.MachineID) bool
 	// Rand chooses peers and jitter. Nil means a generator seeded from Self.
 	Rand *rand.Rand
 	// Fanout is how many peers are pushed news at once; the rest hear of it from
@@ -58,6 +67,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Self.IsZero() {
 		return c, errors.New("gossip: config: no Self")
+	}
+	if len(c.Key) != ed25519.PrivateKeySize || store.MachineIDOf(c.Key.Public().(ed25519.PublicKey)) != c.Self {
+		return c, errors.New("gossip: config: Key is not the key of Self")
 	}
 	if c.Fanout < 0 || c.Interval < 0 || c.Window < 0 || c.Retry < 0 || c.Inbox < 0 || c.Batch < 0 || c.Inventories < 0 {
 		return c, errors.New("gossip: config: negative value")

@@ -15,7 +15,13 @@
 //	Flight     an Entries message that the peer has not acknowledged.
 //	Window     how many flights one peer may have.
 //	Exchange   a vector sent to one random peer every Interval.
-//	Inventory  a machine's soft state, newest wins; memory only.
+//	Inventory  a machine's soft state, newest wins, signed by it; memory only.
+//	Chain      a hash of an entry and all of its author before it.
+//	Head       a place in a chain that the author has signed; the signature, with
+//	           the author's key, is its Seal.
+//	Claim      a peer's head of our own log.
+//	Evidence   entries that are sent to be compared, not to be stored.
+//	Fork       an author has signed two logs.
 //
 // The life of an entry that arrives, and of one written here:
 //
@@ -38,5 +44,14 @@
 // B does not send it to them again; where the guess was wrong, the next exchange
 // says so. A message that leaves a gap is not applied: B answers with its vector.
 //
-// Read engine.go first, then push.go and receive.go; message.go has the codec.
+// Nobody can write under another's name: entries are taken only under a head, which
+// the author signs when it first sends them, and relays pass on. Of two logs under
+// one name the first that came stays, who has it takes no more of the author, and
+// tells others, who see for themselves (Li et al., "Secure Untrusted Data Repository
+// (SUNDR)", 2004, calls what cannot be seen by one machine alone fork consistency).
+// A machine that has lost entries of its own hears so by the claims of others and
+// appends none before they are back, else it would fork.
+//
+// Read engine.go first, then push.go and receive.go; chain.go and prove.go say who
+// is believed, message.go has the codec.
 package gossip

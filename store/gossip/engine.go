@@ -13,6 +13,9 @@ import (
 type Entry struct {
 	Dot     store.Dot
 	Payload []byte
+	// Seal is the author's signature of its log up to this entry, which a driver
+	// hands on with the entry; most have none.
+	Seal []byte
 }
 
 // Packet is a message to or from a peer.
@@ -25,10 +28,12 @@ type Packet struct {
 type Engine struct {
 	cfg       Config
 	log       *journal
+	signer    signer
 	inbox     inbox
 	peers     map[store.MachineID]*peer
 	exchange  time.Time // when the next exchange is due; zero without peers
 	root      []byte    // of the state at the vector; nil if not known
+	owed      uint64    // the last entry of ours of which a peer has proof
 	inventory inventories
 	events    []Event
 	counters  Counters
@@ -40,14 +45,15 @@ func New(kv store.KV, cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := openJournal(kv)
+	j, err := openJournal(kv, cfg.Self)
 	if err != nil {
 		return nil, fmt.Errorf("gossip: open: %w", err)
 	}
 	return &Engine{
 		cfg:       cfg,
 		log:       j,
-		inbox:     inbox{heard: j.vector.Clone()},
+		signer:    signer{self: cfg.Self, key: cfg.Key, last: map[uint64][]byte{}},
+		inbox:     inbox{heard: j.vector.Clone(), ends: map[store.MachineID]hash{}},
 		peers:     map[store.MachineID]*peer{},
 		inventory: inventories{of: map[store.MachineID]soft{}},
 	}, nil
@@ -71,8 +77,13 @@ func (e *Engine) Counters() Counters { return e.counters }
 
 // Append writes an entry of this machine into tx. Its number must follow that of
 // the machine's last, or the error is ErrOrder. After tx is committed, and
-// Committed called, the next Outgoing pushes it to connected peers.
+// Committed called, the next Outgoing pushes it to connected peers. While entries
+// of this machine that a peer has proved to have are missing here, the error is
+// ErrRelapsed; when the log has forked it is ErrForked.
 func (e *Engine) Append(tx store.Txn, d store.Dot, payload []byte) error {
+	if err := e.Ready(); err != nil {
+		return err
+	}
 	if d.Machine != e.cfg.Self || d.Seq <= e.inbox.heard[d.Machine] {
 		return fmt.Errorf("%w: append %v", ErrOrder, d)
 	}
@@ -105,7 +116,7 @@ func (e *Engine) Committed() {
 // Rollback says that the transaction was not committed. What Append wrote is
 // forgotten; Received gives the entries that came once more.
 func (e *Engine) Rollback() {
-	clear(e.log.pending)
+	e.log.rollback()
 	e.inbox.putBack()
 }
 
@@ -120,11 +131,12 @@ func (e *Engine) PeerUp(now time.Time, id store.MachineID) {
 		return
 	}
 	e.peers[id] = &peer{
-		id:    id,
-		told:  told{session: e.newSession(now), say: true, want: true},
-		known: store.Vector{},
-		sent:  store.Vector{},
-		souls: map[store.MachineID]store.Time{},
+		id:     id,
+		told:   told{session: e.newSession(now), say: true, want: true},
+		known:  store.Vector{},
+		sent:   store.Vector{},
+		souls:  map[store.MachineID]store.Time{},
+		doubts: newDoubts(),
 	}
 	if e.exchange.IsZero() {
 		e.exchange = e.nextExchange(now)
@@ -177,7 +189,7 @@ func (e *Engine) expire(now time.Time, p *peer) {
 		p.waiting = now
 	case now.Sub(p.waiting) >= e.cfg.Retry:
 		p.session, p.number, p.flights, p.waiting = e.newSession(now), 0, nil, time.Time{}
-		p.sent = p.known.Clone()
+		p.forgetSent()
 		p.push, p.say, p.want = true, true, true
 	}
 }

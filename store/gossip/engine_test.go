@@ -168,7 +168,7 @@ func TestEngine_RollbackHandsOverAgain(t *testing.T) {
 	w := newWorld(t, 2, 1, sound)
 	e := w.hosts[1].e
 	e.PeerUp(epoch, id(0))
-	e.HandlePacket(epoch, Packet{id(0), encode(&entriesMessage{Session: 1, Number: 1, Runs: []run{{Machine: id(0), First: 1, Payloads: payloads(3, 3)}}})})
+	e.HandlePacket(epoch, Packet{id(0), encode(&entriesMessage{Session: 1, Number: 1, Runs: []run{signedRun(0, 1, start(id(0)), payloads(3, 3)...)}})})
 	first := e.Received()
 	if len(first) != 3 || e.Received() != nil {
 		t.Fatal(first)
@@ -265,7 +265,7 @@ func TestEngine_TooManyAuthorsDoNotSpin(t *testing.T) {
 	w := newWorld(t, 2, 1, sound)
 	b := w.hosts[1].e
 	for i := range MaxMachines {
-		b.inbox.heard[store.MachineID{9, byte(i), byte(i >> 8)}] = 1
+		b.inbox.heard[store.MachineID{99, byte(i), byte(i >> 8)}] = 1
 	}
 	w.write(0, []byte("x"))
 	w.connect(0, 1)
@@ -305,31 +305,40 @@ func TestEngine_NothingToDoWithoutPeers(t *testing.T) {
 }
 
 func TestConfig_Bad(t *testing.T) {
-	for _, cfg := range []Config{{}, {Self: id(0), Fanout: -1}, {Self: id(0), MessageSize: 1 << 20}} {
+	for _, cfg := range []Config{{}, {Self: id(0)}, {Self: id(0), Key: identity(1)},
+		{Self: id(0), Key: identity(0), Fanout: -1}, {Self: id(0), Key: identity(0), MessageSize: 1 << 20}} {
 		if _, err := New(newMemKV(), cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)
 		}
 	}
 	kv := newMemKV()
 	kv.now[string([]byte{store.PrefixGossip, vectorKeys, 1})] = []byte{1}
-	if _, err := New(kv, Config{Self: id(0)}); err == nil {
+	if _, err := New(kv, Config{Self: id(0), Key: identity(0)}); err == nil {
 		t.Error("a malformed vector was taken")
 	}
 }
 
 func TestMessage_CheckRefuses(t *testing.T) {
+	seal := make([]byte, sealSize)
 	for name, m := range map[string]message{
 		"unsorted vector": &vectorMessage{Has: []has{{Machine: id(1), Seq: 1}, {Machine: id(0), Seq: 1}}},
 		"empty line":      &vectorMessage{Has: []has{{Machine: id(1)}}},
 		"short root":      &vectorMessage{Root: []byte{1}},
 		"no runs":         &entriesMessage{Number: 1},
 		"number zero":     &entriesMessage{Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(1, 1)}}},
-		"first zero":      &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), Payloads: payloads(1, 1)}}},
-		"wrapping run":    &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1<<64 - 1, Payloads: payloads(1, 1)}}},
-		"large payload":   &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(1, MaxPayload+1)}}},
-		"counter zero":    &inventoryMessage{Machine: id(1)},
-		"far counter":     &inventoryMessage{Machine: id(1), Counter: maxCounter + 1},
-		"nobody's":        &inventoryMessage{Counter: 1},
+		"first zero":      &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), Payloads: payloads(1, 1), Seal: seal}}},
+		"wrapping run":    &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1<<64 - 1, Payloads: payloads(1, 1), Seal: seal}}},
+		"large payload":   &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(1, MaxPayload+1), Seal: seal}}},
+		"large run":       &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(3, MaxPayload), Seal: seal}}},
+		"unsigned run":    &entriesMessage{Number: 1, Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(1, 1)}}},
+		"empty evidence":  &evidenceMessage{Run: run{Machine: id(1), First: 1, Seal: seal}},
+		"two claims":      &vectorMessage{Yours: []claim{{Seq: 1, Hash: seal[:32], Seal: seal}, {Seq: 1, Hash: seal[:32], Seal: seal}}},
+		"short claim":     &vectorMessage{Yours: []claim{{Seq: 1, Hash: seal[:31], Seal: seal}}},
+		"claim of none":   &vectorMessage{Yours: []claim{{Hash: seal[:32], Seal: seal}}},
+		"counter zero":    &inventoryMessage{Machine: id(1), Seal: seal},
+		"far counter":     &inventoryMessage{Machine: id(1), Counter: maxCounter + 1, Seal: seal},
+		"nobody's":        &inventoryMessage{Counter: 1, Seal: seal},
+		"unsigned soul":   &inventoryMessage{Machine: id(1), Counter: 1},
 	} {
 		if _, err := parse(encode(m)); !errors.Is(err, errGarbage) {
 			t.Errorf("%s: %v", name, err)
@@ -337,13 +346,31 @@ func TestMessage_CheckRefuses(t *testing.T) {
 	}
 }
 
+// signedRun returns entries of the n-th machine from number first on, as it would
+// send them.
+func signedRun(n int, first uint64, before hash, ps ...[]byte) run {
+	r := run{Machine: id(n), First: first, Before: before, Payloads: ps}
+	s := signer{self: id(n), key: identity(n)}
+	r.Seal = s.seal(headText(id(n), r.last(), r.end()))
+	return r
+}
+
+func signedInventory(n int, c store.Time, b []byte) *inventoryMessage {
+	s := signer{self: id(n), key: identity(n)}
+	return &inventoryMessage{Machine: id(n), Counter: c, Bytes: b, Seal: s.seal(softText(id(n), c, b))}
+}
+
 func samples() [][]byte {
+	r := signedRun(1, 1, start(id(1)), payloads(3, 4)...)
+	h := r.end()
 	return [][]byte{
-		encode(&vectorMessage{Has: []has{{Machine: id(0), Seq: 3}, {Machine: id(1), Inventory: 9}}, Root: make([]byte, 32), Want: true}),
-		encode(&entriesMessage{Session: 1, Number: 1, Also: []store.MachineID{id(2)}, Runs: []run{{Machine: id(1), First: 1, Payloads: payloads(3, 4)}}}),
-		encode(&entriesMessage{Session: 1, Number: 2, Runs: []run{{Machine: id(1), First: 9, Payloads: payloads(1, 4)}}}),
+		encode(&vectorMessage{Has: []has{{Machine: id(0), Seq: 3, Tail: 7}, {Machine: id(1), Inventory: 9}, {Machine: id(2), Refused: true}}, Root: make([]byte, 32), Want: true}),
+		encode(&vectorMessage{Yours: []claim{{Seq: 3, Hash: h[:], Seal: r.Seal}}}),
+		encode(&entriesMessage{Session: 1, Number: 1, Also: []store.MachineID{id(2)}, Runs: []run{r}}),
+		encode(&entriesMessage{Session: 1, Number: 2, Runs: []run{signedRun(1, 9, h, payloads(1, 4)...)}}),
 		encode(&ackMessage{Session: 1, First: 1, Number: 2}),
-		encode(&inventoryMessage{Machine: id(1), Counter: 5, Bytes: []byte("x")}),
+		encode(signedInventory(1, 5, []byte("x"))),
+		encode(&evidenceMessage{Run: r}),
 	}
 }
 

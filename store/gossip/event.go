@@ -25,17 +25,42 @@ type Diverged struct {
 	Peer store.MachineID
 }
 
-// Relapsed is an alarm: Peer has entries of this machine up to Theirs, and here
-// are only those up to Ours. The disk was lost or an old copy of it put back;
-// the machine must not append before the missing entries have come back.
+// Agreed takes Diverged back: the roots are equal again.
+type Agreed struct {
+	Peer store.MachineID
+}
+
+// Relapsed is an alarm: Peer has proof of entries of this machine up to Theirs, and
+// here are only those up to Ours. The disk was lost or an old copy of it put back;
+// Append fails with ErrRelapsed until the missing entries have come back.
 type Relapsed struct {
 	Peer         store.MachineID
 	Ours, Theirs uint64
 }
 
+// Forged is an alarm: Peer sent something as Author's that Author has not signed. It
+// comes once for a connection and author.
+type Forged struct {
+	Peer, Author store.MachineID
+}
+
+// Forked is an alarm: Author has signed two logs that differ at Seq or before, one
+// of which is here and the other came from Peer. Its disk was put back, or it lies,
+// or somebody has a copy of its key. No more of its entries are taken, from anybody:
+// it must take a new identity. If Author is this machine, Append fails with
+// ErrForked from now on.
+type Forked struct {
+	Author store.MachineID
+	Seq    uint64
+	Peer   store.MachineID
+}
+
 func (Inventory) event() {}
 func (Diverged) event()  {}
+func (Agreed) event()    {}
 func (Relapsed) event()  {}
+func (Forged) event()    {}
+func (Forked) event()    {}
 
 // String describes the event in a few words.
 func (i Inventory) String() string {
@@ -46,8 +71,21 @@ func (i Inventory) String() string {
 func (d Diverged) String() string { return "diverged from " + d.Peer.Short() }
 
 // String describes the event in a few words.
+func (a Agreed) String() string { return "agrees again: " + a.Peer.Short() }
+
+// String describes the event in a few words.
 func (r Relapsed) String() string {
 	return fmt.Sprintf("relapsed: here %d, %s has %d", r.Ours, r.Peer.Short(), r.Theirs)
+}
+
+// String describes the event in a few words.
+func (f Forged) String() string {
+	return fmt.Sprintf("%s sent what is forged in the name of %s", f.Peer.Short(), f.Author.Short())
+}
+
+// String describes the event in a few words.
+func (f Forked) String() string {
+	return fmt.Sprintf("the log of %s has forked at %d, says %s", f.Author.Short(), f.Seq, f.Peer.Short())
 }
 
 // Counters count what was dropped and why, since New.
@@ -62,8 +100,11 @@ type Counters struct {
 	Gap uint64
 	// Overflow is entries dropped because the inbox was full.
 	Overflow uint64
-	// Refused is entries, or inventories, beyond the bounds of what is kept.
+	// Refused is entries, or inventories, beyond the bounds of what is kept, of
+	// machines that are no members, and of machines whose logs have forked.
 	Refused uint64
+	// Forged is entries, inventories and heads that their author has not signed.
+	Forged uint64
 	// Unread is entries that should be on the disk and could not be read.
 	Unread uint64
 	// Events is events dropped because nobody took them.

@@ -22,6 +22,7 @@ type inventories struct {
 type soft struct {
 	counter store.Time
 	bytes   []byte
+	seal    []byte            // by the machine
 	fresh   []store.MachineID // peers to be sent it at once
 }
 
@@ -36,7 +37,7 @@ func (e *Engine) SetInventory(now time.Time, b []byte) error {
 	if ok && bytes.Equal(old.bytes, b) {
 		return nil
 	}
-	e.keepInventory(e.cfg.Self, max(old.counter, e.inventory.floor).Next(now), bytes.Clone(b))
+	e.keepOwn(max(old.counter, e.inventory.floor).Next(now), bytes.Clone(b))
 	return nil
 }
 
@@ -47,18 +48,26 @@ func (e *Engine) Inventory(id store.MachineID) ([]byte, bool) {
 }
 
 func (e *Engine) handleInventory(now time.Time, p *peer, m *inventoryMessage) {
+	if p.forged[m.Machine] >= maxForged {
+		e.counters.Forged++
+		return
+	}
 	p.souls[m.Machine] = max(p.souls[m.Machine], m.Counter)
 	for _, id := range m.Also {
 		if q := e.peers[id]; q != nil {
 			q.souls[m.Machine] = max(q.souls[m.Machine], m.Counter)
 		}
 	}
-	if m.Machine == e.cfg.Self {
-		e.outbid(now, m.Counter)
-		return
-	}
 	old, ok := e.inventory.of[m.Machine]
 	if m.Counter <= old.counter {
+		return
+	}
+	if !sealed(m.Machine, softText(m.Machine, m.Counter, m.Bytes), m.Seal) {
+		e.forgery(p, m.Machine, 1)
+		return
+	}
+	if m.Machine == e.cfg.Self {
+		e.outbid(now, m.Counter)
 		return
 	}
 	size := e.inventory.bytes - len(old.bytes) + len(m.Bytes)
@@ -66,18 +75,17 @@ func (e *Engine) handleInventory(now time.Time, p *peer, m *inventoryMessage) {
 		e.counters.Refused++
 		return
 	}
-	e.keepInventory(m.Machine, m.Counter, m.Bytes)
+	e.keepInventory(m.Machine, soft{counter: m.Counter, bytes: m.Bytes, seal: m.Seal})
 	e.tell(Inventory{Machine: m.Machine, Bytes: m.Bytes})
 }
 
 // keepInventory stores it and chooses the peers that are sent it at once.
-func (e *Engine) keepInventory(id store.MachineID, c store.Time, b []byte) {
+func (e *Engine) keepInventory(id store.MachineID, s soft) {
 	inv := &e.inventory
-	inv.bytes += len(b) - len(inv.of[id].bytes)
-	s := soft{counter: c, bytes: b}
+	inv.bytes += len(s.bytes) - len(inv.of[id].bytes)
 	var behind []*peer
 	for _, p := range e.order() {
-		if p.met && p.id != id && p.souls[id] < c {
+		if p.met && p.id != id && p.souls[id] < s.counter {
 			behind = append(behind, p)
 		}
 	}
@@ -88,12 +96,19 @@ func (e *Engine) keepInventory(id store.MachineID, c store.Time, b []byte) {
 	inv.of[id] = s
 }
 
-// outbid takes note of a counter of ours that somebody has. If it is greater than
-// what we say now, it is from before a restart with a clock that was ahead.
+// keepOwn signs and stores the inventory of this machine.
+func (e *Engine) keepOwn(c store.Time, b []byte) {
+	self := e.cfg.Self
+	e.keepInventory(self, soft{counter: c, bytes: b, seal: e.signer.seal(softText(self, c, b))})
+}
+
+// outbid takes note of a counter of ours that somebody has: we have signed it. If it
+// is greater than what we say now, it is from before a restart with a clock that was
+// ahead.
 func (e *Engine) outbid(now time.Time, c store.Time) {
 	e.inventory.floor = max(e.inventory.floor, c)
 	if s, ok := e.inventory.of[e.cfg.Self]; ok && s.counter < c {
-		e.keepInventory(e.cfg.Self, c.Next(now), s.bytes)
+		e.keepOwn(c.Next(now), s.bytes)
 	}
 }
 
@@ -109,8 +124,8 @@ func (inv *inventories) lacks(self store.MachineID, souls map[store.MachineID]st
 }
 
 // pushInventories adds messages for the peers that were chosen when an inventory
-// came, and for those whose vector shows that they lack one. A peer is never sent
-// its own.
+// came, and for those whose vector shows that they lack one. A peer is sent its own
+// only where it is later than what it says itself, which it has forgotten.
 func (e *Engine) pushInventories(order []*peer, out []Packet) []Packet {
 	inv := &e.inventory
 	for _, id := range slices.SortedFunc(maps.Keys(inv.of), store.MachineID.Compare) {
@@ -118,7 +133,7 @@ func (e *Engine) pushInventories(order []*peer, out []Packet) []Packet {
 		var to []*peer
 		var also []store.MachineID
 		for _, p := range order {
-			due := p.met && p.id != id && p.souls[id] < s.counter
+			due := p.met && p.souls[id] < s.counter
 			if due && (p.browse || slices.Contains(s.fresh, p.id)) {
 				to = append(to, p)
 				p.souls[id] = s.counter
@@ -128,7 +143,7 @@ func (e *Engine) pushInventories(order []*peer, out []Packet) []Packet {
 			}
 		}
 		for _, p := range to {
-			m := &inventoryMessage{Machine: id, Counter: s.counter, Also: without(also, p.id), Bytes: s.bytes}
+			m := &inventoryMessage{Machine: id, Counter: s.counter, Also: without(also, p.id), Bytes: s.bytes, Seal: s.seal}
 			out = append(out, Packet{Peer: p.id, Message: encode(m)})
 		}
 		s.fresh = nil

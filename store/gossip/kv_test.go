@@ -46,9 +46,16 @@ func (k *memKV) Scan(from, to []byte, f func(key, value []byte) bool) error {
 }
 
 func (k *memKV) Last(from, to []byte) (key, value []byte, err error) {
-	err = store.ErrNotFound
-	_ = k.Scan(from, to, func(a, b []byte) bool { key, value, err = a, b, nil; return true })
-	return key, value, err
+	keys := k.keys()
+	if to != nil {
+		i, _ := slices.BinarySearch(keys, string(to))
+		keys = keys[:i]
+	}
+	if len(keys) == 0 || keys[len(keys)-1] < string(from) {
+		return nil, nil, store.ErrNotFound
+	}
+	last := keys[len(keys)-1]
+	return []byte(last), bytes.Clone(k.now[last]), nil
 }
 
 func (k *memKV) Begin() store.Txn { return &memTxn{memKV: k, set: map[string][]byte{}} }
@@ -68,13 +75,22 @@ func (t *memTxn) Delete(key []byte) error { t.set[string(key)] = nil; return nil
 
 func (t *memTxn) Commit(sync bool) error {
 	for k, v := range t.set {
+		_, known := t.now[k]
 		if v == nil {
 			delete(t.now, k)
 		} else {
 			t.now[k] = v
 		}
+		if t.sorted != nil && known != (v != nil) {
+			i, _ := slices.BinarySearch(t.sorted, k)
+			if v == nil {
+				t.sorted = slices.Delete(t.sorted, i, i+1)
+			} else {
+				t.sorted = slices.Insert(t.sorted, i, k)
+			}
+		}
 	}
-	t.sorted, t.set = nil, nil
+	t.set = nil
 	if sync {
 		t.memKV.sync()
 	}

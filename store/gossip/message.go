@@ -14,17 +14,20 @@ import (
 // A message is the CBOR array [kind, body] in the core deterministic encoding
 // (RFC 8949, 4.2.1); anything else is garbage. Bodies are arrays of the fields
 // of the structs below in their order.
+//
+// The tens of a kind are the format, 1.
 const (
-	kindVector    = 1
-	kindEntries   = 2
-	kindAck       = 3
-	kindInventory = 4
+	kindVector    = 11
+	kindEntries   = 12
+	kindAck       = 13
+	kindInventory = 14
+	kindEvidence  = 15
 )
 
 var errGarbage = errors.New("gossip: bad message")
 
-// message is one of *vectorMessage, *entriesMessage, *ackMessage and
-// *inventoryMessage.
+// message is one of *vectorMessage, *entriesMessage, *ackMessage,
+// *inventoryMessage and *evidenceMessage.
 type message interface{ kind() uint64 }
 
 type envelope struct {
@@ -55,6 +58,8 @@ type vectorMessage struct {
 	Want bool
 	// Hold asks not to be sent what is missing before the next exchange.
 	Hold bool
+	// Yours is the last head of the receiver that the sender has: one, or none.
+	Yours []claim
 }
 
 // has is one machine's line of a vector: its last entry and the counter of its
@@ -64,6 +69,19 @@ type has struct {
 	Machine   store.MachineID
 	Seq       uint64
 	Inventory store.Time
+	// Tail is the first 8 bytes of the chain at Seq, so that two who have as many
+	// entries see whether they are the same.
+	Tail uint64
+	// Refused says that no entries of the machine are wanted.
+	Refused bool
+}
+
+// claim is a head: a place in a machine's chain that the machine has signed.
+type claim struct {
+	_    struct{} `cbor:",toarray"`
+	Seq  uint64
+	Hash []byte
+	Seal []byte
 }
 
 // entriesMessage carries entries of one or more authors.
@@ -77,29 +95,41 @@ type entriesMessage struct {
 	Runs []run
 }
 
-// run is entries of one author, numbered from First without gaps.
+// run is entries of one author, numbered from First without gaps. Before is the
+// author's chain up to First-1. Seal covers the last.
 type run struct {
 	_        struct{} `cbor:",toarray"`
 	Machine  store.MachineID
 	First    uint64
+	Before   hash
+	Seal     []byte
 	Payloads [][]byte
 }
 
 func (r run) last() uint64 { return r.First + uint64(len(r.Payloads)) - 1 }
 
-// inventoryMessage carries the soft state of a machine.
+// evidenceMessage carries entries that the receiver has, or has others of the same
+// numbers for. It changes nothing but what is known of forks.
+type evidenceMessage struct {
+	_   struct{} `cbor:",toarray"`
+	Run run
+}
+
+// inventoryMessage carries the soft state of a machine, signed by it.
 type inventoryMessage struct {
 	_       struct{} `cbor:",toarray"`
 	Machine store.MachineID
 	Counter store.Time
 	Also    []store.MachineID
 	Bytes   []byte
+	Seal    []byte
 }
 
 func (*vectorMessage) kind() uint64    { return kindVector }
 func (*entriesMessage) kind() uint64   { return kindEntries }
 func (*ackMessage) kind() uint64       { return kindAck }
 func (*inventoryMessage) kind() uint64 { return kindInventory }
+func (*evidenceMessage) kind() uint64  { return kindEvidence }
 
 // maxAlso bounds the machines that a message names beside its entries.
 const maxAlso = 64
@@ -165,6 +195,8 @@ func parse(b []byte) (message, error) {
 		m = new(ackMessage)
 	case kindInventory:
 		m = new(inventoryMessage)
+	case kindEvidence:
+		m = new(evidenceMessage)
 	default:
 		return nil, fmt.Errorf("%w: kind %d", errGarbage, env.Kind)
 	}
@@ -190,10 +222,18 @@ func (m *vectorMessage) check() error {
 	}
 	var before store.MachineID // zero: no machine may be zero
 	for _, h := range m.Has {
-		if h.Machine.Compare(before) <= 0 || h.Seq == 0 && h.Inventory == 0 || h.Inventory > maxCounter {
+		if h.Machine.Compare(before) <= 0 || h.Seq == 0 && h.Inventory == 0 && !h.Refused || h.Inventory > maxCounter {
 			return fmt.Errorf("%w: vector out of order", errGarbage)
 		}
 		before = h.Machine
+	}
+	if len(m.Yours) > 1 {
+		return fmt.Errorf("%w: %d claims", errGarbage, len(m.Yours))
+	}
+	for _, c := range m.Yours {
+		if c.Seq == 0 || len(c.Hash) != len(hash{}) || len(c.Seal) != sealSize {
+			return fmt.Errorf("%w: claim", errGarbage)
+		}
 	}
 	return nil
 }
@@ -202,24 +242,38 @@ func (m *entriesMessage) check() error {
 	if m.Number == 0 || len(m.Also) > maxAlso || len(m.Runs) == 0 || len(m.Runs) > MaxMachines {
 		return fmt.Errorf("%w: entries", errGarbage)
 	}
-	for _, r := range m.Runs {
-		n := uint64(len(r.Payloads))
-		if r.Machine.IsZero() || r.First == 0 || n == 0 || r.First > math.MaxUint64-n {
-			return fmt.Errorf("%w: run", errGarbage)
-		}
-		for _, p := range r.Payloads {
-			if len(p) > MaxPayload {
-				return fmt.Errorf("%w: payload of %d bytes", errGarbage, len(p))
-			}
+	for i := range m.Runs {
+		if err := m.Runs[i].check(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func (r *run) check() error {
+	n := uint64(len(r.Payloads))
+	if r.Machine.IsZero() || r.First == 0 || n == 0 || r.First > math.MaxUint64-n || len(r.Seal) != sealSize {
+		return fmt.Errorf("%w: run", errGarbage)
+	}
+	size := 0
+	for _, p := range r.Payloads {
+		if len(p) > MaxPayload {
+			return fmt.Errorf("%w: payload of %d bytes", errGarbage, len(p))
+		}
+		size += len(p) + perEntry
+	}
+	if size > maxRun {
+		return fmt.Errorf("%w: run of %d bytes", errGarbage, size)
+	}
+	return nil
+}
+
+func (m *evidenceMessage) check() error { return m.Run.check() }
+
 func (m *ackMessage) check() error { return nil }
 
 func (m *inventoryMessage) check() error {
-	if m.Machine.IsZero() || m.Counter == 0 || m.Counter > maxCounter || len(m.Also) > maxAlso || len(m.Bytes) > MaxInventory {
+	if m.Machine.IsZero() || m.Counter == 0 || m.Counter > maxCounter || len(m.Also) > maxAlso || len(m.Bytes) > MaxInventory || len(m.Seal) != sealSize {
 		return fmt.Errorf("%w: inventory", errGarbage)
 	}
 	return nil

@@ -26,6 +26,7 @@ type peer struct {
 	browse bool
 	// diverged, relapsed: the alarm has been given.
 	diverged, relapsed bool
+	doubts
 }
 
 // told is the sending half of a connection.
@@ -86,9 +87,10 @@ func (p *peer) learn(v store.Vector, souls map[store.MachineID]store.Time) {
 	p.met = true
 	p.known = v
 	if len(p.flights) == 0 {
-		p.sent = v.Clone()
+		p.forgetSent()
 	} else {
 		p.sent.Merge(v)
+		p.sent.Merge(p.refused)
 	}
 	p.souls = maps.Clone(souls)
 	p.resolve()
@@ -98,8 +100,14 @@ func (p *peer) learn(v store.Vector, souls map[store.MachineID]store.Time) {
 func (p *peer) resolve() {
 	if p.doubt && len(p.flights) == 0 {
 		p.doubt, p.push = false, true
-		p.sent = p.known.Clone()
+		p.forgetSent()
 	}
+}
+
+// forgetSent takes what is known for all that was sent, and what p refuses for sent.
+func (p *peer) forgetSent() {
+	p.sent = p.known.Clone()
+	p.sent.Merge(p.refused)
 }
 
 // dropped says that of the message that came last something is missing here: it

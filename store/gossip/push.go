@@ -9,7 +9,7 @@ import (
 func (e *Engine) spread() {
 	var lagging []*peer
 	for _, p := range e.order() {
-		if p.met && !p.push && p.lags(e.log.vector) {
+		if p.met && !p.push && p.lags(e.log.covered) {
 			lagging = append(lagging, p)
 		}
 	}
@@ -45,6 +45,7 @@ func (e *Engine) Outgoing() []Packet {
 		l.message.Also = e.also(order, l)
 		out = append(out, Packet{Peer: l.to.id, Message: encode(l.message)})
 	}
+	out = e.pushEvidence(order, out)
 	return e.pushInventories(order, out)
 }
 
@@ -70,8 +71,21 @@ func (e *Engine) vectorFor(p *peer) *vectorMessage {
 			all[id] = 0
 		}
 	}
+	for id := range p.unwanted {
+		if _, ok := all[id]; !ok && len(all) < MaxMachines && e.refuses(id) {
+			all[id] = 0
+		}
+	}
 	for _, id := range all.Machines() {
-		m.Has = append(m.Has, has{Machine: id, Seq: all[id], Inventory: e.inventory.of[id].counter})
+		h := has{Machine: id, Seq: all[id], Inventory: e.inventory.of[id].counter, Refused: e.refuses(id)}
+		if h.Seq > 0 {
+			h.Tail = shortened(e.log.tails[id].hash)
+		}
+		m.Has = append(m.Has, h)
+	}
+	if !p.claimed {
+		p.claimed = true
+		m.Yours = e.claimOf(p.id)
 	}
 	return m
 }
@@ -106,8 +120,8 @@ func (e *Engine) pushTo(p *peer, letters []letter) []letter {
 func (e *Engine) runsFor(p *peer, last store.Vector) []run {
 	var runs []run
 	room := e.cfg.MessageSize
-	for _, m := range e.log.vector.Machines() {
-		if p.sent[m] >= e.log.vector[m] {
+	for _, m := range e.log.covered.Machines() {
+		if p.sent[m] >= e.log.covered[m] {
 			continue
 		}
 		if room < perRun {
@@ -117,6 +131,9 @@ func (e *Engine) runsFor(p *peer, last store.Vector) []run {
 		if err != nil || len(r.Payloads) == 0 {
 			e.counters.Unread++
 			continue
+		}
+		if m == e.cfg.Self {
+			r.Seal = e.signer.head(r.last(), r.end())
 		}
 		if len(runs) > 0 && size > room {
 			break // one large entry, which goes into a message of its own
@@ -129,7 +146,7 @@ func (e *Engine) runsFor(p *peer, last store.Vector) []run {
 }
 
 // perRun is about what a run costs in a message beside its payloads.
-const perRun = 32
+const perRun = 32 + len(hash{}) + sealSize
 
 // also names the other peers that, with what was sent just now, have or will have
 // all of l.

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"maps"
+	"math"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -10,7 +11,8 @@ import (
 // inbox holds entries that came and are not committed, in the order in which they
 // came, and between them marks where a message ended.
 type inbox struct {
-	heard store.Vector // the vector, and what waits here
+	heard store.Vector             // the vector, and what waits here
+	ends  map[store.MachineID]hash // the chains at heard, where that is beyond the vector
 	queue []arrival
 	taken int // how many of queue Received has handed over
 	bytes int
@@ -52,23 +54,32 @@ func (e *Engine) HandlePacket(now time.Time, pkt Packet) {
 	}
 	switch m := m.(type) {
 	case *vectorMessage:
-		e.handleVector(now, p, m)
+		e.handleVector(p, m)
 	case *entriesMessage:
 		e.handleEntries(p, m)
 	case *ackMessage:
 		e.handleAck(p, m)
 	case *inventoryMessage:
 		e.handleInventory(now, p, m)
+	case *evidenceMessage:
+		e.handleEvidence(p, &m.Run)
 	}
 }
 
 // handleVector learns what the peer has: the start of a push, if it lacks
 // something, and perhaps an answer.
-func (e *Engine) handleVector(now time.Time, p *peer, m *vectorMessage) {
+func (e *Engine) handleVector(p *peer, m *vectorMessage) {
 	theirs, souls := store.Vector{}, map[store.MachineID]store.Time{}
+	p.refused = store.Vector{}
 	for _, h := range m.Has {
+		if h.Refused {
+			p.refused[h.Machine] = math.MaxUint64
+		}
 		if h.Seq > 0 {
 			theirs[h.Machine] = h.Seq
+			if e.refuses(h.Machine) {
+				p.refuse(h.Machine)
+			}
 		}
 		if h.Inventory > 0 {
 			souls[h.Machine] = h.Inventory
@@ -77,26 +88,29 @@ func (e *Engine) handleVector(now time.Time, p *peer, m *vectorMessage) {
 	p.landed(m.Ack)
 	p.learn(theirs, souls)
 	p.push, p.browse = !m.Hold, true
-	e.outbid(now, souls[e.cfg.Self])
 	ours := e.log.vector
 	if m.Want && (!ours.Covers(theirs) || e.inventory.lacks(e.cfg.Self, souls)) {
 		p.say = true
 	}
-	if self := e.cfg.Self; theirs[self] > ours[self] && !p.relapsed {
-		p.relapsed = true
-		e.tell(Relapsed{Peer: p.id, Ours: ours[self], Theirs: theirs[self]})
+	for _, c := range m.Yours {
+		e.handleClaim(p, c)
 	}
+	e.compareTails(p, m.Has)
 	e.compareRoots(p, theirs, m.Root)
 }
 
-// compareRoots raises the alarm if equal entries led to unequal states.
+// compareRoots raises the alarm if equal entries led to unequal states. While a log has
+// forked, equal vectors do not mean equal entries.
 func (e *Engine) compareRoots(p *peer, theirs store.Vector, root []byte) {
-	if len(root) == 0 || len(e.root) == 0 || !maps.Equal(theirs, e.log.vector) {
+	if len(root) == 0 || len(e.root) == 0 || len(e.log.forks) > 0 || !maps.Equal(theirs, e.log.vector) {
 		return
 	}
 	same := string(root) == string(e.root)
-	if !same && !p.diverged {
+	switch {
+	case !same && !p.diverged:
 		e.tell(Diverged{Peer: p.id})
+	case same && p.diverged:
+		e.tell(Agreed{Peer: p.id})
 	}
 	p.diverged = !same
 }
@@ -119,16 +133,17 @@ func (e *Engine) handleEntries(p *peer, m *entriesMessage) {
 	if hole {
 		p.dropped()
 	}
-	for _, r := range m.Runs {
-		e.credit(p, m.Also, r)
-		e.accept(p, r)
+	for i := range m.Runs {
+		if e.accept(p, &m.Runs[i]) {
+			e.credit(p, m.Also, &m.Runs[i])
+		}
 	}
 	e.inbox.queue = append(e.inbox.queue, arrival{peer: p.id, end: p.came})
 	e.settle()
 }
 
 // credit notes that p has the run, and that others were sent it.
-func (e *Engine) credit(p *peer, also []store.MachineID, r run) {
+func (e *Engine) credit(p *peer, also []store.MachineID, r *run) {
 	if p.known[r.Machine] >= r.First-1 {
 		p.known[r.Machine] = max(p.known[r.Machine], r.last())
 	}
@@ -142,31 +157,59 @@ func (e *Engine) credit(p *peer, also []store.MachineID, r run) {
 	}
 }
 
-// accept queues the entries of r that follow what has been heard.
-func (e *Engine) accept(p *peer, r run) {
+// accept queues the entries of r that follow what has been heard, once it is sure
+// that their author wrote them. It reports whether p can be believed to have r.
+func (e *Engine) accept(p *peer, r *run) bool {
 	b := &e.inbox
-	if _, ok := b.heard[r.Machine]; !ok && len(b.heard) >= MaxMachines {
-		e.counters.Refused += uint64(len(r.Payloads))
-		p.dropped()
+	heard, ok := b.heard[r.Machine]
+	switch {
+	case !ok && len(b.heard) >= MaxMachines:
 		p.hold = true
-		return
+		fallthrough
+	case e.refuses(r.Machine):
+		e.counters.Refused += uint64(len(r.Payloads))
+		p.refuse(r.Machine)
+		p.dropped()
+		return false
+	case r.last() < heard:
+		e.counters.Duplicate += uint64(len(r.Payloads))
+		return true
+	case r.First > heard+1:
+		e.counters.Gap += uint64(len(r.Payloads))
+		p.dropped()
+		return true
 	}
+	if !e.prove(p, r, heard) {
+		p.dropped()
+		return false
+	}
+	e.enqueue(p, r, heard)
+	return true
+}
+
+// enqueue adds what is new of r, as far as there is room.
+func (e *Engine) enqueue(p *peer, r *run, heard uint64) {
+	b := &e.inbox
+	end := r.Before
 	for i, payload := range r.Payloads {
 		d := store.Dot{Machine: r.Machine, Seq: r.First + uint64(i)}
-		switch heard := b.heard[r.Machine]; {
-		case d.Seq <= heard:
+		end = follow(end, d, payload)
+		if d.Seq <= heard {
 			e.counters.Duplicate++
-		case d.Seq > heard+1:
-			e.counters.Gap++
-			p.dropped()
-		case b.bytes+len(payload)+arrivalSize > e.cfg.Inbox:
-			e.counters.Overflow++
-			p.dropped()
-		default:
-			b.heard[r.Machine] = d.Seq
-			b.bytes += len(payload) + arrivalSize
-			b.queue = append(b.queue, arrival{entry: Entry{Dot: d, Payload: payload}})
+			continue
 		}
+		if b.bytes+len(payload)+arrivalSize > e.cfg.Inbox {
+			e.counters.Overflow += uint64(len(r.Payloads) - i)
+			p.dropped()
+			return
+		}
+		en := Entry{Dot: d, Payload: payload}
+		if d.Seq == r.last() {
+			en.Seal = r.Seal
+		}
+		b.heard[r.Machine], b.ends[r.Machine] = d.Seq, end
+		b.bytes += len(payload) + arrivalSize
+		b.queue = append(b.queue, arrival{entry: en})
 	}
 }
 

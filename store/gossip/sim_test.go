@@ -2,11 +2,14 @@ package gossip
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +18,30 @@ import (
 
 var epoch = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func id(n int) store.MachineID { return store.MachineID{byte(n + 1), 15: 1} }
+// identity returns the key of the n-th machine, whose ID begins with n+1 so that
+// machines sort by number and a message shows whose it is.
+var identity = func() func(n int) ed25519.PrivateKey {
+	keys := map[int]ed25519.PrivateKey{}
+	var mu sync.Mutex
+	return func(n int) ed25519.PrivateKey {
+		mu.Lock()
+		defer mu.Unlock()
+		for i := uint64(0); keys[n] == nil; i++ {
+			var seed [ed25519.SeedSize]byte
+			binary.BigEndian.PutUint64(seed[:], uint64(n))
+			binary.BigEndian.PutUint64(seed[8:], i)
+			key := ed25519.NewKeyFromSeed(seed[:])
+			if store.MachineIDOf(key.Public().(ed25519.PublicKey))[0] == byte(n+1) {
+				keys[n] = key
+			}
+		}
+		return keys[n]
+	}
+}()
+
+func id(n int) store.MachineID {
+	return store.MachineIDOf(identity(n).Public().(ed25519.PublicKey))
+}
 
 // mutation is a bug planted into a simulation's driver or network.
 type mutation int
@@ -31,6 +57,7 @@ const (
 // host is a machine of a simulation: an engine, its disk, and what its user saw.
 type host struct {
 	id      store.MachineID
+	key     ed25519.PrivateKey
 	kv      *memKV
 	e       *Engine
 	applied map[store.Dot][]byte // rebuilt from the disk after a crash
@@ -74,7 +101,7 @@ func newWorld(t testing.TB, n int, seed uint64, bug mutation) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: epoch, up: map[link]int{},
 		bug: bug, kinds: map[uint64]int{}}
 	for i := range n {
-		h := &host{id: id(i), kv: newMemKV()}
+		h := &host{id: id(i), key: identity(i), kv: newMemKV()}
 		w.hosts = append(w.hosts, h)
 		w.open(h)
 	}
@@ -83,7 +110,7 @@ func newWorld(t testing.TB, n int, seed uint64, bug mutation) *world {
 
 // open starts the engine on what the disk holds.
 func (w *world) open(h *host) {
-	e, err := New(h.kv, Config{Self: h.id, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), 2))})
+	e, err := New(h.kv, Config{Self: h.id, Key: h.key, Rand: rand.New(rand.NewPCG(w.rng.Uint64(), 2))})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -294,7 +321,9 @@ func (w *world) plant(h *host, m *entriesMessage) {
 	switch w.bug {
 	case acceptGaps:
 		for _, r := range m.Runs {
-			h.e.inbox.heard[r.Machine] = max(h.e.inbox.heard[r.Machine], r.First-1)
+			if h.e.inbox.heard[r.Machine] < r.First-1 {
+				h.e.inbox.heard[r.Machine], h.e.inbox.ends[r.Machine] = r.First-1, r.Before
+			}
 		}
 	case acknowledgeAnyway:
 		for _, p := range h.e.order() {

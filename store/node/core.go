@@ -41,6 +41,9 @@ type core struct {
 	unsynced bool      // something was committed and not yet forced to the disk
 	proving  bool      // what is held here is not yet proved, and not told
 	soft     softState
+	root     rootTimer
+	doubt    bool  // the index was lost: operations of our own may be missing
+	unknown  bool  // the machine could not make itself known yet
 	err      error // why the core cannot go on
 
 	do            chan func(time.Time) // wakes the loop when there may be something to send
@@ -57,7 +60,7 @@ const inventoryDelay = 200 * time.Millisecond
 const stallTime = 5 * time.Second
 
 func newCore(m *Machine) (*core, error) {
-	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID()})
+	g, err := gossip.New(m.kv, gossip.Config{Self: m.ID(), Key: m.pool.Key()})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func newCore(m *Machine) (*core, error) {
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return c, c.loadDoubt()
 }
 
 // start turns the loop and begins.
@@ -96,7 +99,7 @@ func (c *core) start() error {
 // begin makes this machine known to the pool.
 func (c *core) begin(now time.Time) error {
 	c.noteInventory(now)
-	return errors.Join(c.recall(now), c.introduce(now), c.announceGenerations(now))
+	return errors.Join(c.recall(now), c.present(now), c.markBegun())
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -180,7 +183,11 @@ func (t turned) Events() []replicate.Fetch {
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
 	var err error
-	cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+	var cerr error
+	err = c.patiently(ctx, func() error {
+		cerr = c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+		return err
+	})
 	return errors.Join(cerr, err)
 }
 
@@ -195,7 +202,7 @@ func (c *core) change(now time.Time, origin any, change drive.Change) error {
 	}
 	var events []tree.Event
 	err := c.commit(func(tx store.Txn) error {
-		ops, evs, err := change(c.m.tree, tx, now)
+		ops, evs, err := change(c.m.tree, tx, c.m.clocks.stamp(now))
 		if err != nil {
 			return err
 		}
@@ -215,6 +222,9 @@ func (c *core) change(now time.Time, origin any, change drive.Change) error {
 
 // log appends an operation of this machine to the log.
 func (c *core) log(tx store.Txn, op tree.Op) error {
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
 	payload, err := op.Append(nil)
 	if err != nil {
 		return err
@@ -236,6 +246,7 @@ func (c *core) commit(f func(tx store.Txn) error) error {
 	}
 	c.gossip.Committed()
 	c.m.census.touch()
+	c.root.touch(c.m.now())
 	c.unsynced = true
 	return nil
 }
@@ -245,6 +256,7 @@ func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 	c.gossip.HandlePacket(now, p)
 	c.absorb(now)
 	c.listen(now)
+	c.settleDoubt(now, p.Peer)
 }
 
 // absorb applies the operations that have come, batch by batch.
@@ -293,7 +305,7 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 	if c.m.misread != nil {
 		op = c.m.misread(op)
 	}
-	events, err := c.m.tree.Apply(tx, op, now)
+	events, err := c.m.tree.Apply(tx, op, c.m.clocks.stamp(now))
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +366,7 @@ func (c *core) HandleTimeout(now time.Time) {
 		return
 	}
 	c.tellSoft(now)
+	c.tellRoot(now)
 	c.gossip.HandleTimeout(now)
 	stalled := !c.stalled.IsZero()
 	if !now.Before(c.stalled) {
@@ -386,13 +399,16 @@ func (c *core) heard(now time.Time, ev gossip.Event) {
 	case gossip.Inventory:
 		c.inventory(now, ev)
 	default:
-		c.m.log.Info("gossip", "event", fmt.Sprint(ev))
+		c.distrust(ev)
 	}
 }
 
 // NextTimeout returns when HandleTimeout is due.
 func (c *core) NextTimeout() (time.Time, bool) {
 	t, ok := c.gossip.NextTimeout()
+	if c.peers > 0 && (!ok || c.root.due.Before(t)) {
+		t, ok = c.root.due, true
+	}
 	if r, rok := c.copying.NextTimeout(); rok && (!ok || r.Before(t)) {
 		t, ok = r, true
 	}

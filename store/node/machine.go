@@ -122,6 +122,7 @@ type Machine struct {
 	outside
 	reads  *reads
 	faults faults
+	clocks clocks
 
 	scrubbing atomic.Bool
 	secrets   secrets
@@ -131,6 +132,7 @@ type Machine struct {
 	refusals    refusals
 	inviting    atomic.Bool
 	left        atomic.Bool // the directory is emptied when the machine is closed
+	comparing   atomic.Bool // the drive with that of another machine
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -384,10 +386,15 @@ func (m *Machine) furnish() (err error) {
 	if m.names, err = newNameLog(m); err != nil {
 		return err
 	}
-	if n, err := m.names.rebuild(); err != nil {
+	n, err := m.names.rebuild()
+	if err != nil {
 		return err
-	} else if n > 0 {
+	}
+	if n > 0 {
 		m.log.Warn("the index was lost and has been made anew", "operations", n)
+	}
+	if err := m.core.suspect(n); err != nil {
+		return err
 	}
 	return nil
 }

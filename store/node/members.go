@@ -137,7 +137,7 @@ func (c *core) introduce(now time.Time) error {
 		return fmt.Errorf("node: introduce: %w", err)
 	}
 	return c.commit(func(tx store.Txn) error {
-		op, err := c.m.tree.Record(tx, kindMember, body, now)
+		op, err := c.m.tree.Record(tx, kindMember, body, c.m.clocks.stamp(now))
 		if err != nil {
 			return err
 		}

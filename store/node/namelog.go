@@ -27,7 +27,7 @@ const (
 	// logRecord is about how many bytes of operations a record holds.
 	logRecord = 256 << 10
 	// logFormat is the first byte of a record; bodies of chunks begin with another.
-	logFormat = 2
+	logFormat = 3
 )
 
 // nameLog writes operations to the segments.
@@ -43,6 +43,7 @@ type logged struct {
 	Machine store.MachineID
 	Seq     uint64
 	Payload []byte
+	Seal    []byte // by its author; most have none
 }
 
 func loggedKey(id store.MachineID) []byte {
@@ -104,7 +105,7 @@ func (l *nameLog) write() error {
 		}
 		var bad error
 		err := gossip.Entries(l.m.kv, m, l.logged[m], func(e gossip.Entry) bool {
-			batch = append(batch, logged{Machine: e.Dot.Machine, Seq: e.Dot.Seq, Payload: e.Payload})
+			batch = append(batch, logged{Machine: e.Dot.Machine, Seq: e.Dot.Seq, Payload: e.Payload, Seal: e.Seal})
 			next[m] = e.Dot.Seq
 			if size += len(e.Payload); size >= logRecord {
 				bad = flush()
@@ -173,7 +174,7 @@ func (l *nameLog) rebuild() (n int, err error) {
 				if e.Seq != have[e.Machine]+1 {
 					continue // written twice, or the one before it is lost
 				}
-				entry := gossip.Entry{Dot: dot, Payload: e.Payload}
+				entry := gossip.Entry{Dot: dot, Payload: e.Payload, Seal: e.Seal}
 				if err := c.gossip.Store(tx, []gossip.Entry{entry}); err != nil {
 					return err
 				}

@@ -43,12 +43,19 @@ func serve(t *testing.T, dir string, secret pool.Secret, peers ...netip.AddrPort
 // serveWith is serve with a configuration; where to listen is chosen here.
 func serveWith(t *testing.T, dir string, secret pool.Secret, cfg ServeConfig) *host {
 	t.Helper()
-	m, err := Open(Config{Dir: dir})
+	return serveOpened(t, Config{Dir: dir}, secret, cfg)
+}
+
+// serveOpened is serveWith for a machine that is opened as open says.
+func serveOpened(t *testing.T, open Config, secret pool.Secret, cfg ServeConfig) *host {
+	t.Helper()
+	dir := open.Dir
+	m, err := Open(open)
 	if errors.Is(err, pool.ErrNoPool) || err != nil && strings.Contains(err.Error(), "no such file") {
 		if _, err := Init(Config{Dir: dir, Set: Settings{Name: filepath.Base(dir), Space: 1 << 30}}, secret); err != nil {
 			t.Fatal(err)
 		}
-		m, err = Open(Config{Dir: dir})
+		m, err = Open(open)
 	}
 	if err != nil {
 		t.Fatal(err)

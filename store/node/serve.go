@@ -173,6 +173,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	g.Go(func() error { return m.heal(ctx, cfg.Grace) })
 	g.Go(func() error { return m.gatherSecrets(ctx) })
 	g.Go(func() error { return m.rekey(ctx) })
+	g.Go(func() error { return m.keepClock(ctx, mesh) })
 	if cfg.Zeroconf {
 		g.Go(func() error { return giveAddresses(ctx, cfg, m.cfg.Dir, m.log) })
 	}
@@ -303,6 +304,10 @@ func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message
 		return m.serveSecrets(store.MachineID(peer), req)
 	case methodPieces:
 		return m.servePieces(ctx, store.MachineID(peer), req)
+	case methodCompare:
+		return m.serveCompare(req)
+	case methodClock:
+		return m.serveClock(), nil
 	}
 	return link.Message{}, &link.Error{Code: link.CodeNoMethod, Text: fmt.Sprintf("no method %d", req.Method)}
 }

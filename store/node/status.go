@@ -64,6 +64,8 @@ type Status struct {
 	// Rekey is how far the sealing anew has come, as of the last look; nil where it was
 	// never ordered.
 	Rekey *Rekey `json:"rekey,omitempty"`
+	// Clock is how the clock of this machine compares with those of others.
+	Clock Clock `json:"clock"`
 	// Alarms are what is wrong, oldest first.
 	Alarms []Alarm `json:"alarms"`
 	// Faults are what other machines did that an honest and healthy one does not.
@@ -122,6 +124,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 	now := m.now()
 	s.Alarms, _ = m.alarms.list(now)
 	s.Rekey = m.rekeyState()
+	s.Clock = m.clocks.status()
 	u := m.usage()
 	s.Refused = m.refusals.all()
 	s.Space = Space{Total: u.Space, Replicas: u.Replicas, Cache: u.Cache, Free: u.Free}

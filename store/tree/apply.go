@@ -14,7 +14,7 @@ func (w *work) accept(op *Op, now time.Time) error {
 	if err != nil || op.Dot.Seq <= last {
 		return err
 	}
-	ok, err := ready(w.tx, op)
+	ok, err := w.ready(op)
 	if err != nil {
 		return err
 	}
@@ -23,19 +23,27 @@ func (w *work) accept(op *Op, now time.Time) error {
 		if fresh {
 			w.state.Parked++
 		}
+		if err == nil && w.state.Lapsed {
+			err = w.release(now) // what it has seen may wait for a close
+		}
 		return err
 	}
-	for op != nil {
-		if err := w.apply(op, now); err != nil {
+	if err := w.apply(op, now); err != nil {
+		return err
+	}
+	return w.release(now)
+}
+
+// release applies what waits and need wait no more.
+func (w *work) release(now time.Time) error {
+	for w.state.Parked > 0 {
+		op, err := w.unpark()
+		if err != nil || op == nil {
 			return err
 		}
-		if op = nil; w.state.Parked > 0 {
-			if op, err = unpark(w.tx); err != nil {
-				return err
-			}
-			if op != nil {
-				w.state.Parked--
-			}
+		w.state.Parked--
+		if err := w.apply(op, now); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -43,6 +51,11 @@ func (w *work) accept(op *Op, now time.Time) error {
 
 // apply enters op, which is ready, and settles what follows from it.
 func (w *work) apply(op *Op, now time.Time) error {
+	if w.state.Lapsed {
+		if skip, err := void(w.tx, op); skip || err != nil {
+			return errors.Join(err, w.record(op))
+		}
+	}
 	if err := w.record(op); err != nil {
 		return err
 	}
@@ -77,6 +90,8 @@ func (w *work) enter(op *Op) error {
 		return w.link(op)
 	case KindXattr:
 		return w.setXattr(op)
+	case KindHorizon, KindRetire, KindClose, KindPurge:
+		return w.lapse(op)
 	case KindAttributes:
 		if op.Node == Root {
 			return w.setRoot(op)

@@ -154,6 +154,8 @@ func (e *encoder) state(s *state) {
 	e.attr(&s.Root)
 	e.int(s.Past.Rows)
 	e.int(s.Past.Bytes)
+	e.uint(uint64(s.Horizon))
+	e.bool(s.Lapsed)
 }
 
 // encode returns the bytes of a record.
@@ -374,4 +376,6 @@ func (d *decoder) state(s *state) {
 	s.Root = d.attr()
 	s.Past.Rows = d.int()
 	s.Past.Bytes = d.int()
+	s.Horizon = store.Time(d.uint())
+	s.Lapsed = d.bool()
 }

@@ -32,10 +32,20 @@ func applied(r store.Reader, m store.MachineID) (uint64, error) {
 
 // ready reports whether all that op has seen is applied and op is its author's
 // next.
-func ready(r store.Reader, op *Op) (bool, error) {
+func (w *work) ready(op *Op) (bool, error) {
+	r := w.tx
 	last, err := applied(r, op.Dot.Machine)
 	if err != nil || op.Dot.Seq != last+1 {
 		return false, err
+	}
+	if w.state.Lapsed && op.Dot.Machine != w.self {
+		wait, err := held(r, op.Dot.Machine)
+		if err == nil && wait {
+			wait, err = w.unwanted(op.Dot)
+		}
+		if wait || err != nil {
+			return false, err
+		}
 	}
 	for _, d := range op.Seen {
 		if n, err := applied(r, d.Machine); err != nil || n < d.Seq {
@@ -124,7 +134,8 @@ func park(tx store.Txn, op *Op) (fresh bool, err error) {
 
 // unpark takes a parked operation that is ready, if there is one. It looks at the
 // first of each author.
-func unpark(tx store.Txn) (*Op, error) {
+func (w *work) unpark() (*Op, error) {
+	tx := w.tx
 	from := key(keyParked)
 	stop := end(from)
 	for {
@@ -140,7 +151,7 @@ func unpark(tx store.Txn) (*Op, error) {
 		if err != nil {
 			return nil, err
 		}
-		ok, err := ready(tx, &op)
+		ok, err := w.ready(&op)
 		if err != nil {
 			return nil, err
 		}

@@ -104,7 +104,7 @@ func (o *Op) fields(s *shadow) []any {
 	case KindXattr:
 		return append(head, &o.Node, &o.Name, &o.Body, &o.Removed)
 	}
-	if o.Kind >= KindForeign {
+	if o.Kind >= KindForeign || o.Kind >= KindHorizon && o.Kind <= KindPurge {
 		return append(head, &o.Body)
 	}
 	return head

@@ -20,6 +20,7 @@ const (
 	keyDirty  = 'y' // machine: applied since our own last operation
 	keyParked = 'w' // machine, number: an operation that waits
 	keyState  = 'z' // clock and totals
+	keyLapse  = 'o' // what is being forgotten, and who is retired: see lapse.go
 	keyPast   = 'h' // directory, name, 0, end: what was shown there until then
 	keyDue    = 'H' // end, directory, name: empty; past rows by age
 )

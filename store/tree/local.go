@@ -37,7 +37,10 @@ func (t *Tree) do(tx store.Txn, now time.Time, what, where string, f func(l *loc
 // latest, that of what it changes, even where those come from a clock too far ahead to
 // follow: who has seen a change and makes another must prevail.
 func (l *local) issue(op Op, latest store.Time) error {
-	var err error
+	err := l.alive(&op)
+	if err != nil {
+		return err
+	}
 	if op.Seen, err = l.news(); err != nil {
 		return err
 	}
@@ -49,7 +52,10 @@ func (l *local) issue(op Op, latest store.Time) error {
 		return fmt.Errorf("%w: %w", ErrBadOp, err)
 	}
 	l.ops = append(l.ops, op)
-	return l.apply(&op, l.now)
+	if err := l.apply(&op, l.now); err != nil || op.Kind != KindClose {
+		return err
+	}
+	return l.release(l.now) // what waited for it
 }
 
 // latest returns the latest time among a node's registers.

@@ -72,7 +72,11 @@ func (w *work) moveDir(op *Op, m moved) error {
 	}
 	for i, l := range append([]moved{m}, later...) {
 		was := l.Ignored
-		if l.From, err = w.placeOf(picture, l.Node); err != nil {
+		l.From, err = w.placeOf(picture, l.Node)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // forgotten since
+		}
+		if err != nil {
 			return err
 		}
 		if l.Ignored, err = w.closesCycle(picture, l); err != nil {
@@ -91,6 +95,9 @@ func (w *work) moveDir(op *Op, m moved) error {
 	for _, id := range slices.SortedFunc(maps.Keys(picture), compareID) {
 		to := picture[id]
 		n, err := loadNode(w.tx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -130,6 +137,9 @@ func (w *work) closesCycle(picture map[store.FileID]place, m moved) (bool, error
 			return true, nil
 		}
 		p, err := w.placeOf(picture, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}

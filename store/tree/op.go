@@ -24,6 +24,10 @@ const (
 	KindXattr      Kind = 7  // an extended attribute
 	KindLink       Kind = 8  // another name of a file
 	KindAssign     Kind = 12 // gives a version other holders, or the same bytes sealed anew
+	KindHorizon    Kind = 16 // what was removed before a time is about to be forgotten
+	KindRetire     Kind = 17 // no more of a machine that is silent
+	KindClose      Kind = 18 // up to where the operations of such a machine count
+	KindPurge      Kind = 19 // forgets nodes
 	KindForeign    Kind = 64
 )
 
@@ -62,6 +66,10 @@ type Version struct {
 //	link        Node Parent Name (the name is a node too, whose ID comes from Dot)
 //	assign      Node Version (Holders, and Content or none) Dots: the version that they
 //	            shall keep, one
+//	horizon     Body: a store.Time, as all numbers big endian
+//	retire      Body: a machine
+//	close       Body: a machine and a number
+//	purge       Body: the IDs of nodes
 //	foreign     Body
 type Op struct {
 	Dot  store.Dot
@@ -134,6 +142,10 @@ const (
 	Alarm
 	// Invalid: an operation made no sense and changed nothing.
 	Invalid
+	// Closed: a machine was retired, and has made more operations, which were applied
+	// here, than count. Dot names the last that counts. If it is this machine it was
+	// silent too long: its tree must be made anew, see Wipe.
+	Closed
 	// NameChanged: a name shows something else, nothing any more, or other
 	// attributes. After 4096 of one call comes one with an empty Name: anything may
 	// have changed.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type site struct {
 	kv   *memory
 	tree *tree.Tree
 	logs map[store.MachineID][]tree.Op // what it has received, by author
+	undo bool                          // it has applied what is void
 }
 
 func newSite(t rapid.TB, n byte) *site {
@@ -44,6 +46,7 @@ func (s *site) apply(t rapid.TB, op tree.Op, now time.Time) []tree.Event {
 		t.Fatal(err)
 	}
 	s.logs[op.Dot.Machine] = append(s.logs[op.Dot.Machine], op)
+	s.undo = s.undo || slices.ContainsFunc(events, func(e tree.Event) bool { return e.Kind == tree.Closed })
 	return events
 }
 
@@ -251,6 +254,44 @@ func checkConvergence(t *rapid.T) {
 		}
 		same(t, sites[0], s)
 	}
+	mended(t, sites[0], now)
+}
+
+// mended checks that to make everything anew changes nothing, and that a row which
+// was lost comes back.
+func mended(t *rapid.T, s *site, now time.Time) {
+	var ids []store.FileID
+	if err := s.tree.Nodes(s.kv, nil, func(n tree.NodeHash) bool { ids = append(ids, n.ID); return true }); err != nil {
+		t.Fatal(err)
+	}
+	before, err := walked(s.tree, s.kv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, _ := s.tree.RootHash(s.kv)
+	totals, _ := s.tree.Totals(s.kv)
+	rows := s.kv.between([]byte("te"), []byte("tf"))
+	if len(rows) > 0 && rapid.Bool().Draw(t, "lose") {
+		tx := s.kv.Begin()
+		_ = tx.Delete([]byte(rapid.SampledFrom(rows).Draw(t, "row")))
+		_ = tx.Commit(false)
+	}
+	tx := s.kv.Begin()
+	if _, err := s.tree.Mend(tx, ids, now); err != nil {
+		t.Fatal(err)
+	}
+	_ = tx.Commit(false)
+	after, err := walked(s.tree, s.kv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, after); d != "" {
+		t.Fatalf("mended (-before +after):\n%s", d)
+	}
+	h, _ := s.tree.RootHash(s.kv)
+	if totalsNow, _ := s.tree.Totals(s.kv); h != hash || totalsNow != totals {
+		t.Fatalf("mended: hash %x, not %x; totals %+v, not %+v", h[:4], hash[:4], totalsNow, totals)
+	}
 }
 
 // finish gives s all that it lacks, one author's operations in order, authors in
@@ -275,6 +316,17 @@ func same(t rapid.TB, a, b *site) {
 	hb, err := b.tree.Hash(b.kv)
 	if err != nil {
 		t.Fatal(err)
+	}
+	ra, err := a.tree.Ranges(a.kv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rb, err := b.tree.Ranges(b.kv, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ra != rb {
+		t.Fatalf("what is kept of the nodes differs")
 	}
 	ta, _ := a.tree.Totals(a.kv)
 	tb, _ := b.tree.Totals(b.kv)

@@ -160,6 +160,8 @@ type state struct {
 	Sum       [32]byte // of the hashes of all that is shown
 	Root      attr     // of the root directory
 	Past      pastTotals
+	Horizon   store.Time // the latest; what was removed before it does not come back
+	Lapsed    bool       // machines have been retired
 }
 
 // get reads a record; a missing one is store.ErrNotFound.

@@ -3,7 +3,6 @@ package tree
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 
 	"github.com/aether-lan/aether/store"
@@ -163,11 +162,7 @@ func (w *work) dropRow(k []byte) error {
 func (w *work) digest(k, v []byte, by int64) {
 	var room [512]byte
 	d := sha256.Sum256(append(append(room[:0], k...), v...))
-	for i := 0; i < len(d); i += 8 {
-		lane := w.state.Sum[i : i+8]
-		n := binary.BigEndian.Uint64(lane) + uint64(by)*binary.BigEndian.Uint64(d[i:])
-		binary.BigEndian.PutUint64(lane, n)
-	}
+	addHash(&w.state.Sum, d, by)
 }
 
 // sum keeps the totals and the digest over all rows.
