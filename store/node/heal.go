@@ -114,31 +114,10 @@ func (m *Machine) heal(ctx context.Context, grace time.Duration) error {
 	}
 	t := time.NewTicker(max(min(healEvery, grace/4), 10*time.Millisecond))
 	defer t.Stop()
-	var done []store.MachineID // lost, and dealt with
-	var members int
+	var h healing
 	for {
-		var lost func(store.MachineID) bool
-		var away []store.MachineID
-		n := 0
-		err := m.core.call(ctx, func() {
-			lost, away = m.core.lostMachines()
-			n = len(m.core.members.list())
-		})
-		if err != nil {
-			return nil
-		}
-		if len(away) > 0 && !slices.Equal(away, done) || n < members {
-			for _, id := range away {
-				if !slices.Contains(done, id) {
-					m.log.Warn("a machine has been away for too long: its copies are made anew", "machine", id.String(), "name", m.NameOf(id))
-				}
-			}
-			if err = m.replace(ctx, lost); err != nil && ctx.Err() == nil {
-				m.log.Warn("files cannot be given new holders", "error", err)
-			}
-		}
-		if err == nil {
-			done, members = away, n
+		if err := m.healOnce(ctx, &h); err != nil && ctx.Err() == nil {
+			m.log.Warn("files cannot be given new holders", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -146,6 +125,38 @@ func (m *Machine) heal(ctx context.Context, grace time.Duration) error {
 		case <-t.C:
 		}
 	}
+}
+
+// healing is what heal remembers from one look to the next.
+type healing struct {
+	done    []store.MachineID // lost, and dealt with
+	members int
+}
+
+// healOnce looks who is lost, and deals with it.
+func (m *Machine) healOnce(ctx context.Context, h *healing) error {
+	var lost func(store.MachineID) bool
+	var away []store.MachineID
+	n := 0
+	err := m.core.call(ctx, func() {
+		lost, away = m.core.lostMachines()
+		n = len(m.core.members.list())
+	})
+	if err != nil {
+		return err
+	}
+	if len(away) > 0 && !slices.Equal(away, h.done) || n < h.members {
+		for _, id := range away {
+			if !slices.Contains(h.done, id) {
+				m.log.Warn("a machine has been away for too long: its copies are made anew", "machine", id.String(), "name", m.NameOf(id))
+			}
+		}
+		if err := m.replace(ctx, lost); err != nil {
+			return err
+		}
+	}
+	h.done, h.members = away, n
+	return nil
 }
 
 // replace gives the files of lost machines new holders where there is a machine that

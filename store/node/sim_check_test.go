@@ -64,7 +64,7 @@ func (w *simWorld) calm() bool {
 	all := w.alive()
 	for _, h := range all {
 		files, _ := h.m.core.copying.Pending()
-		if files > 0 || len(h.m.core.balanceWanted) > 0 || !maps.Equal(h.vector(), all[0].vector()) {
+		if files > 0 && len(w.past.lost) == 0 || len(h.m.core.balanceWanted) > 0 || !maps.Equal(h.vector(), all[0].vector()) {
 			return false
 		}
 	}
@@ -78,7 +78,7 @@ func (w *simWorld) check() {
 		files, _ := h.m.core.copying.Pending()
 		if !maps.Equal(h.vector(), all[0].vector()) {
 			w.fail("%s has heard of %v and %s of %v", h, h.vector(), all[0], all[0].vector())
-		} else if files > 0 {
+		} else if files > 0 && len(w.past.lost) == 0 {
 			w.fail("%s still waits for %d copies", h, files)
 		}
 		w.checkLog(h)
@@ -134,7 +134,7 @@ func (p *simPast) expected() map[string]string {
 func (w *simWorld) checkBytes(h *simHost) {
 	var files []tree.Entry
 	_ = h.m.tree.Walk(h.m.kv, "/", func(e tree.Entry) bool {
-		if !e.Dir {
+		if !e.Dir && !w.past.isLost(e.Version.Content) {
 			files = append(files, e)
 		}
 		return true
@@ -155,9 +155,9 @@ func (w *simWorld) checkBytes(h *simHost) {
 // checkHolders looks on the disks: every version must lie where it shall.
 func (w *simWorld) checkHolders() {
 	h := w.alive()[0]
-	want := min(h.m.copiesWanted(), len(w.alive()))
+	want := min(h.m.copiesWanted(), w.keepers())
 	_ = h.m.tree.Walk(h.m.kv, "/", func(e tree.Entry) bool {
-		if e.Dir || e.Version.Content.Size == 0 {
+		if e.Dir || e.Version.Content.Size == 0 || w.past.isLost(e.Version.Content) {
 			return true
 		}
 		n := 0
@@ -167,7 +167,10 @@ func (w *simWorld) checkHolders() {
 			}
 		}
 		w.count.copies += n
-		if n != len(e.Version.Holders) || !e.Conflict && n < want { // conflict copies keep the holders that they have
+		if e.Conflict && n > 0 {
+			return true // conflict copies keep the holders that they have
+		}
+		if n != len(e.Version.Holders) || n < want {
 			w.fail("%s, %v: %d of %d holders have it, %d shall", e.Path, e.Version.Dot, n, len(e.Version.Holders), want)
 		}
 		for _, o := range w.alive() {

@@ -25,22 +25,23 @@ import (
 // simHost is a machine of a simulation: what outlives a crash, and while it runs the
 // Machine itself.
 type simHost struct {
-	w      *simWorld
-	i      int
-	id     store.MachineID
-	pool   *pool.Pool
-	set    Settings
-	kv     *simKV
-	fs     *vfs.MemFS
-	skew   time.Duration      // of the time that its clock shows
-	side   int                // of the network; negative: unplugged
-	m      *Machine           // nil: it is off
-	life   int                // counts the times that it was on
-	peers  map[int]uint64     // whom it believes to be connected with
-	armed  time.Time          // when it will look at its timers; zero: not
-	acked  uint64             // its last operation that was said to be safe
-	losers map[store.Dot]bool // the versions that it last showed as conflict copies
-	gone   bool               // for ever
+	w       *simWorld
+	i       int
+	id      store.MachineID
+	pool    *pool.Pool
+	set     Settings
+	kv      *simKV
+	fs      *vfs.MemFS
+	skew    time.Duration      // of the time that its clock shows
+	side    int                // of the network; negative: unplugged
+	m       *Machine           // nil: it is off
+	life    int                // counts the times that it was on
+	peers   map[int]uint64     // whom it believes to be connected with
+	armed   time.Time          // when it will look at its timers; zero: not
+	acked   uint64             // its last operation that was said to be safe
+	losers  map[store.Dot]bool // the versions that it last showed as conflict copies
+	leaving bool               // for good
+	gone    bool               // for ever
 }
 
 func (h *simHost) String() string { return fmt.Sprintf("m%d", h.i) }
@@ -95,7 +96,7 @@ func (w *simWorld) find(id store.MachineID) *simHost {
 
 // start switches the machine on.
 func (h *simHost) start() {
-	if h.m != nil || h.gone {
+	if h.m != nil || h.gone || h.w.cause != "" {
 		return
 	}
 	m := &Machine{cfg: Config{Dir: "/sim"}, settings: h.set, log: slog.New(slog.DiscardHandler), pool: h.pool, kv: h.kv,
@@ -127,6 +128,16 @@ func (h *simHost) start() {
 	h.every(logEvery, "names", func() { _ = h.m.names.write() }) // it says so itself when the disk is full
 	if !clean {
 		h.later(h.w.within(5*time.Second), "prove", h.prove)
+	}
+	if h.w.grace > 0 {
+		var healing healing
+		m.core.absent.begin(h.w.grace)
+		h.every(healEvery, "heal", func() {
+			if err := h.m.healOnce(h.m.background, &healing); err != nil && !errors.Is(err, store.ErrFull) {
+				h.w.fail("%s cannot heal: %v", h, err)
+			}
+			h.issued(nil)
+		})
 	}
 	h.every(upkeepEvery, "upkeep", h.upkeep)
 	h.turn()

@@ -18,6 +18,7 @@ import (
 type simPast struct {
 	ops   map[store.Dot]simOp
 	bytes map[store.Ref][]byte
+	lost  map[store.Ref]bool // with a machine that is gone
 }
 
 // simOp is an operation as the observer saw it being made.
@@ -29,7 +30,7 @@ type simOp struct {
 }
 
 func newSimPast() simPast {
-	return simPast{ops: map[store.Dot]simOp{}, bytes: map[store.Ref][]byte{}}
+	return simPast{ops: map[store.Dot]simOp{}, bytes: map[store.Ref][]byte{}, lost: map[store.Ref]bool{}}
 }
 
 // vector returns what the machine has applied.

@@ -24,6 +24,7 @@ func (w *simWorld) trouble() {
 	w.net.twice = pick(0, 0, 0.05, 0.3)
 	w.net.late = pick(0, 0, 0.05, 0.5)
 	w.net.fruitles = pick(0, 0.2)
+	w.grace = []time.Duration{0, time.Minute + w.within(10*time.Minute)}[w.rng.IntN(2)]
 	w.retention = []int64{0, 1 + w.rng.Int64N(100)}[w.rng.IntN(2)]
 }
 
@@ -68,6 +69,10 @@ func (w *simWorld) mishap() {
 		h.side = -1
 		w.rewire()
 		w.after(w.within(10*time.Minute), "plugged in", func() { h.side = 0; w.rewire() })
+	case 14:
+		w.bury(h)
+	case 15:
+		h.leave()
 	case 13:
 		h.full(w.within(2 * time.Minute))
 	}

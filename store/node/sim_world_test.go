@@ -34,13 +34,16 @@ type simWorld struct {
 	deeds []deed  // of people
 	// retention is how long the past is kept, in seconds; zero: longer than a run.
 	retention int64
-	cause     string // what is wrong; empty: nothing yet
-	count     simCounts
+	// grace is how long a machine may be away before its copies are made anew; zero: for
+	// ever.
+	grace time.Duration
+	cause string // what is wrong; empty: nothing yet
+	count simCounts
 }
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle, buried, left, excused int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -54,6 +57,9 @@ func (c *simCounts) add(o simCounts) {
 	c.copies += o.copies
 	c.conflicts += o.conflicts
 	c.garbage += o.garbage
+	c.buried += o.buried
+	c.left += o.left
+	c.excused += o.excused
 	c.idle = max(c.idle, o.idle)
 }
 
