@@ -86,3 +86,33 @@ func TestStore_RoomComesBackOnAFullDisk(t *testing.T) {
 		}
 	}
 }
+
+// A segment that is gone, and the note of that lost in a crash, keeps nobody from
+// opening a store on a full disk.
+func TestOpen_SegmentMissingOnAFullDisk(t *testing.T) {
+	fsys, kv := vfs.NewMem(), &reserveKV{KV: index.NewMemory()}
+	s, err := segment.Open(fsys, "s", kv, segment.Config{Space: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Put(store.Ref{1}, []byte("one"), segment.Replica), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fsys.List("s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := fsys.Remove(fsys.PathJoin("s", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kv.full = true
+	if s, err = segment.Open(fsys, "s", kv, segment.Config{Space: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.Has(store.Ref{1}) {
+		t.Error("it has what is gone")
+	}
+}
