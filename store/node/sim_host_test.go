@@ -133,6 +133,7 @@ func (h *simHost) start() {
 		var healing healing
 		m.core.absent.begin(h.w.grace)
 		h.every(healEvery, "heal", func() {
+			h.losers = h.shownLosers()
 			if err := h.m.healOnce(h.m.background, &healing); err != nil && !errors.Is(err, store.ErrFull) {
 				h.w.fail("%s cannot heal: %v", h, err)
 			}
@@ -312,6 +313,7 @@ func (h *simHost) land(r replicate.FetchResult) {
 }
 
 func (h *simHost) balance() {
+	h.losers = h.shownLosers()
 	if err := h.m.balance(h.m.background); err != nil && !errors.Is(err, store.ErrFull) {
 		h.w.fail("%s cannot balance: %v", h, err)
 	}
