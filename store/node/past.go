@@ -64,9 +64,14 @@ type Collection struct {
 }
 
 func serveStat(m *Machine, w http.ResponseWriter, r *http.Request) error {
-	p, e, _, err := m.requested(r)
+	p, e, at, err := m.requested(r)
 	if err != nil {
 		return err
+	}
+	if e.Dir && at.IsZero() { // its time goes with its entries
+		if n, err := m.drive.Node(e.ID); err == nil {
+			e.Version.ModTime = n.Version.ModTime
+		}
 	}
 	s := FileStatus{Listing: m.listing(p, e), ID: e.ID.String(), Mode: e.Version.Mode}
 	if !e.Dir {
