@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/node"
 )
 
@@ -37,8 +38,8 @@ func storeMembers(c *cli.Context, m *node.Client, p *printer) error {
 		return p.line(membersText(list))
 	}
 	for _, x := range list {
-		err := p.event("member", "", "id", x.ID, "name", x.Name, "state", x.State, "since", timeOrNil(x.Since), "by", x.By, "by_name", x.ByName,
-			"space", x.Space, "address", x.Address, "generation", x.Generation, "invited_by", x.InvitedBy, "invited_by_name", x.InvitedByName,
+		err := p.event("member", "", "id", x.ID, "name", x.Name, "state", x.State, "since", timeOrNil(x.Since), "by", machineOrNil(x.By), "by_name", x.ByName,
+			"space", x.Space, "address", x.Address, "generation", x.Generation, "invited_by", machineOrNil(x.InvitedBy), "invited_by_name", x.InvitedByName,
 			"last_seen", timeOrNil(x.LastSeen))
 		if err != nil {
 			return err
@@ -53,6 +54,14 @@ func timeOrNil(t time.Time) any {
 		return nil
 	}
 	return t
+}
+
+// machineOrNil is id, and null in JSON where there is no machine.
+func machineOrNil(id store.MachineID) any {
+	if id.IsZero() {
+		return nil
+	}
+	return id
 }
 
 func membersText(list []node.MemberStatus) string {
