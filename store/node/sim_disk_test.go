@@ -20,7 +20,6 @@ type simKV struct {
 	loose [][]simChange // commits that are not on the disk, oldest first
 	full  bool          // the disk: no commit gets through
 	lies  bool          // a mistake: sync does nothing
-	torn  bool          // a mistake: a crash takes back parts of commits
 }
 
 // simChange is what a key had before a commit.
@@ -58,9 +57,6 @@ func newSimFS(t testing.TB) *vfs.MemFS {
 // crash takes back all but the oldest keep of the loose commits.
 func (k *simKV) crash(keep int) {
 	for _, commit := range slices.Backward(k.loose[keep:]) {
-		if k.torn {
-			commit = commit[len(commit)/2:]
-		}
 		tx := k.Memory.Begin()
 		for _, c := range slices.Backward(commit) {
 			if c.absent {

@@ -18,16 +18,12 @@ type mistake struct {
 	shows   bool   // the synchroniser sees it, too
 	misread func(tree.Op) tree.Op
 	starts  func(h *simHost)
-	sends   func(h *simHost)
 	fetched func(h *simHost, f replicate.Fetch, r *replicate.FetchResult)
 }
 
 func mistakes() []mistake {
 	return []mistake{
 		{name: "changes are acknowledged before they are durable", seeds: 10, starts: func(h *simHost) { h.kv.lies = true }},
-		{name: "changes are told before they are durable, and their numbers used again after a crash", seeds: 60,
-			sends: func(h *simHost) { h.m.core.unsynced = false }},
-		{name: "a crash takes back a part of a commit", seeds: 30, starts: func(h *simHost) { h.kv.torn = true }},
 		{name: "an operation of a batch is passed over", seeds: 5, shows: true, misread: func(op tree.Op) tree.Op {
 			if op.Dot.Seq%7 == 0 {
 				return tree.Op{Dot: op.Dot, Time: op.Time, Seen: op.Seen, Kind: tree.KindForeign}

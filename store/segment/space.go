@@ -168,12 +168,13 @@ func (s *Store) change(ref store.Ref, f func(place) (p place, keep bool)) error 
 	} else if waits {
 		delete(s.pending, ref)
 	}
-	file := s.space.files[old.segment]
-	file.live[old.class.kind()] -= old.size()
-	if keep {
-		file.live[p.class.kind()] += p.size()
-	} else {
-		file.bad = false // it may have been this that could not be read
+	if file := s.space.files[old.segment]; file != nil {
+		file.live[old.class.kind()] -= old.size()
+		if keep {
+			file.live[p.class.kind()] += p.size()
+		} else {
+			file.bad = false // it may have been this that could not be read
+		}
 	}
 	s.changes++
 	s.edits++ // also what waits: Open must not find it, or in its old class
@@ -190,12 +191,17 @@ func (s *Store) changeIndexed(old, now record, keep bool) error {
 	}
 	s.mu.Lock()
 	f := s.space.files[old.segment]
+	if f == nil { // the index is damaged: it names a segment that nobody knows
+		f = &file{number: old.segment}
+	}
 	before := f.saved
 	f.saved[old.class.kind()] -= old.size()
 	if keep {
 		f.saved[now.class.kind()] += now.size()
 	}
-	s.save(txn, f.number)
+	if s.space.files[old.segment] != nil {
+		s.save(txn, f.number)
+	}
 	s.mu.Unlock()
 	err := txn.Commit(false)
 	if err != nil {
