@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/internal/loop"
@@ -14,6 +14,7 @@ import (
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/gossip"
 	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/place"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -37,16 +38,21 @@ type core struct {
 	absent absences
 	wire   *wire
 
-	stalled  time.Time // until when a full disk keeps operations waiting; zero: not
-	unsynced bool      // something was committed and not yet forced to the disk
-	proving  bool      // what is held here is not yet proved, and not told
-	soft     softState
-	err      error // why the core cannot go on
+	stalled          time.Time // until when a full disk keeps operations waiting; zero: not
+	unsynced         bool      // something was committed and not yet forced to the disk
+	proving          bool      // what is held here is not yet proved, and not told
+	soft             softState
+	choosing         choosing
+	removals, tidied atomic.Int64 // versions shown no more, and how many when room was last made
+	foreign          int64        // bytes written here, or kept here once, that are others' to keep
+	err              error        // why the core cannot go on
 
 	do            chan func(time.Time) // wakes the loop when there may be something to send
 	ended         chan struct{}
 	quit          context.CancelFunc
 	balanceWanted chan struct{}
+	roomWanted    chan struct{} // wakes upkeep when something was removed
+	looks         chan struct{} // bounds lookThrough
 }
 
 // inventoryDelay is how long what is newly held waits to be told, so that many
@@ -67,6 +73,11 @@ func newCore(m *Machine) (*core, error) {
 	}
 	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
 	c.soft.of = map[store.MachineID]soft{}
+	c.roomWanted, c.looks = make(chan struct{}, 1), make(chan struct{}, maxLooks)
+	c.choosing = choosing{maps: map[int]*place.Map{}, promised: map[store.MachineID]*promise{}}
+	if c.choosing.marked, err = loadMarks(m.kv); err != nil {
+		return nil, err
+	}
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
@@ -179,9 +190,11 @@ func (t turned) Events() []replicate.Fetch {
 
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
-	var err error
-	cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
-	return errors.Join(cerr, err)
+	return c.waitForRoom(ctx, func() error {
+		var err error
+		cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+		return errors.Join(cerr, err)
+	})
 }
 
 // Sync returns when all changes made before are on the disk: many callers wait for
@@ -217,6 +230,9 @@ func (c *core) change(now time.Time, origin any, change drive.Change) error {
 func (c *core) log(tx store.Txn, op tree.Op) error {
 	payload, err := op.Append(nil)
 	if err != nil {
+		return err
+	}
+	if err := c.mark(tx, &op); err != nil {
 		return err
 	}
 	return c.gossip.Append(tx, op.Dot, payload)
@@ -294,6 +310,9 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		op = c.m.misread(op)
 	}
 	events, err := c.m.tree.Apply(tx, op, now)
+	if err == nil {
+		err = c.mark(tx, &op)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -316,13 +335,16 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 
 // follow draws the conclusions for copies from what happened to the tree.
 func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
+	was := replacedSizes(events)
 	for _, ev := range events {
 		var err error
 		switch ev.Kind {
 		case tree.VersionAdded:
-			err = c.versionAdded(tx, now, ev)
+			err = c.versionAdded(tx, now, ev, was[ev.File])
 		case tree.VersionRemoved:
 			err = c.copying.Forget(tx, ev.Dot)
+			c.removals.Add(1)
+			c.wantRoom()
 		case tree.Alarm:
 			c.m.log.Warn("a machine's clock is more than a minute ahead", "operation", ev.Dot.String())
 		case tree.MoveIgnored, tree.Invalid:
@@ -333,19 +355,6 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 		}
 	}
 	return nil
-}
-
-func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
-	c.lookAtKeys(ev)
-	if !slices.Contains(ev.Holders, c.m.ID()) {
-		return nil
-	}
-	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
-	if ev.Dot.Machine == c.m.ID() {
-		c.noteInventory(now)
-		return c.copying.Hold(tx, a)
-	}
-	return c.copying.Assign(tx, now, a)
 }
 
 // HandleTimeout does what is due.
@@ -485,6 +494,9 @@ func (c *core) allDown() {
 func (c *core) copies(e tree.Entry) int {
 	return c.copying.Copies(assignmentOf(e))
 }
+
+// replicated reports whether as many holders as are wanted are known to keep e's bytes.
+func (c *core) replicated(e tree.Entry) bool { return c.copies(e) >= c.m.copiesOf(e) }
 
 // receive takes a gossip message of a peer.
 func (c *core) receive(ctx context.Context, peer store.MachineID, message []byte) error {
