@@ -185,7 +185,7 @@ func (p *planned) lighter(from, to store.MachineID) bool {
 // leaves counts what becomes of a file of the machine that leaves.
 func (p *planned) leaves(e tree.Entry, now []store.MachineID, want int) {
 	size := e.Version.Content.Size
-	if len(now) < min(want, len(p.members)) {
+	if len(now) < max(1, min(want, len(p.members))) {
 		p.out.Homeless++
 		p.out.HomelessBytes += size
 	}
