@@ -41,6 +41,7 @@ func machineFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "preallocate", Usage: "take the space from the disk at once, so that nobody else can have it"},
 		&cli.StringFlag{Name: "keep", Usage: "keep old versions and removed files for this `TIME` (12h, 30d)", DefaultText: "30d"},
 		&cli.IntFlag{Name: "copies", Usage: "how many machines shall keep each file", DefaultText: "2"},
+		&cli.BoolFlag{Name: "laptop", Usage: "this machine is often away: give it less to keep, and never the only copies; --laptop=false says it is not", DefaultText: "when it has a battery"},
 		&cli.StringFlag{Name: "secret-file", Usage: "join the pool whose secret is in `FILE`"},
 		&cli.StringFlag{Name: "passphrase-file", Usage: "seal the key and the secret with the passphrase in `FILE`"},
 	}
@@ -57,6 +58,9 @@ func machineConfig(c *cli.Context, dir string) (cfg node.Config, secret pool.Sec
 		if cfg.Set.Retention = int64(keep / time.Second); keep == 0 {
 			cfg.Set.Retention = -1
 		}
+	}
+	if c.IsSet("laptop") {
+		cfg.Set.Laptop = map[bool]string{true: "yes", false: "no"}[c.Bool("laptop")]
 	}
 	if len(cfg.Set.Name) > 63 {
 		return cfg, secret, usage("--name: at most 63 bytes")

@@ -63,7 +63,9 @@ func (d *Drive) CreateAt(ctx context.Context, at tree.Place, dir bool, v tree.Ve
 			v.ModTime = now
 		}
 		if !dir {
-			v.Holders = d.chosen(tree.Version{}, v.Content)
+			if v.Holders, err = d.chosen(tx, tree.Version{}, v.Content, func() (store.FileID, error) { return at.Dir, nil }); err != nil {
+				return nil, nil, err
+			}
 		}
 		id, ops, events, err := t.CreateAt(tx, at, dir, v, now)
 		if err != nil {
@@ -156,16 +158,22 @@ func (d *Drive) at(ctx context.Context, verb string, at tree.Place, c Change) er
 	return nil
 }
 
-// Usage is what the machine's space is used for, in bytes.
+// Usage is what the drive's space is used for, in bytes.
 type Usage struct {
-	// Space is what was set aside, Free what of it can be written.
+	// Space is what the drive can hold, Free what of it can be written.
 	Space, Free int64
 	// Files is how many files the drive holds.
 	Files int64
 }
 
-// Usage returns what the machine's space is used for.
+// Usage returns what the drive's space is used for: that of the whole pool where
+// Config.Space is set, else that of this machine.
 func (d *Drive) Usage() (Usage, error) {
+	if d.cfg.Space != nil {
+		t, err := d.cfg.Tree.Totals(d.cfg.KV)
+		space, free := d.cfg.Space()
+		return Usage{Space: space, Free: free, Files: t.Files}, err
+	}
 	u := d.cfg.Bodies.Usage()
 	t, err := d.cfg.Tree.Totals(d.cfg.KV)
 	return Usage{Space: u.Space, Free: max(0, u.Free+u.Cache+u.Dead), Files: t.Files}, err

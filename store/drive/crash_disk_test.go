@@ -117,7 +117,7 @@ func openDisk(fs vfs.FS) (d *disk, err error) {
 	}
 	d.Drive = New(Config{
 		KV: d.kv, Tree: d.tree, Keys: keys, Bodies: d.bodies, Journal: d,
-		Holders: func([16]byte) []store.MachineID { return []store.MachineID{self} },
+		Holders: func(Placing) ([]store.MachineID, error) { return []store.MachineID{self}, nil },
 	})
 	return d, nil
 }

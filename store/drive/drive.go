@@ -41,9 +41,19 @@ type Config struct {
 	Bodies *segment.Store
 	// Journal makes changes.
 	Journal Journal
-	// Holders says which machines shall keep a file, given a placement key. It is
-	// called inside a Change.
-	Holders func(key [16]byte) []store.MachineID
+	// Holders says which machines shall keep a version. It is called inside a Change.
+	// It fails with store.ErrFull when there is no room for its copies.
+	Holders func(Placing) ([]store.MachineID, error)
+	// Mine reports whether this machine must keep the bytes of a version; others that
+	// are here may be evicted. Nil: those of all versions.
+	Mine func(tree.Version) bool
+	// OthersTake is asked by a writer that finds no room, not even by collecting
+	// garbage: it waits a moment and reports whether to try again, because other
+	// machines are about to take what is theirs to keep. Nil: no.
+	OthersTake func(ctx context.Context) bool
+	// Space returns what the whole drive can hold and what of that is free, in bytes.
+	// Nil: what this machine can.
+	Space func() (total, free int64)
 	// Fetch brings the body of a chunk that is not here from one of the machines
 	// in holders, or from any other, and keeps it in the cache. Nil: what is not
 	// here is unreachable.

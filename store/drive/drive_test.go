@@ -54,7 +54,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.Drive = New(Config{
 		KV: r.kv, Tree: r.tree, Keys: keys, Bodies: r.bodies, Journal: r,
-		Holders: func([16]byte) []store.MachineID { return []store.MachineID{self} },
+		Holders: func(Placing) ([]store.MachineID, error) { return []store.MachineID{self}, nil },
 	})
 	return r
 }
@@ -539,15 +539,16 @@ func TestList_AfterAndStop(t *testing.T) {
 	}
 }
 
-func TestReassign_GivesHoldersOfToday(t *testing.T) {
+func TestAssign_GivesOtherHolders(t *testing.T) {
 	r := newRig(t)
 	old := r.put(t, "/f", []byte("x"))
 	stale := r.put(t, "/g", []byte("x"))
 	r.put(t, "/g", []byte("y"))
 	two := []store.MachineID{self, {2}}
-	r.Drive.cfg.Holders = func([16]byte) []store.MachineID { return two }
-	if err := r.Reassign(t.Context(), []tree.Entry{old, stale, {Path: "/none"}}); err != nil {
-		t.Fatal(err)
+	versions := []Kept{{old.ID, old.Version.Placed}, {stale.ID, stale.Version.Placed}, {File: store.FileID{9}}}
+	n, err := r.Assign(t.Context(), versions, func(store.Reader, Kept, tree.Version) []store.MachineID { return two })
+	if err != nil || n != 1 {
+		t.Fatal(n, err)
 	}
 	f, err := r.Stat("/f")
 	if err != nil || cmp.Diff(f.Version.Holders, two) != "" || f.Version.Content != old.Version.Content || !f.Version.ModTime.Equal(old.Version.ModTime) {

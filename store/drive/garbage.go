@@ -12,6 +12,7 @@ import (
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
 	"github.com/aether-lan/aether/store/segment"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 // garbage says which chunks a collection must not take. Mark and sweep, with a Bloom
@@ -20,7 +21,8 @@ import (
 type garbage struct {
 	one   sync.Mutex // held by the collection under way
 	sweep sync.RWMutex
-	marks *marks // nil between collections
+	marks *marks // what leads somewhere; nil between collections
+	stays *marks // and what of it this machine must keep
 
 	runs    atomic.Int64 // collections that came to their end
 	changes atomic.Int64 // changes after which there may be garbage
@@ -34,6 +36,7 @@ func (g *garbage) spare(ref store.Ref, have func() bool) bool {
 	defer g.sweep.RUnlock()
 	if g.marks != nil {
 		g.marks.add(ref)
+		g.stays.add(ref)
 	}
 	return have()
 }
@@ -107,6 +110,8 @@ func (m *marks) has(ref store.Ref) bool {
 type Collected struct {
 	// Kept and Removed count chunks, Bytes those of the removed ones.
 	Kept, Removed, Bytes int64
+	// Cached counts chunks that others keep and that may be evicted from now on.
+	Cached int64
 }
 
 // sweepSlice is how many chunks a collection removes at a time, while writers wait.
@@ -114,7 +119,8 @@ const sweepSlice = 256
 
 // Collect removes the chunks to which nothing leads: no version that the drive shows,
 // none of the past that is kept, no open file and nothing that is being written. It
-// may run at any time; one that is ended by ctx has done a part of its work.
+// may run at any time; one that is ended by ctx has done a part of its work. What is
+// left and is not this machine's to keep becomes cache.
 func (d *Drive) Collect(ctx context.Context) (Collected, error) {
 	d.garbage.one.Lock()
 	defer d.garbage.one.Unlock()
@@ -136,24 +142,32 @@ func (d *Drive) collect(ctx context.Context) (Collected, error) {
 	if err != nil {
 		return c, fmt.Errorf("drive: collect: %w", err)
 	}
+	stays, err := newMarks(chunks + chunks/4 + 1<<16)
+	if err != nil {
+		return c, fmt.Errorf("drive: collect: %w", err)
+	}
 	// From here on whatever a writer finds or puts is marked.
 	d.garbage.sweep.Lock()
-	d.garbage.marks = m
+	d.garbage.marks, d.garbage.stays = m, stays
 	d.garbage.sweep.Unlock()
 	defer func() {
 		d.garbage.sweep.Lock()
-		d.garbage.marks = nil
+		d.garbage.marks, d.garbage.stays = nil, nil
 		d.garbage.sweep.Unlock()
 	}()
-	if err := d.mark(ctx, m); err != nil {
+	if err := d.mark(ctx, m, stays); err != nil {
 		return c, fmt.Errorf("drive: collect: %w", err)
 	}
-	if err := d.sweep(ctx, m, &c); err != nil {
+	if err := d.sweep(ctx, m, stays, &c); err != nil {
 		return c, fmt.Errorf("drive: collect: %w", err)
 	}
 	d.garbage.runs.Add(1)
 	return c, nil
 }
+
+// Released says that other machines have taken what is theirs to keep, so that a
+// collection may find more.
+func (d *Drive) Released() { d.garbage.changes.Add(1) }
 
 // reclaim collects garbage for want of room, unless that was done since the caller saw
 // runs. It reports whether trying again makes sense.
@@ -176,26 +190,31 @@ func (d *Drive) reclaim(runs int64) bool {
 
 // mark marks all that must stay. What is written meanwhile is first in a session and
 // then in the tree: sessions are looked at before.
-func (d *Drive) mark(ctx context.Context, m *marks) error {
+func (d *Drive) mark(ctx context.Context, m, stays *marks) error {
 	for _, refs := range d.underway() {
 		for _, ref := range refs {
 			m.add(ref)
+			stays.add(ref)
 		}
 	}
 	for _, c := range d.bases() {
-		if err := d.markContent(ctx, m, c); err != nil {
+		if err := d.markContent(ctx, c, m, stays); err != nil {
 			return err
 		}
 	}
 	var bad error
-	visit := func(c store.Content) bool {
-		bad = d.markContent(ctx, m, c)
+	visit := func(v tree.Version) bool {
+		if d.cfg.Mine == nil || d.cfg.Mine(v) {
+			bad = d.markContent(ctx, v.Content, m, stays)
+		} else {
+			bad = d.markContent(ctx, v.Content, m)
+		}
 		return bad == nil
 	}
 	// The present before the past: what moves from one to the other meanwhile is met.
-	err := d.cfg.Tree.Contents(d.cfg.KV, visit)
+	err := d.cfg.Tree.Shown(d.cfg.KV, visit)
 	if err == nil && bad == nil {
-		err = d.cfg.Tree.PastContents(d.cfg.KV, visit)
+		err = d.cfg.Tree.PastVersions(d.cfg.KV, visit)
 	}
 	return errors.Join(err, bad)
 }
@@ -227,34 +246,39 @@ func (d *Drive) bases() (all []store.Content) {
 
 // markContent marks the chunks of c. A list that is not here has nothing below it
 // here that this file needs.
-func (d *Drive) markContent(ctx context.Context, m *marks, c store.Content) error {
+func (d *Drive) markContent(ctx context.Context, c store.Content, in ...*marks) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return d.cfg.Keys.Walk(c, d.cfg.Bodies.Get, func(p chunk.Part) error {
-		m.add(p.Ref)
+		for _, m := range in {
+			m.add(p.Ref)
+		}
 		return nil
 	})
 }
 
-// sweep removes what is not marked.
-func (d *Drive) sweep(ctx context.Context, m *marks, c *Collected) error {
+// sweep removes what is not marked in m, and makes cache of what is not in stays.
+func (d *Drive) sweep(ctx context.Context, m, stays *marks, c *Collected) error {
 	var after store.Ref
 	for more := true; more; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		var doomed []store.Ref
+		var doomed, cached []store.Ref
 		var sizes []int64
 		more = false
-		err := d.cfg.Bodies.Each(after, func(ref store.Ref, size int64, _ segment.Class) bool {
-			if len(doomed) == sweepSlice {
+		err := d.cfg.Bodies.Each(after, func(ref store.Ref, size int64, class segment.Class) bool {
+			if len(doomed)+len(cached) == sweepSlice {
 				more = true
 				return false
 			}
 			after = ref
 			if m.has(ref) {
 				c.Kept++
+				if class == segment.Replica && !stays.has(ref) {
+					cached = append(cached, ref)
+				}
 				return true
 			}
 			doomed, sizes = append(doomed, ref), append(sizes, size)
@@ -263,11 +287,27 @@ func (d *Drive) sweep(ctx context.Context, m *marks, c *Collected) error {
 		if err != nil {
 			return err
 		}
-		if err := d.remove(m, doomed, sizes, c); err != nil {
+		if err := errors.Join(d.remove(m, doomed, sizes, c), d.release(stays, cached, c)); err != nil {
 			return err
 		}
 	}
 	return d.cfg.Bodies.Sync()
+}
+
+// release makes cache of chunks that others keep.
+func (d *Drive) release(stays *marks, refs []store.Ref, c *Collected) error {
+	d.garbage.sweep.Lock()
+	defer d.garbage.sweep.Unlock()
+	for _, ref := range refs {
+		if stays.has(ref) { // a writer has found it since
+			continue
+		}
+		if err := d.cfg.Bodies.SetClass(ref, segment.Cache); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		c.Cached++
+	}
+	return nil
 }
 
 func (d *Drive) remove(m *marks, doomed []store.Ref, sizes []int64, c *Collected) error {

@@ -134,12 +134,25 @@ func (d *Drive) PastTotals() (rows, size int64, oldest time.Time, err error) {
 // Totals returns the sums over the drive.
 func (d *Drive) Totals() (tree.Totals, error) { return d.cfg.Tree.Totals(d.cfg.KV) }
 
+// MakeRoom removes garbage, and then the past, its older half first, until enough says
+// that there is room enough or there is nothing more to remove.
+func (d *Drive) MakeRoom(ctx context.Context, enough func() bool) error {
+	d.garbage.one.Lock()
+	defer d.garbage.one.Unlock()
+	for !enough() {
+		if ok, err := d.makeRoom(ctx); err != nil || !ok {
+			return err
+		}
+	}
+	return nil
+}
+
 // makeRoom gives up the past, its older half first, until a collection finds
 // something to remove. The caller holds garbage.one.
 func (d *Drive) makeRoom(ctx context.Context) (bool, error) {
 	for {
 		c, err := d.collect(ctx)
-		if err != nil || c.Removed > 0 {
+		if err != nil || c.Removed+c.Cached > 0 {
 			return err == nil, err
 		}
 		rows, _, _, err := d.PastTotals()

@@ -113,7 +113,10 @@ func (i *Inode) save(ctx context.Context) error {
 		if gone = n.Links == 0; gone {
 			return nil, nil, nil
 		}
-		v := tree.Version{Content: i.base, ModTime: i.modTime, Holders: i.d.chosen(n.Version, i.base)}
+		v := tree.Version{Content: i.base, ModTime: i.modTime}
+		if v.Holders, err = i.d.chosen(tx, n.Version, i.base, func() (store.FileID, error) { return t.Home(tx, i.id) }); err != nil {
+			return nil, nil, err
+		}
 		if v.ModTime.IsZero() {
 			v.ModTime = at
 		}

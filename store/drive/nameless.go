@@ -17,7 +17,10 @@ func (d *Drive) CreateNameless(ctx context.Context, dir store.FileID, v tree.Ver
 		if v.ModTime.IsZero() {
 			v.ModTime = now
 		}
-		v.Holders = d.chosen(tree.Version{}, v.Content)
+		var err error
+		if v.Holders, err = d.chosen(tx, tree.Version{}, v.Content, func() (store.FileID, error) { return dir, nil }); err != nil {
+			return nil, nil, err
+		}
 		id, ops, events, err := t.CreateNameless(tx, dir, v, now)
 		if err != nil {
 			return nil, nil, err

@@ -44,7 +44,9 @@ func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (t
 		if v.ModTime.IsZero() {
 			v.ModTime = now
 		}
-		v.Holders = d.keepers(t, tx, p, content)
+		if v.Holders, err = d.keepers(t, tx, p, content); err != nil {
+			return nil, nil, err
+		}
 		ops, events, err := t.Put(tx, p, v, now)
 		if err != nil {
 			return nil, nil, err
@@ -59,26 +61,6 @@ func (d *Drive) Put(ctx context.Context, p string, r io.Reader, a Attributes) (t
 		return tree.Entry{}, fmt.Errorf("drive: put %s: %w", p, err)
 	}
 	return e, nil
-}
-
-// keepers returns the machines that shall keep a new version of the file p.
-func (d *Drive) keepers(t *tree.Tree, tx store.Txn, p string, c store.Content) []store.MachineID {
-	old, err := t.Lookup(tx, p)
-	if err != nil || old.Dir {
-		return d.chosen(tree.Version{}, c)
-	}
-	return d.chosen(old.Version, c)
-}
-
-// chosen returns the machines that shall keep a new version of a file: those that
-// keep the version before, so that few bytes move, or where there is none those that
-// the content's address chooses.
-func (d *Drive) chosen(old tree.Version, c store.Content) []store.MachineID {
-	chosen := d.cfg.Holders([16]byte(c.Root[:16]))
-	if len(old.Holders) == len(chosen) {
-		return old.Holders
-	}
-	return chosen
 }
 
 // write brings the bytes of r to the disk as chunks.

@@ -3,6 +3,7 @@ package drive
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/chunk"
@@ -54,11 +55,18 @@ func (s *session) put(c chunk.Sealed) error {
 	s.d.activity.wrote(c.Body)
 	seen := s.d.garbage.runs.Load()
 	err := s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
-	if errors.Is(err, store.ErrFull) && s.d.reclaim(seen) {
+	for end := time.Now().Add(patience); errors.Is(err, store.ErrFull); {
+		if !s.d.reclaim(seen) && (s.d.cfg.OthersTake == nil || time.Now().After(end) || !s.d.cfg.OthersTake(s.d.cfg.Context)) {
+			break
+		}
+		seen = s.d.garbage.runs.Load()
 		err = s.d.cfg.Bodies.Put(c.Ref, c.Body, segment.Replica)
 	}
 	return err
 }
+
+// patience is how long a writer waits for room that other machines make.
+const patience = 5 * time.Second
 
 // have reports whether a chunk is here. From then on it stays here.
 func (s *session) have(ref store.Ref) bool {

@@ -9,6 +9,10 @@ import (
 	"github.com/aether-lan/aether/store/tree"
 )
 
+// OwnAttributes begins the names of the extended attributes that are the store's own:
+// faces of the drive do not show them.
+const OwnAttributes = "aether."
+
 // Xattr returns the value of the extended attribute name of the file or directory
 // p, or store.ErrNotFound. A conflict copy has those of the file that it is a
 // version of.

@@ -242,10 +242,10 @@ func (t *tally) wait(v *tree.Version, keep []store.MachineID) (n int) {
 	return n
 }
 
-// copiesOf returns how many machines shall keep a file.
-func (m *Machine) copiesOf(tree.Entry) int { return m.copiesWanted() }
+// copiesOf returns how many machines shall keep a file. It is called alone with the core.
+func (m *Machine) copiesOf(e tree.Entry) int { return m.core.wantedOf(m.kv, e.ID) }
 
 // assignmentOf is an entry as package replicate knows it.
 func assignmentOf(e tree.Entry) replicate.Assignment {
-	return replicate.Assignment{Dot: e.Version.Dot, File: e.ID, Content: e.Version.Content, Holders: e.Version.Holders}
+	return assignment(e.ID, e.Version)
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
-	"github.com/aether-lan/aether/store/index"
 	"github.com/aether-lan/aether/store/mount"
 	"github.com/aether-lan/aether/store/pool"
 	"github.com/aether-lan/aether/store/segment"
@@ -32,6 +31,11 @@ import (
 //	POST /v1/remove?path=P[&recursive=true]
 //	POST /v1/rename?from=P&to=Q
 //	POST /v1/flush?path=P                   answered when P has all its copies
+//	GET  /v1/where?path=P                   a Where: who keeps the file P
+//	GET  /v1/why?path=P                     a Why: the order of machines for P
+//	GET  /v1/plan[?add=BYTES][&remove=NAME][&rate=BYTES]  a Plan; nothing changes
+//	GET  /v1/replicas?path=P                Replicas
+//	POST /v1/replicas?path=P&copies=N       sets them below P, 0 takes them back; Replicas
 //	GET  /v1/stat?path=P                    a FileStatus
 //	GET  /v1/history?path=P                 a Version a line, newest first
 //	POST /v1/restore?path=P[&at=T]          as at T, else before the last change; a Restored
@@ -109,7 +113,7 @@ var codes = []struct {
 	{tree.ErrNoConflict, "no_conflict", http.StatusConflict},
 	{drive.ErrBadPath, "bad_path", http.StatusBadRequest},
 	{segment.ErrFull, "full", http.StatusInsufficientStorage},
-	{index.ErrFull, "full", http.StatusInsufficientStorage},
+	{store.ErrFull, "full", http.StatusInsufficientStorage},
 	{drive.ErrUnreachable, "unreachable", http.StatusServiceUnavailable},
 	{fs.ErrPermission, "permission", http.StatusForbidden},
 	{mount.ErrUnsupported, "unsupported", http.StatusNotImplemented},
@@ -191,6 +195,11 @@ func controlHandler(m *Machine) http.Handler {
 	handle("POST /v1/flush", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.Flush(r.Context(), r.FormValue("path"))
 	})
+	handle("GET /v1/where", func(w http.ResponseWriter, r *http.Request) error { return serveWhere(m, w, r) })
+	handle("GET /v1/why", func(w http.ResponseWriter, r *http.Request) error { return serveWhy(m, w, r) })
+	handle("GET /v1/plan", func(w http.ResponseWriter, r *http.Request) error { return servePlan(m, w, r) })
+	handle("GET /v1/replicas", func(w http.ResponseWriter, r *http.Request) error { return serveReplicas(m, w, r) })
+	handle("POST /v1/replicas", func(w http.ResponseWriter, r *http.Request) error { return serveReplicas(m, w, r) })
 	handle("GET /v1/stat", func(w http.ResponseWriter, r *http.Request) error { return serveStat(m, w, r) })
 	handle("GET /v1/history", func(w http.ResponseWriter, r *http.Request) error { return serveHistory(m, w, r) })
 	handle("POST /v1/restore", func(w http.ResponseWriter, r *http.Request) error { return restore(m, w, r) })

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aether-lan/aether/internal/loop"
@@ -14,6 +14,7 @@ import (
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/gossip"
 	"github.com/aether-lan/aether/store/index"
+	"github.com/aether-lan/aether/store/place"
 	"github.com/aether-lan/aether/store/replicate"
 	"github.com/aether-lan/aether/store/tree"
 )
@@ -45,11 +46,17 @@ type core struct {
 	doubt    bool  // the index was lost: operations of our own may be missing
 	unknown  bool  // the machine could not make itself known yet
 	err      error // why the core cannot go on
+	choosing choosing
+
+	removals, tidied atomic.Int64 // versions shown no more, and how many when room was last made
+	foreign          int64        // bytes written here, or kept here once, that are others' to keep
 
 	do            chan func(time.Time) // wakes the loop when there may be something to send
 	ended         chan struct{}
 	quit          context.CancelFunc
 	balanceWanted chan struct{}
+	roomWanted    chan struct{} // wakes upkeep when something was removed
+	looks         chan struct{} // bounds lookThrough
 }
 
 // inventoryDelay is how long what is newly held waits to be told, so that many
@@ -70,6 +77,11 @@ func newCore(m *Machine) (*core, error) {
 	}
 	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
 	c.soft.of = map[store.MachineID]soft{}
+	c.roomWanted, c.looks = make(chan struct{}, 1), make(chan struct{}, maxLooks)
+	c.choosing = choosing{maps: map[int]*place.Map{}, promised: map[store.MachineID]*promise{}}
+	if c.choosing.marked, err = loadMarks(m.kv); err != nil {
+		return nil, err
+	}
 	if c.members, err = loadMembers(m.kv); err != nil {
 		return nil, err
 	}
@@ -182,13 +194,13 @@ func (t turned) Events() []replicate.Fetch {
 
 // Do makes a change of the tree; see drive.Journal.
 func (c *core) Do(ctx context.Context, change drive.Change) error {
-	var err error
-	var cerr error
-	err = c.patiently(ctx, func() error {
-		cerr = c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
-		return err
+	return c.waitForRoom(ctx, func() error {
+		return c.patiently(ctx, func() error {
+			var err error
+			cerr := c.call(ctx, func() { err = c.change(c.m.now(), drive.Origin(ctx), change) })
+			return errors.Join(cerr, err)
+		})
 	})
-	return errors.Join(cerr, err)
 }
 
 // Sync returns when all changes made before are on the disk: many callers wait for
@@ -227,6 +239,9 @@ func (c *core) log(tx store.Txn, op tree.Op) error {
 	}
 	payload, err := op.Append(nil)
 	if err != nil {
+		return err
+	}
+	if err := c.mark(tx, &op); err != nil {
 		return err
 	}
 	return c.gossip.Append(tx, op.Dot, payload)
@@ -306,6 +321,9 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 		op = c.m.misread(op)
 	}
 	events, err := c.m.tree.Apply(tx, op, c.m.clocks.stamp(now))
+	if err == nil {
+		err = c.mark(tx, &op)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -328,13 +346,16 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 
 // follow draws the conclusions for copies from what happened to the tree.
 func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
+	was := replacedSizes(events)
 	for _, ev := range events {
 		var err error
 		switch ev.Kind {
 		case tree.VersionAdded:
-			err = c.versionAdded(tx, now, ev)
+			err = c.versionAdded(tx, now, ev, was[ev.File])
 		case tree.VersionRemoved:
 			err = c.copying.Forget(tx, ev.Dot)
+			c.removals.Add(1)
+			c.wantRoom()
 		case tree.Alarm:
 			c.m.log.Warn("a machine's clock is more than a minute ahead", "operation", ev.Dot.String())
 		case tree.MoveIgnored, tree.Invalid:
@@ -345,19 +366,6 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 		}
 	}
 	return nil
-}
-
-func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
-	c.lookAtKeys(ev)
-	if !slices.Contains(ev.Holders, c.m.ID()) {
-		return nil
-	}
-	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
-	if ev.Dot.Machine == c.m.ID() {
-		c.noteInventory(now)
-		return c.copying.Hold(tx, a)
-	}
-	return c.copying.Assign(tx, now, a)
 }
 
 // HandleTimeout does what is due.
@@ -501,6 +509,9 @@ func (c *core) allDown() {
 func (c *core) copies(e tree.Entry) int {
 	return c.copying.Copies(assignmentOf(e))
 }
+
+// replicated reports whether as many holders as are wanted are known to keep e's bytes.
+func (c *core) replicated(e tree.Entry) bool { return c.copies(e) >= c.m.copiesOf(e) }
 
 // receive takes a gossip message of a peer.
 func (c *core) receive(ctx context.Context, peer store.MachineID, message []byte) error {

@@ -61,6 +61,7 @@ func (m *Machine) fetch(ctx context.Context, f replicate.Fetch) replicate.FetchR
 	}
 	if errors.Is(r.Err, segment.ErrFull) {
 		m.log.Error("no room for copies", "error", r.Err)
+		defer m.noRoom(ctx, f.Assignments)
 	}
 	if err := m.bodies.Sync(); err != nil {
 		r.Err = errors.Join(r.Err, err)
@@ -140,7 +141,7 @@ func (m *Machine) keep(ref store.Ref, body []byte) error {
 func (m *Machine) descend(parts []chunk.Part) (below []chunk.Part, err error) {
 	for _, p := range parts {
 		if p.Depth == 0 {
-			if !m.drive.Has(p.Ref) {
+			if !m.drive.Hold(p.Ref) {
 				return nil, fmt.Errorf("chunk %.8s: %w", p.Ref, store.ErrNotFound)
 			}
 			continue

@@ -379,8 +379,8 @@ func conflicts(names []string) (found []string) {
 // whole, under the keys that the files say.
 func checkAllBodies(t *testing.T, h *host, generation uint32) {
 	t.Helper()
-	err := h.tree.Contents(h.kv, func(c store.Content) bool {
-		return h.keys.Walk(c, h.bodies.Get, func(p chunk.Part) error {
+	err := h.tree.Shown(h.kv, func(v tree.Version) bool {
+		return h.keys.Walk(v.Content, h.bodies.Get, func(p chunk.Part) error {
 			body, err := h.bodies.Get(p.Ref)
 			if errors.Is(err, store.ErrNotFound) {
 				return nil

@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/aether-lan/aether/store"
-	"github.com/aether-lan/aether/store/tree"
 )
 
 // defaultGrace is how long a machine may be away before its copies are made anew.
@@ -151,50 +149,10 @@ func (m *Machine) healOnce(ctx context.Context, h *healing) error {
 				m.log.Warn("a machine has been away for too long: its copies are made anew", "machine", id.String(), "name", m.NameOf(id))
 			}
 		}
-		if err := m.replace(ctx, lost); err != nil {
+		if err := m.reassign(ctx, lost); err != nil {
 			return err
 		}
 	}
 	h.done, h.members = away, n
 	return nil
-}
-
-// replace gives the files of lost machines new holders where there is a machine that
-// can take them. Of the holders that can be reached the first does it.
-func (m *Machine) replace(ctx context.Context, lost func(store.MachineID) bool) error {
-	here := append(m.sources(nil), m.ID())
-	var usable []store.MachineID
-	err := m.core.call(ctx, func() {
-		for _, x := range m.core.members.list() {
-			if !lost(x.ID) {
-				usable = append(usable, x.ID)
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	spare := func(holders []store.MachineID) bool { // somebody who could take a lost one's place
-		return slices.ContainsFunc(usable, func(id store.MachineID) bool { return !slices.Contains(holders, id) })
-	}
-	var batch []tree.Entry
-	var inner error
-	flush := func() {
-		if len(batch) > 0 && inner == nil {
-			inner = m.drive.Reassign(ctx, batch)
-			batch = batch[:0]
-		}
-	}
-	err = m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
-		h := e.Version.Holders
-		if !e.Dir && !e.Conflict && slices.ContainsFunc(h, lost) && spare(h) && m.firstOf(h, here) {
-			batch = append(batch, e)
-		}
-		if len(batch) == balanceBatch {
-			flush()
-		}
-		return inner == nil && ctx.Err() == nil
-	})
-	flush()
-	return errors.Join(err, inner)
 }

@@ -109,7 +109,7 @@ func TestHeal_AloneNothingIsReassigned(t *testing.T) {
 		return n
 	}
 	eventually(t, "b counts as lost", func() bool { return lost() == 1 })
-	if err := a.replace(t.Context(), a.core.lost); err != nil {
+	if err := a.reassign(t.Context(), a.core.lost); err != nil {
 		t.Fatal(err)
 	}
 	if h := a.holders(t, "/f"); len(h) != 2 {

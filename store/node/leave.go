@@ -89,7 +89,7 @@ func (m *Machine) handOver(ctx context.Context, tell func(LeaveProgress)) (err e
 		}
 	}()
 	for {
-		if err := m.balance(ctx); err != nil {
+		if err := m.reassign(ctx, nil); err != nil {
 			return err
 		}
 		p, err := m.unsafe(ctx)

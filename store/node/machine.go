@@ -64,6 +64,10 @@ type Settings struct {
 	// means DefaultRetention, a negative number not at all. They yield sooner where
 	// room is wanted.
 	Retention int64 `json:"retention,omitempty"`
+	// Laptop says whether the machine is often away, "yes" or "no": such a machine is
+	// given less to keep, and never the only copies where there are others. Empty means
+	// that a machine with a battery is.
+	Laptop string `json:"laptop,omitempty"`
 	// Preallocate takes Space from the disk at once, where the file system can, so that
 	// nobody else can have it. Once set it stays.
 	Preallocate bool `json:"preallocate,omitempty"`
@@ -76,6 +80,8 @@ func (s Settings) check() error {
 		return fmt.Errorf("node: a name is at most %d bytes of text", maxName)
 	case s.Space < 0 || s.Copies < 0:
 		return errors.New("node: space and copies cannot be negative")
+	case s.Laptop != "" && s.Laptop != "yes" && s.Laptop != "no":
+		return fmt.Errorf("node: laptop is yes or no, not %q", s.Laptop)
 	}
 	return nil
 }
@@ -133,6 +139,9 @@ type Machine struct {
 	inviting    atomic.Bool
 	left        atomic.Bool // the directory is emptied when the machine is closed
 	comparing   atomic.Bool // the drive with that of another machine
+
+	balanceOne sync.Mutex // held by a look at all files
+	balancing  balancing
 
 	// background ends when the machine is closed; jobs run until then.
 	background context.Context
@@ -261,6 +270,9 @@ func updateSettings(dir string, set Settings) (Settings, error) {
 	if set.Retention != 0 {
 		s.Retention = set.Retention
 	}
+	if set.Laptop != "" {
+		s.Laptop = set.Laptop
+	}
 	s.Preallocate = s.Preallocate || set.Preallocate
 	if cerr := s.check(); cerr != nil {
 		return s, cerr
@@ -381,7 +393,7 @@ func (m *Machine) furnish() (err error) {
 	}
 	m.drive = drive.New(drive.Config{
 		KV: m.kv, Tree: m.tree, Keys: m.keys, Bodies: m.bodies, Journal: m.core,
-		Holders: m.core.holders, Fetch: m.fetchBody, Context: m.background,
+		Holders: m.core.holders, Mine: m.mustKeep, OthersTake: m.othersTake, Space: m.PoolSpace, Fetch: m.fetchBody, Context: m.background,
 	})
 	if m.names, err = newNameLog(m); err != nil {
 		return err
@@ -460,6 +472,13 @@ func (m *Machine) copiesWanted() int {
 		return DefaultCopies
 	}
 	return m.settings.Copies
+}
+
+func (m *Machine) laptop() bool {
+	if m.settings.Laptop == "" {
+		return hasBattery()
+	}
+	return m.settings.Laptop == "yes"
 }
 
 // retention is how long the past is kept.

@@ -25,6 +25,8 @@ type memberRecord struct {
 	_     struct{} `cbor:",toarray"`
 	Name  string
 	Space uint64
+	// Laptop says that the machine is often away; see store.Machine.
+	Laptop bool
 }
 
 // maxName bounds a machine's name in bytes.
@@ -42,6 +44,8 @@ type member struct {
 	_     struct{} `cbor:",toarray"`
 	Name  string
 	Space uint64
+	// Laptop says that the machine is often away.
+	Laptop bool
 	// Seen is when a connection to it last stood, in Unix milliseconds.
 	Seen int64
 	// Addresses are where it was last reached or found.
@@ -96,7 +100,7 @@ func (ms *members) learn(tx store.Txn, id store.MachineID, body []byte) error {
 		return fmt.Errorf("a name of %d bytes", len(r.Name))
 	}
 	m := ms.byID[id]
-	m.Name, m.Space = strings.ToValidUTF8(r.Name, "?"), r.Space
+	m.Name, m.Space, m.Laptop = strings.ToValidUTF8(r.Name, "?"), r.Space, r.Laptop
 	return ms.save(tx, id, m)
 }
 
@@ -114,7 +118,7 @@ func (ms *members) all() []store.Machine {
 	var all []store.Machine
 	for id, m := range ms.byID {
 		if m.Name != "" {
-			all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space})
+			all = append(all, store.Machine{ID: id, Name: m.Name, Space: m.Space, Laptop: m.Laptop})
 		}
 	}
 	for id, s := range ms.standings {
@@ -128,8 +132,8 @@ func (ms *members) all() []store.Machine {
 
 // introduce puts this machine's record into the log when it is new or has changed.
 func (c *core) introduce(now time.Time) error {
-	me := memberRecord{Name: c.m.Name(), Space: uint64(c.m.space())}
-	if old, ok := c.members.byID[c.m.ID()]; ok && old.Name == me.Name && old.Space == me.Space {
+	me := memberRecord{Name: c.m.Name(), Space: uint64(c.m.space()), Laptop: c.m.laptop()}
+	if old, ok := c.members.byID[c.m.ID()]; ok && old.Name == me.Name && old.Space == me.Space && old.Laptop == me.Laptop {
 		return nil
 	}
 	body, err := cbor.Marshal(me)
@@ -146,19 +150,6 @@ func (c *core) introduce(now time.Time) error {
 		}
 		return c.log(tx, op)
 	})
-}
-
-// holders returns the machines that shall keep a file with the placement key.
-func (c *core) holders(key [16]byte) []store.MachineID {
-	want := c.m.copiesWanted()
-	if c.members.places == nil {
-		c.members.places = place.New(c.members.list(), want)
-	}
-	chosen := c.members.places.Choose(key, want, func(id store.MachineID) bool { return !c.lost(id) })
-	if len(chosen) < want { // better one that may come back than none
-		chosen = append(chosen, c.members.places.Choose(key, want-len(chosen), c.lost)...)
-	}
-	return chosen
 }
 
 // known is a machine and where it may be reached.

@@ -311,7 +311,7 @@ func (h *simHost) land(r replicate.FetchResult) {
 
 func (h *simHost) balance() {
 	h.losers = h.shownLosers()
-	if err := h.m.balance(h.m.background); err != nil && !errors.Is(err, store.ErrFull) {
+	if err := h.m.reassign(h.m.background, nil); err != nil && !errors.Is(err, store.ErrFull) {
 		h.w.fail("%s cannot balance: %v", h, err)
 	}
 	h.issued(nil)

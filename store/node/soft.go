@@ -25,6 +25,9 @@ type soft struct {
 	Usage *softUsage `cbor:"2,keyasint,omitempty"`
 	// Queue is what the machine still has to fetch.
 	Queue softQueue `cbor:"3,keyasint,omitzero"`
+	// Wants is how many bytes could not be written here of late, because the pool has
+	// no room: whoever keeps the past is to give it up.
+	Wants int64 `cbor:"6,keyasint,omitempty"`
 }
 
 // softUsage is a Space on the wire, in bytes.
@@ -69,7 +72,7 @@ func parseSoft(b []byte) (s soft, err error) {
 			}
 		}
 	}
-	if s.Queue.Files < 0 || s.Queue.Bytes < 0 {
+	if s.Queue.Files < 0 || s.Queue.Bytes < 0 || s.Wants < 0 || s.Wants > maxSpace {
 		return soft{}, fmt.Errorf("%w: queue %+v", errBadSoft, s.Queue)
 	}
 	return s, nil
@@ -132,7 +135,7 @@ func (c *core) tellSoft(now time.Time) {
 func (c *core) mine() soft {
 	files, bytes := c.copying.Pending()
 	u := c.m.usage()
-	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}}
+	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}, Wants: c.choosing.wants}
 }
 
 // usageChanged reports whether the usage is worth telling: it changed by more than a
@@ -167,6 +170,15 @@ func (c *core) hearSoft(now time.Time, id store.MachineID, b []byte) error {
 		return err
 	}
 	s.Copies = nil // copying has them
+	if s.Usage != nil {
+		c.told(now, id)
+	}
+	if c.foreign > 0 && s.Copies == nil {
+		c.m.drive.Released()
+	}
+	if s.Wants > 0 {
+		c.wantRoom()
+	}
 	c.soft.of[id] = s
 	return nil
 }

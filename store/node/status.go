@@ -190,7 +190,7 @@ func (m *Machine) replicated(ctx context.Context, p string) (int64, error) {
 	flush := func() error {
 		err := m.core.call(ctx, func() {
 			for _, e := range batch {
-				if m.core.copies(e) >= m.copiesWanted() {
+				if m.core.replicated(e) {
 					full++
 				}
 			}
@@ -237,7 +237,7 @@ func (m *Machine) Flush(ctx context.Context, p string) error {
 		} else {
 			files = 1
 			err = m.core.call(ctx, func() {
-				if m.core.copies(top) >= m.copiesWanted() {
+				if m.core.replicated(top) {
 					full = 1
 				}
 			})

@@ -45,7 +45,14 @@ func (m *Machine) upkeep(ctx context.Context) {
 			if err := m.names.write(); err != nil {
 				m.log.Debug("operations wait to be written to the segments", "error", err)
 			}
+		case <-m.core.roomWanted:
+			select {
+			case <-ctx.Done():
+			case <-time.After(roomDelay):
+				m.keepRoom(ctx)
+			}
 		case now := <-t.C:
+			m.keepRoom(ctx)
 			n := 0
 			if now.Sub(forgot) >= forgetEvery {
 				forgot = now

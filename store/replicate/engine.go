@@ -331,12 +331,16 @@ func (e *Engine) Copies(a Assignment) int {
 }
 
 // holds reports whether an assigned version is here.
-func (e *Engine) holds(d store.Dot) bool {
-	last, err := known(e.kv, d.Machine)
+func (e *Engine) holds(d store.Dot) bool { return e.Holds(e.kv, d) }
+
+// Holds reports whether a version is here, going by r, given that it is, or was, assigned
+// to this machine.
+func (e *Engine) Holds(r store.Reader, d store.Dot) bool {
+	last, err := known(r, d.Machine)
 	if err != nil || d.Seq > last {
 		return false
 	}
-	_, err = e.kv.Get(queueKey(d))
+	_, err = r.Get(queueKey(d))
 	return errors.Is(err, store.ErrNotFound)
 }
 

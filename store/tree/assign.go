@@ -120,3 +120,25 @@ func (w *work) reportVersions() {
 		}
 	}
 }
+
+// Held returns the version of the file id whose holders the operation placed named, a
+// conflict copy or the current one. It fails with store.ErrNotFound where the file has
+// no such version any more.
+func (t *Tree) Held(r store.Reader, id store.FileID, placed store.Dot) (Version, error) {
+	n, err := loadNode(r, id)
+	if err != nil {
+		return Version{}, fmt.Errorf("tree: version %s: %w", placed, err)
+	}
+	for i := range n.Versions {
+		if n.Versions[i].placed() == placed {
+			return n.heldVersion(id, i), nil
+		}
+	}
+	return Version{}, fmt.Errorf("tree: version %s: %w", placed, store.ErrNotFound)
+}
+
+// heldVersion returns the i-th version of the file id as others see it.
+func (n *node) heldVersion(id store.FileID, i int) Version {
+	r := n.versionRow(id, n.Versions[i], rowFile)
+	return r.version()
+}

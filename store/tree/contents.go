@@ -7,11 +7,11 @@ import (
 	"github.com/aether-lan/aether/store"
 )
 
-// Contents calls f with what everything holds that the drive shows, conflict copies
-// and hidden equals among it, until f returns false. Of a file whose bytes were sealed
-// anew it tells the other versions too: they may have been hidden because their bytes
-// are the same, and be sealed as they were.
-func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
+// Shown calls f with what everything holds that the drive shows, conflict copies and
+// hidden equals among it, until f returns false. Of a file whose bytes were sealed anew
+// it tells the other versions too: they may have been hidden because their bytes are the
+// same, and be sealed as they were. One of several names comes as often as there are.
+func (t *Tree) Shown(r store.Reader, f func(Version) bool) error {
 	from := key(keyRow)
 	var bad error
 	err := r.Scan(from, end(from), func(_, v []byte) bool {
@@ -23,19 +23,19 @@ func (t *Tree) Contents(r store.Reader, f func(store.Content) bool) error {
 			return true
 		}
 		if found.Sealed == (store.Content{}) {
-			return f(found.Content)
+			return f(found.version())
 		}
 		var n node
 		n, bad = loadNode(r, found.ID)
 		for i := range n.Versions {
-			if bad != nil || !f(n.Versions[i].stored()) {
+			if bad != nil || !f(n.heldVersion(found.ID, i)) {
 				return false
 			}
 		}
 		return bad == nil
 	})
 	if err = errors.Join(err, bad); err != nil {
-		return fmt.Errorf("tree: contents: %w", err)
+		return fmt.Errorf("tree: shown: %w", err)
 	}
 	return nil
 }

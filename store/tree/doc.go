@@ -73,7 +73,7 @@
 // different pasts. They change nothing that is shown and are in no hash. An
 // operation that arrives late counts from its stamp on, where the name was free.
 // [Tree.History], [Tree.LookupAt], [Tree.ListAt] read them, [Tree.Restore] and
-// [Tree.Undo] bring things back by ordinary operations, [Tree.PastContents] says
+// [Tree.Undo] bring things back by ordinary operations, [Tree.PastVersions] says
 // what bytes they need, and [Tree.ForgetPast] ends them.
 //
 // Names are reached by path ([Tree.Lookup], [Tree.Put]) or by ID ([Tree.Child],

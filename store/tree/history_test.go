@@ -184,7 +184,7 @@ func checkPast(t rapid.TB, s *site) {
 	if n := len(s.kv.between([]byte("tH"), []byte("tI"))); int64(n) != rows {
 		t.Errorf("%d past rows, %d by age", rows, n)
 	}
-	if err := s.tree.PastContents(s.kv, func(c store.Content) bool { bytes += c.Size; return true }); err != nil {
+	if err := s.tree.PastVersions(s.kv, func(v tree.Version) bool { bytes += v.Content.Size; return true }); err != nil {
 		t.Fatal(err)
 	}
 	gotRows, gotBytes, _, err := s.tree.PastTotals(s.kv)

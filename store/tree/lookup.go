@@ -28,16 +28,20 @@ type Entry struct {
 func (e Entry) Name() string { return path.Base(e.Path) }
 
 func (r *row) entry(dir, name string) Entry {
-	placed := r.At.dot()
-	if r.Placed.Seq != 0 {
-		placed = store.Dot{Machine: r.Placed.Machine, Seq: r.Placed.Seq}
-	}
 	return Entry{
 		Path: path.Join("/", dir, name), ID: r.ID, Dir: r.Kind == rowDir,
 		Conflict: r.Kind == rowPlaced || r.Kind == rowLoser,
-		Version: Version{Content: storedAs(r.Content, r.Sealed), Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
-			Holders: r.Holders, Dot: r.At.dot(), Placed: placed},
+		Version:  r.version(),
 	}
+}
+
+func (r *row) version() Version {
+	v := Version{Content: storedAs(r.Content, r.Sealed), Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
+		Holders: r.Holders, Dot: r.At.dot()}
+	if v.Placed = v.Dot; r.Placed.Seq != 0 {
+		v.Placed = store.Dot{Machine: r.Placed.Machine, Seq: r.Placed.Seq}
+	}
+	return v
 }
 
 // Errors of paths. What is not there is store.ErrNotFound.

@@ -338,10 +338,10 @@ func (w *work) whyGone(s slot, was *row) (Ending, error) {
 	return Removed, nil
 }
 
-// PastContents calls f with the contents of all versions that the past holds,
-// until f returns false: what garbage collection must keep beside the present. A
-// content comes as often as it is held. f must not change r.
-func (t *Tree) PastContents(r store.Reader, f func(c store.Content) bool) error {
+// PastVersions calls f with all versions that the past holds, until f returns false:
+// what garbage collection must keep beside the present. A version comes as often as it
+// is held. f must not change r.
+func (t *Tree) PastVersions(r store.Reader, f func(Version) bool) error {
 	from := key(keyPast)
 	var bad error
 	err := r.Scan(from, end(from), func(k, v []byte) bool {
@@ -352,10 +352,10 @@ func (t *Tree) PastContents(r store.Reader, f func(c store.Content) bool) error 
 		if bad = decode(v, &p); bad != nil {
 			return false
 		}
-		return p.Row.Kind == rowDir || f(storedAs(p.Row.Content, p.Row.Sealed))
+		return p.Row.Kind == rowDir || f(p.Row.version())
 	})
 	if err = errors.Join(err, bad); err != nil {
-		return fmt.Errorf("tree: past contents: %w", err)
+		return fmt.Errorf("tree: past versions: %w", err)
 	}
 	return nil
 }

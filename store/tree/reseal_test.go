@@ -121,7 +121,7 @@ func TestReseal_EqualsStayHidden(t *testing.T) {
 		t.Errorf("shows %q", got)
 	}
 	var held []uint32
-	if err := b.tree.Contents(b.kv, func(c store.Content) bool { held = append(held, c.Oldest); return true }); err != nil {
+	if err := b.tree.Shown(b.kv, func(v tree.Version) bool { held = append(held, v.Content.Oldest); return true }); err != nil {
 		t.Fatal(err)
 	}
 	if slices.Sort(held); !slices.Equal(held, []uint32{0, 5}) {

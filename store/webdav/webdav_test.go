@@ -56,7 +56,7 @@ func newFace(t testing.TB) *face {
 	}
 	f.drive = drive.New(drive.Config{
 		KV: f.kv, Tree: f.tree, Keys: keys, Bodies: f.bodies, Journal: f,
-		Holders: func([16]byte) []store.MachineID { return []store.MachineID{self} },
+		Holders: func(drive.Placing) ([]store.MachineID, error) { return []store.MachineID{self}, nil },
 	})
 	srv := httptest.NewServer(New(Config{Drive: f.drive, KV: f.kv}))
 	t.Cleanup(srv.Close)
