@@ -311,3 +311,36 @@ func TestLeave_InterruptedItStays(t *testing.T) {
 		t.Error("it has left")
 	}
 }
+
+// The copies of a machine that is given up are made anew on others at once.
+func TestForget_ItsCopiesAreMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	secret := pool.NewSecret()
+	a := serve(t, filepath.Join(dir, "a"), secret)
+	b := serve(t, filepath.Join(dir, "b"), secret, a.addr)
+	eventually(t, "a has heard of b", func() bool { return a.knows(b) })
+	for n := range 10 {
+		a.put(t, fmt.Sprint("f", n), []byte(fmt.Sprint(n)))
+	}
+	if err := a.client.Flush(t.Context(), "/"); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, filepath.Join(dir, "c"), secret, a.addr)
+	eventually(t, "a has heard of c", func() bool { return a.knows(c) })
+	b.stop()
+	if _, _, err := a.client.Forget(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "c keeps all files", func() bool {
+		n := 0
+		_ = a.core.call(t.Context(), func() {
+			_ = a.tree.Walk(a.kv, "/", func(e tree.Entry) bool {
+				if !e.Dir && a.core.keptBy([]store.MachineID{c.ID()}, e) == 1 {
+					n++
+				}
+				return true
+			})
+		})
+		return n == 10
+	})
+}
