@@ -87,8 +87,9 @@ func (p *poolLab) serve(name string) *output {
 	return out
 }
 
-// join has one person invite and the other join; the inviter is found on the network.
-func (p *poolLab) join(inviter, guest string) {
+// join has one person invite and the other join, with more flags; the inviter is found
+// on the network.
+func (p *poolLab) join(inviter, guest string, more ...string) {
 	p.t.Helper()
 	_, inv := p.start(inviter, `"event":"invitation"[^\n]*\n`, "store", "invite", "--dir", inviter, "--json")
 	var ev struct{ Code string }
@@ -96,7 +97,7 @@ func (p *poolLab) join(inviter, guest string) {
 	if err := json.Unmarshal([]byte(line), &ev); err != nil {
 		p.t.Fatal(err)
 	}
-	out, errs, err := p.try(guest, ev.Code+"\n", "store", "join", "--dir", guest, "--name", guest)
+	out, errs, err := p.try(guest, ev.Code+"\n", append([]string{"store", "join", "--dir", guest}, more...)...)
 	if err != nil || !strings.Contains(out, "let in by "+inviter) {
 		p.t.Fatalf("%s joins: %v\n%s%s", guest, err, out, errs)
 	}
@@ -133,12 +134,12 @@ func TestInviteJoinRevoke(t *testing.T) {
 	p.run("alice", "store", "init", "--dir", "alice", "--name", "alice")
 	alice := p.serve("alice")
 	mallory := p.serve("mallory") // makes a pool of her own
-	p.join("alice", "bob")
+	p.join("alice", "bob", "--name", "bob")
 	now("bob has joined")
 	bob := p.serve("bob")
+	carol := p.serve("carol") // as people do: all start, and then they read each other a code
 	p.join("bob", "carol")
 	now("carol has joined")
-	carol := p.serve("carol")
 	for _, name := range []string{"alice", "bob", "carol"} {
 		p.run(name, "store", "status", "--dir", name, "--wait-machines", "3", "--timeout", "60s")
 	}
@@ -164,6 +165,11 @@ func TestInviteJoinRevoke(t *testing.T) {
 	p.until("bob", `"name":"carol","state":"away"`, "store", "members", "--dir", "bob", "--json")
 
 	now("bob is refused by all")
+	p.run("alice", "store", "put", "--dir", "alice", "plan.txt", "/later.txt")
+	p.until("carol", `(?m)^the plan$`, "store", "cat", "--dir", "carol", "/later.txt") // under the new secret
+	if out, _, err := p.try("bob", "", "store", "cat", "--dir", "bob", "/later.txt"); err == nil {
+		t.Errorf("bob reads %q", out)
+	}
 	p.until("carol", `"event":"left".*"heard":true`, "store", "leave", "--dir", "carol", "--json")
 	if !carol.waitFor(regexp.MustCompile(`"event":"left"`), 20*time.Second) {
 		t.Errorf("carol's node goes on: %s", carol.String())

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/aether-lan/aether/internal/link"
-	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/pool"
 )
 
@@ -17,53 +16,6 @@ const joinProtocol = "aether-join/1"
 // labelSalt names the keying material of a connection that salts the code: see
 // [pool.Code.Key].
 const labelSalt = "EXPORTER-aether-join-1-salt"
-
-// The methods of joinProtocol.
-const (
-	// methodJoin asks to be let in: a joinRequest, answered with a joinReply.
-	methodJoin uint16 = 1
-	// methodJoined says that all of it is on the disk; nothing is answered.
-	methodJoined uint16 = 2
-)
-
-// joinRequest is what the machine that joins says of itself; its key is proven by TLS.
-type joinRequest struct {
-	_      struct{} `cbor:",toarray"`
-	Format uint8
-	Name   string
-	Space  uint64
-}
-
-// joinReply is everything that makes a machine a member.
-type joinReply struct {
-	_           struct{} `cbor:",toarray"`
-	Format      uint8
-	Secrets     []generationSecret // generation 0 first
-	Certificate []byte
-	Name        string // of the machine that lets it in
-	Members     []memberAddress
-}
-
-// generationSecret is the pool's secret of one generation.
-type generationSecret struct {
-	_          struct{} `cbor:",toarray"`
-	Generation uint32
-	Secret     string // as pool.Secret.Text writes it
-}
-
-// memberAddress says where a member was last reached.
-type memberAddress struct {
-	_       struct{} `cbor:",toarray"`
-	Machine store.MachineID
-	Addrs   []string
-}
-
-const (
-	joinFormat = 1
-	// maxJoinMembers bounds the members whose addresses are handed over: enough to
-	// find the others by.
-	maxJoinMembers = 64
-)
 
 // errWrongCode reports that the other end did not prove the code.
 var errWrongCode = errors.New("wrong code")

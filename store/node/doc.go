@@ -21,7 +21,7 @@
 // decides who may connect; refusals.go keeps who might not. A machine comes in with the
 // pool's secret in a file, or by an invitation:
 //
-//	invite.go (a member)                               join.go (the new machine)
+//	invite.go (a member)                               join.go, joinwire.go (the new machine)
 //	  shows a code of six words, announces itself  ◄──── looks for _aether-join._tcp
 //	             ◄──── TLS 1.3 under ALPN aether-join/1, both keys ────►
 //	             ◄──── HMAC under Argon2id(code, keying material) ────── proves first

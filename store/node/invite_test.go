@@ -362,7 +362,7 @@ func TestInvite_NonsenseOnThePort(t *testing.T) {
 	if peer := store.MachineID(conn.Peer()); peer != a.ID() {
 		t.Errorf("answered by %v", peer)
 	}
-	if r, err := g.ask(t.Context(), conn); err != nil || len(r.Secrets) != 1 {
+	if r, err := g.ask(t.Context(), conn); err != nil || r.first != a.Pool().Secret() || len(r.later) != 0 {
 		t.Errorf("a good request after bad ones: %v", err)
 	}
 }

@@ -175,7 +175,7 @@ func (g *guest) join(ctx context.Context, how JoinConfig) (j Joined, err error) 
 	if resp, err := conn.Call(ctx, link.Message{Method: methodJoined}); err == nil {
 		resp.Release()
 	}
-	j.Inviter, j.InviterName, j.Members = store.MachineID(conn.Peer()), reply.Name, len(reply.Members)
+	j.Inviter, j.InviterName, j.Members = store.MachineID(conn.Peer()), reply.inviter, len(reply.members)
 	return j, nil
 }
 
@@ -302,64 +302,33 @@ func (g *guest) dialAny(ctx context.Context, addrs []netip.AddrPort) (*link.Conn
 const dialTimeout = 5 * time.Second
 
 // ask asks to be let in.
-func (g *guest) ask(ctx context.Context, conn *link.Conn) (r joinReply, err error) {
+func (g *guest) ask(ctx context.Context, conn *link.Conn) (m membership, err error) {
 	h, err := cbor.Marshal(joinRequest{Format: joinFormat, Name: g.name(), Space: uint64(g.settings.Space)})
 	if err != nil {
-		return r, err
+		return m, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	resp, err := conn.Call(ctx, link.Message{Method: methodJoin, Header: h})
 	if err != nil {
-		return r, err
+		return m, err
 	}
 	defer resp.Release()
-	if err := strictCBOR.Unmarshal(resp.Header, &r); err != nil {
-		return r, fmt.Errorf("the answer cannot be read: %w", err)
-	}
-	if r.Format != joinFormat || len(r.Secrets) == 0 || r.Secrets[0].Generation != 0 {
-		return r, fmt.Errorf("the answer has format %d, with %d secrets", r.Format, len(r.Secrets))
-	}
-	return r, nil
+	return parseMembership(resp.Header, g.key.Public().(ed25519.PublicKey))
 }
 
 // enter puts what makes this machine a member into its directory, the secret last: a
 // directory without it belongs to no pool.
-func (g *guest) enter(r joinReply) (Joined, error) {
-	secrets := map[uint32]pool.Secret{}
-	var later []pool.Secret
-	for _, s := range r.Secrets {
-		secret, err := pool.ParseSecret(s.Secret)
-		if err != nil {
-			return Joined{}, err
-		}
-		if secret.Generation() != s.Generation {
-			return Joined{}, fmt.Errorf("the secret of generation %d is that of %d", s.Generation, secret.Generation())
-		}
-		if secrets[s.Generation] = secret; s.Generation != 0 {
-			later = append(later, secret)
-		}
-	}
-	cert, err := pool.ParseCertificate(r.Certificate)
-	if err != nil {
+func (g *guest) enter(m membership) (Joined, error) {
+	if err := pool.WriteCertificate(g.dir, m.certificate); err != nil {
 		return Joined{}, err
 	}
-	err = cert.Verify(secrets[0].ID(), g.key.Public().(ed25519.PublicKey), func(n uint32) (pool.Secret, bool) {
-		s, ok := secrets[n]
-		return s, ok
-	})
-	if err != nil {
+	if err := writeNeighbours(g.dir, m.members); err != nil {
 		return Joined{}, err
 	}
-	if err := pool.WriteCertificate(g.dir, cert); err != nil {
-		return Joined{}, err
-	}
-	if err := writeNeighbours(g.dir, r.Members); err != nil {
-		return Joined{}, err
-	}
-	p, err := pool.Join(g.dir, secrets[0], g.cfg.Passphrase)
+	p, err := pool.Join(g.dir, m.first, g.cfg.Passphrase)
 	if err == nil { // after a crash here the others give them
-		err = p.Ring().AddAll(g.dir, later, g.cfg.Passphrase)
+		err = p.Ring().AddAll(g.dir, m.later, g.cfg.Passphrase)
 	}
 	if err != nil {
 		return Joined{}, err

@@ -64,7 +64,7 @@ func finishMove(dir string) error {
 	ready := filepath.Join(joining, readyName)
 	if text, err := os.ReadFile(marker); err == nil {
 		var errs []error
-		for _, name := range []string{pool.SecretFile, pool.KeyFile, pool.CertificateFile, WebDAVTokenFile, neighboursName, indexName, segmentsName} {
+		for _, name := range []string{pool.SecretFile, pool.KeyFile, pool.CertificateFile, WebDAVTokenFile, neighboursName, begunName, indexName, segmentsName} {
 			errs = append(errs, os.RemoveAll(filepath.Join(dir, name)))
 		}
 		if err := errors.Join(errs...); err != nil {

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -264,6 +266,15 @@ func TestLeave_HandsOver(t *testing.T) {
 	if _, err := Open(Config{Dir: filepath.Join(dir, "b")}); !errors.Is(err, pool.ErrNoPool) {
 		t.Errorf("the directory that was left: %v", err)
 	}
+	entries, err := os.ReadDir(filepath.Join(dir, "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != lockName && e.Name() != settingsName {
+			t.Errorf("%s is still in the directory", e.Name())
+		}
+	}
 	for n := range byte(20) {
 		if got := c.cat(t, fmt.Sprint("/f", n)); string(got) != string(randomBytes(n, 100_000)) {
 			t.Errorf("f%d is lost", n)
@@ -272,4 +283,64 @@ func TestLeave_HandsOver(t *testing.T) {
 	if got := c.stateOf(b); got != StateLeft {
 		t.Errorf("b is %v", got)
 	}
+}
+
+// Who is interrupted while it hands its files over stays, and keeps files as before.
+func TestLeave_InterruptedItStays(t *testing.T) {
+	dir := t.TempDir()
+	secret := pool.NewSecret()
+	a := serve(t, filepath.Join(dir, "a"), secret)
+	b := serve(t, filepath.Join(dir, "b"), secret, a.addr)
+	eventually(t, "a has heard of b", func() bool { return a.knows(b) })
+	b.stop() // nobody takes a's files over
+	a.put(t, "f", []byte("x"))
+	ctx, interrupt := context.WithCancel(t.Context())
+	err := a.Leave(ctx, false, func(p LeaveProgress) {
+		if got := a.stateOf(a); got != StateLeaving || p.Files != 1 || p.TotalFiles != 1 || p.Left {
+			t.Errorf("%v, %+v", got, p)
+		}
+		interrupt()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Leave = %v", err)
+	}
+	if got := a.stateOf(a); got != StateSelf {
+		t.Errorf("a is %v", got)
+	}
+	if a.Left() {
+		t.Error("it has left")
+	}
+}
+
+// The copies of a machine that is given up are made anew on others at once.
+func TestForget_ItsCopiesAreMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	secret := pool.NewSecret()
+	a := serve(t, filepath.Join(dir, "a"), secret)
+	b := serve(t, filepath.Join(dir, "b"), secret, a.addr)
+	eventually(t, "a has heard of b", func() bool { return a.knows(b) })
+	for n := range 10 {
+		a.put(t, fmt.Sprint("f", n), []byte(fmt.Sprint(n)))
+	}
+	if err := a.client.Flush(t.Context(), "/"); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, filepath.Join(dir, "c"), secret, a.addr)
+	eventually(t, "a has heard of c", func() bool { return a.knows(c) })
+	b.stop()
+	if _, _, err := a.client.Forget(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "c keeps all files", func() bool {
+		n := 0
+		_ = a.core.call(t.Context(), func() {
+			_ = a.tree.Walk(a.kv, "/", func(e tree.Entry) bool {
+				if !e.Dir && a.core.keptBy([]store.MachineID{c.ID()}, e) == 1 {
+					n++
+				}
+				return true
+			})
+		})
+		return n == 10
+	})
 }
