@@ -132,7 +132,10 @@ func rekeyText(r node.Rekey) string {
 	if w := rekeyWaiting(r); w != "" {
 		t += "\n" + w
 	}
-	if r.Failed > 0 {
+	switch {
+	case r.Failed == 0 && r.Error != "":
+		t += "\nit will go on later: " + r.Error
+	case r.Failed > 0:
 		t += fmt.Sprintf("\n%s failed and will be tried again: %s", thousands(r.Failed, "file"), r.Error)
 	}
 	return t

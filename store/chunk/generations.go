@@ -171,6 +171,9 @@ func hash(p *sync.Pool, b []byte) (sum [32]byte) {
 // Generation returns the generation that is written under: the newest.
 func (k *Keys) Generation() uint32 { return k.current().number }
 
+// Generations returns how many generations there are.
+func (k *Keys) Generations() int { return len(k.ring.Load().byNumber) }
+
 // Has reports whether what is sealed under a generation can be read.
 func (k *Keys) Has(number uint32) bool { return k.ring.Load().byNumber[number] != nil }
 

@@ -216,6 +216,14 @@ func (d *Drive) mark(ctx context.Context, m, stays *marks) error {
 	if err == nil && bad == nil {
 		err = d.cfg.Tree.PastVersions(d.cfg.KV, visit)
 	}
+	if err == nil && bad == nil && d.cfg.Keys.Generations() > 1 {
+		err = d.cfg.Tree.Superseded(d.cfg.KV, func(now, before store.Content) bool {
+			if !d.whole(now) {
+				bad = d.markContent(ctx, m, before)
+			}
+			return bad == nil
+		})
+	}
 	return errors.Join(err, bad)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
 	"github.com/aether-lan/aether/store/tree"
 )
 
@@ -62,6 +63,16 @@ func (d *Drive) Reseal(ctx context.Context, versions []tree.Entry, pace func(con
 		return nil, fmt.Errorf("drive: reseal: %w", err)
 	}
 	return failed, nil
+}
+
+// whole reports whether all chunks of c are here.
+func (d *Drive) whole(c store.Content) bool {
+	return d.cfg.Keys.Walk(c, d.cfg.Bodies.Get, func(p chunk.Part) error {
+		if p.Absent || !d.cfg.Bodies.Has(p.Ref) {
+			return store.ErrNotFound
+		}
+		return nil
+	}) == nil
 }
 
 // reseal writes the bytes of e under the newest keys.

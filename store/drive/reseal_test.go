@@ -181,3 +181,45 @@ func TestResealHere(t *testing.T) {
 		t.Errorf("without the list: %v", err)
 	}
 }
+
+// A holder that has heard that a file is sealed anew, and has not the new chunks yet,
+// keeps the old ones through a collection: until then its copy is one.
+func TestCollect_KeepsACopyUntilTheNewOneIsThere(t *testing.T) {
+	r := newRig(t)
+	body := make([]byte, 2<<20)
+	fillRandom(rand.New(rand.NewPCG(9, 9)), body)
+	if _, err := r.Put(t.Context(), "/f", bytes.NewReader(body), Attributes{}); err != nil {
+		t.Fatal(err)
+	}
+	var olds []store.Content
+	for _, g := range []uint32{7, 8} {
+		old := r.all(t)[0]
+		olds = append(olds, old.Version.Content)
+		r.generation(t, g)
+		if _, err := r.Reseal(t.Context(), r.all(t), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := r.all(t)[0].Version.Content
+	if err := r.bodies.Delete(now.Root); err != nil { // as if it had yet to come
+		t.Fatal(err)
+	}
+	if _, err := r.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !r.whole(olds[1]) || r.whole(olds[0]) {
+		t.Fatalf("the copy before is here: %v, the one before that: %v", r.whole(olds[1]), r.whole(olds[0]))
+	}
+	if err := r.ResealHere(t.Context(), olds[1], now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r.whole(olds[1]) || !r.whole(now) {
+		t.Errorf("the old copy is still here: %v, the new one: %v", r.whole(olds[1]), r.whole(now))
+	}
+	if got := r.read(t, "/f"); !bytes.Equal(got, body) {
+		t.Error("other bytes")
+	}
+}

@@ -35,6 +35,9 @@ const (
 	AlarmDiverged = "diverged"
 	// AlarmFull: there is no room for what should be kept.
 	AlarmFull = "full"
+	// AlarmSecret: the secret of a generation of keys has not come for a while: what is
+	// written under it cannot be read.
+	AlarmSecret = "secret"
 	// AlarmStopped: this machine cannot go on.
 	AlarmStopped = "stopped"
 )

@@ -277,6 +277,21 @@ func TestSecrets_BadRequestsAndAnswers(t *testing.T) {
 	if len(h.generations()) != 1 {
 		t.Errorf("generations %d", h.generations())
 	}
+	// One that does not come is an alarm after a while, until it has come.
+	alarmed := func() bool {
+		list, _ := h.alarms.list(h.now())
+		return slices.ContainsFunc(list, func(a Alarm) bool { return a.Kind == AlarmSecret })
+	}
+	since := h.complain(time.Time{}, 1)
+	if h.complain(since, 1); alarmed() || since.IsZero() {
+		t.Error("an alarm at once")
+	}
+	if h.complain(since.Add(-2*secretsPatience), 1); !alarmed() {
+		t.Error("no alarm")
+	}
+	if !h.complain(since, 0).IsZero() || alarmed() {
+		t.Error("the alarm stays")
+	}
 }
 
 // rekeyed waits until nothing is left to seal anew as h sees it.

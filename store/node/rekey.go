@@ -90,6 +90,7 @@ func (m *Machine) rekey(ctx context.Context) error {
 		left, err := m.rekeyPass(ctx)
 		if err != nil && ctx.Err() == nil {
 			m.log.Warn("files are not sealed anew", "error", err)
+			m.rekeying.stopped(err)
 		}
 		if err != nil || left {
 			next = rekeyEvery
@@ -259,6 +260,13 @@ func (r *rekeying) begin(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.began, r.passed, r.now.Failed, r.now.Error = now, 0, 0, ""
+}
+
+// stopped notes why a pass did not come to its end.
+func (r *rekeying) stopped(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now.Error = err.Error()
 }
 
 func (r *rekeying) finish() {

@@ -28,6 +28,8 @@ const (
 	// secretsPause how long one machine is not asked again because of a chunk.
 	secretsEvery = 5 * time.Second
 	secretsPause = time.Second
+	// secretsPatience is how long secrets may be missing before somebody is told.
+	secretsPatience = time.Minute
 	// codeNotMember answers who may not have secrets.
 	codeNotMember = link.CodeUser + 16
 )
@@ -64,6 +66,7 @@ func (m *Machine) wantSecrets() {
 // gatherSecrets asks for the secrets that are missing here, as long as there are any,
 // until ctx ends.
 func (m *Machine) gatherSecrets(ctx context.Context) error {
+	var since time.Time // when the first was missed; zero: none is
 	for {
 		var again <-chan time.Time
 		for _, peer := range m.sources(nil) {
@@ -73,8 +76,11 @@ func (m *Machine) gatherSecrets(ctx context.Context) error {
 			}
 			m.takeSecrets(ctx, peer, missing)
 		}
-		if missing, err := m.missingSecrets(ctx); err == nil && len(missing) > 0 {
-			again = time.After(secretsEvery)
+		if missing, err := m.missingSecrets(ctx); err == nil {
+			since = m.complain(since, len(missing))
+			if len(missing) > 0 {
+				again = time.After(secretsEvery)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -83,6 +89,24 @@ func (m *Machine) gatherSecrets(ctx context.Context) error {
 		case <-again:
 		}
 	}
+}
+
+// complain raises an alarm where secrets have been missing for long, and takes it back
+// when they have come. It returns since when they are missing.
+func (m *Machine) complain(since time.Time, missing int) time.Time {
+	now := m.now()
+	switch {
+	case missing == 0:
+		if !since.IsZero() {
+			m.clear(AlarmSecret, "")
+		}
+		return time.Time{}
+	case since.IsZero():
+		return now
+	case now.Sub(since) >= secretsPatience:
+		m.alarm(AlarmSecret, "", "the secret of a new generation of keys has not come: no machine that is connected gives it")
+	}
+	return since
 }
 
 // missingSecrets returns the generations that were made known and are not here, oldest

@@ -80,6 +80,9 @@ func (w *work) assign(op *Op, n *node) error {
 	if newer := cmp.Or(cmp.Compare(storedAs(v.Content, sealed).Oldest, v.stored().Oldest), op.mark().compare(v.Placed)); newer <= 0 {
 		return nil
 	}
+	if sealed != v.Sealed {
+		v.Before = v.stored()
+	}
 	v.Holders, v.Placed, v.Sealed = op.Version.Holders, op.mark(), sealed
 	w.assigned = true
 	return nil

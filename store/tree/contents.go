@@ -39,3 +39,30 @@ func (t *Tree) Shown(r store.Reader, f func(Version) bool) error {
 	}
 	return nil
 }
+
+// Superseded calls f for the versions that the drive shows and whose bytes were sealed
+// anew, until f returns false: how they are sealed now and how they were before. A
+// machine that does not have the bytes as they are now needs those that it has.
+func (t *Tree) Superseded(r store.Reader, f func(now, before store.Content) bool) error {
+	from := key(keyRow)
+	var bad error
+	err := r.Scan(from, end(from), func(_, v []byte) bool {
+		var found row
+		if bad = decode(v, &found); bad != nil || found.Sealed == (store.Content{}) {
+			return bad == nil
+		}
+		var n node
+		n, bad = loadNode(r, found.ID)
+		for i := range n.Versions {
+			v := &n.Versions[i]
+			if v.Before != (store.Content{}) && !f(v.stored(), v.Before) {
+				return false
+			}
+		}
+		return bad == nil
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return fmt.Errorf("tree: superseded: %w", err)
+	}
+	return nil
+}
