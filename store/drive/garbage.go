@@ -219,7 +219,7 @@ func (d *Drive) mark(ctx context.Context, m, stays *marks) error {
 	if err == nil && bad == nil && d.cfg.Keys.Generations() > 1 {
 		err = d.cfg.Tree.Superseded(d.cfg.KV, func(now, before store.Content) bool {
 			if !d.whole(now) {
-				bad = d.markContent(ctx, m, before)
+				bad = d.markContent(ctx, before, m, stays)
 			}
 			return bad == nil
 		})
