@@ -33,6 +33,7 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
+	pins    pins
 	heardOf
 	absent absences
 	wire   *wire
@@ -71,6 +72,9 @@ func newCore(m *Machine) (*core, error) {
 	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
 	c.soft.of = map[store.MachineID]soft{}
 	if c.members, err = loadMembers(m.kv); err != nil {
+		return nil, err
+	}
+	if c.pins, err = loadPins(m.kv); err != nil {
 		return nil, err
 	}
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
@@ -349,10 +353,10 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 
 func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event) error {
 	c.lookAtKeys(ev)
-	if !slices.Contains(ev.Holders, c.m.ID()) {
-		return nil
-	}
 	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
+	if !slices.Contains(ev.Holders, c.m.ID()) {
+		return c.pinAdded(tx, now, a)
+	}
 	if ev.Dot.Machine == c.m.ID() {
 		c.noteInventory(now)
 		return c.copying.Hold(tx, a)

@@ -149,6 +149,17 @@ func (t *Tree) Parent(r store.Reader, id store.FileID) (store.FileID, error) {
 	return n.View.Home, nil
 }
 
+// Home returns the directory in which a file or directory lies: the canonical one of
+// its group. A file with several names lies where it was made, or moved to last. The
+// root lies in itself.
+func (t *Tree) Home(r store.Reader, id store.FileID) (store.FileID, error) {
+	n, err := loadNode(r, id)
+	if err != nil {
+		return Root, fmt.Errorf("tree: home of %s: %w", id, err)
+	}
+	return n.View.Home, nil
+}
+
 // at finds a place, whose directory must be shown.
 func (l *local) at(p Place) (spot, error) {
 	if err := CheckName(p.Name); err != nil {
