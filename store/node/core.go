@@ -34,6 +34,7 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
+	pins    pins
 	heardOf
 	absent absences
 	wire   *wire
@@ -83,6 +84,9 @@ func newCore(m *Machine) (*core, error) {
 		return nil, err
 	}
 	if c.members, err = loadMembers(m.kv); err != nil {
+		return nil, err
+	}
+	if c.pins, err = loadPins(m.kv); err != nil {
 		return nil, err
 	}
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {

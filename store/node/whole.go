@@ -72,13 +72,13 @@ func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event, was int6
 		}
 	}
 	self := c.m.ID()
+	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
 	if !slices.Contains(ev.Holders, self) {
 		if ev.Dot.Machine == self || slices.Contains(ev.Before, self) {
 			c.foreign += ev.Content.Size
 		}
-		return nil
+		return c.pinAdded(tx, now, a)
 	}
-	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
 	hold := false
 	switch {
 	case ev.Was.Seq != 0:
