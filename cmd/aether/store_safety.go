@@ -21,11 +21,11 @@ func safety(s node.Status) string {
 	case c.Files == 0:
 		parts = append(parts, "their copies are being counted")
 	case c.Whole >= c.Files:
-		parts = append(parts, "all have "+thousands(int64(s.Copies), "copy"))
+		parts = append(parts, "all have "+wanted(c))
 	case c.Whole == 0:
-		parts = append(parts, "none has "+thousands(int64(s.Copies), "copy"))
+		parts = append(parts, "none has "+wanted(c))
 	default:
-		parts = append(parts, fmt.Sprintf("%s have %s", share(c.Whole, c.Files), thousands(int64(s.Copies), "copy")))
+		parts = append(parts, fmt.Sprintf("%s have %s", share(c.Whole, c.Files), wanted(c)))
 	}
 	if s.OnlyHere > 0 {
 		parts = append(parts, fmt.Sprintf("%s only on this machine", thousands(s.OnlyHere, "")))
@@ -39,6 +39,14 @@ func safety(s node.Status) string {
 		t += fmt.Sprintf(" (copies as counted %s ago)", ago(old))
 	}
 	return t
+}
+
+// wanted says how many copies there shall be.
+func wanted(c node.Census) string {
+	if c.FewestWanted == c.MostWanted {
+		return thousands(int64(c.MostWanted), "copy")
+	}
+	return fmt.Sprintf("as many copies as they shall (%d to %d)", c.FewestWanted, c.MostWanted)
 }
 
 func conflictsText(s node.Status) []string {

@@ -79,6 +79,12 @@ func printStatus(p *printer, s node.Status) error {
 		"files", s.Files, "bytes", s.Bytes, "copies", s.Copies, "fully_replicated", s.FullyReplicated, "pending", s.Pending,
 		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
 		"alarms", s.Alarms}
+	if len(s.Faults) > 0 {
+		kv = append(kv, "faults", s.Faults)
+	}
+	if len(s.Refused) > 0 {
+		kv = append(kv, "refused", s.Refused)
+	}
 	if s.Rekey != nil {
 		kv = append(kv, "rekey", s.Rekey)
 	}

@@ -25,6 +25,10 @@ type Census struct {
 	// ByCopies has the files with no, one, two... copies that are known to be kept. The
 	// last stands for as many and more.
 	ByCopies []int64 `json:"by_copies"`
+	// FewestWanted and MostWanted are how many copies a file shall have, of the files that
+	// shall have the fewest and the most; equal where no folder is an exception.
+	FewestWanted int `json:"fewest_wanted"`
+	MostWanted   int `json:"most_wanted"`
 	// Whole counts the files with as many copies as they shall have.
 	Whole int64 `json:"whole"`
 	// Copying counts the files that lack copies and whose holders can all be reached:
@@ -193,6 +197,10 @@ func (t *tally) add(e tree.Entry) {
 	want, self, author := t.m.copiesOf(e), t.m.ID(), e.Version.Dot.Machine
 	keep := t.keepers.Of(assignmentOf(e), t.room[:0])
 	t.room = keep
+	if t.Files == 0 || want < t.FewestWanted {
+		t.FewestWanted = want
+	}
+	t.MostWanted = max(t.MostWanted, want)
 	t.Files++
 	t.Bytes += e.Version.Content.Size
 	for len(t.ByCopies) <= min(len(keep), maxByCopies-1) {

@@ -123,7 +123,7 @@ func (m *Machine) noting(tell func(Event)) func(Event) {
 			}
 			fallthrough
 		case EventDisconnected:
-			h.Machine = m.NameOf(ev.Machine)
+			h.Machine = ev.Machine.String() // it may have no name yet
 			m.happened(h)
 		}
 		if tell != nil {

@@ -281,6 +281,7 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		},
 		Down: func(peer link.PeerID, why error) {
 			m.core.peerDown(store.MachineID(peer))
+			m.core.remember(store.MachineID(peer), nil) // when it was last there
 			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
 		},
 		Failed: func(addr netip.AddrPort, err error) {

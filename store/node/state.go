@@ -96,7 +96,7 @@ func (s *Status) whole() (State, string) {
 	case s.Lacking > 0 && others+1 < s.Copies:
 		return Degraded, fmt.Sprintf("%s too few copies: the pool has %s, and %d copies are wanted", filesHave(s.Lacking), plural(int64(others+1), "machine"), s.Copies)
 	case s.Lacking > 0:
-		return Degraded, filesHave(s.Lacking) + " too few copies"
+		return Degraded, filesHave(s.Lacking) + " too few copies; other machines are being chosen for them"
 	case s.Queue.Files > 0:
 		return Receiving, ""
 	case s.Copying > 0:
