@@ -41,6 +41,7 @@ type simHost struct {
 	acked   uint64             // its last operation that was said to be safe
 	losers  map[store.Dot]bool // the versions that it last showed as conflict copies
 	leaving bool               // for good
+	hasty   bool               // what was done last does not wait for the disk
 	gone    bool               // for ever
 }
 

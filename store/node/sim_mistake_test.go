@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -103,6 +104,16 @@ func (h *simHost) lastBody() (last store.Ref) {
 	return last
 }
 
+// trip runs a seed with a mistake and returns what is wrong. A panic is wrong, too.
+func trip(t *testing.T, seed uint64, m mistake) (cause string) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause = fmt.Sprint(p)
+		}
+	}()
+	return turmoil(t, seed, m).cause
+}
+
 // TestSim_MistakesAreFound: a simulation that finds nothing may be blind. Each mistake
 // must be found within the seeds that it states.
 func TestSim_MistakesAreFound(t *testing.T) {
@@ -112,8 +123,8 @@ func TestSim_MistakesAreFound(t *testing.T) {
 	for _, m := range mistakes() {
 		t.Run(m.name, func(t *testing.T) {
 			for seed := range m.seeds {
-				if w := turmoil(t, seed, m); w.cause != "" {
-					t.Logf("seed %d: %.300s", seed, w.cause)
+				if cause := trip(t, seed, m); cause != "" {
+					t.Logf("seed %d: %.300s", seed, cause)
 					return
 				}
 			}

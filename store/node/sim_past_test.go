@@ -65,7 +65,7 @@ func (h *simHost) issued(before store.Vector) {
 		saw := before.Clone()
 		saw[h.id] = e.Dot.Seq
 		h.w.past.ops[e.Dot] = simOp{op: op, saw: saw, losers: h.losers}
-		h.w.note("%s made %v: kind %d, %q, %d bytes", h, e.Dot, op.Kind, op.Name, op.Version.Content.Size)
+		h.w.note("%s made %v: kind %d, %q, %d bytes for %v", h, e.Dot, op.Kind, op.Name, op.Version.Content.Size, h.w.names(op.Version.Holders))
 		return true
 	})
 	if err != nil {
@@ -139,6 +139,7 @@ var simRefusals = []error{
 // do has a person at the machine do something, which is safe when it is done.
 func (h *simHost) do(what string, f func() error) error {
 	before := h.vector()
+	h.hasty = false
 	h.losers = h.shownLosers()
 	err := f()
 	h.w.count.actions++
@@ -148,7 +149,7 @@ func (h *simHost) do(what string, f func() error) error {
 		h.w.fail("%s: %s: %v", h, what, err)
 	}
 	h.issued(before)
-	if err == nil {
+	if err == nil && !h.hasty {
 		h.acked = h.vector()[h.id]
 	} else {
 		h.w.count.refused++
@@ -164,4 +165,12 @@ func (w *simWorld) text(h *simHost) []byte {
 		b = append(b, byte('a'+w.rng.IntN(26)))
 	}
 	return b
+}
+
+// names returns what the machines are called.
+func (w *simWorld) names(ids []store.MachineID) (all []string) {
+	for _, id := range ids {
+		all = append(all, w.find(id).String())
+	}
+	return all
 }

@@ -149,9 +149,10 @@ func (h *simHost) rename() (string, func() error) {
 	return "rename " + from + " to " + to, func() error { return h.m.drive.Rename(h.m.background, from, to) }
 }
 
-// synced does what does not wait for the disk, and then waits.
+// synced waits for the disk after what does not wait for it, or it does not: then
+// nothing is promised.
 func (h *simHost) synced(err error) error {
-	if err != nil {
+	if h.hasty = h.w.rng.IntN(2) == 0; err != nil || h.hasty {
 		return err
 	}
 	return h.m.drive.Sync(h.m.background)
