@@ -86,7 +86,7 @@ const (
 
 // renew makes the tree anew if that is due.
 func (c *core) renew(now time.Time) error {
-	if !c.lapsing.renewing || c.err != nil || !c.m.drive.KeepGarbage() {
+	if !c.lapsing.renewing || !c.m.drive.KeepGarbage() {
 		return nil // it is tried again
 	}
 	c.m.log.Warn("operations of a machine that was silent too long are void: the tree is made anew")
