@@ -40,6 +40,7 @@ func machineFlags() []cli.Flag {
 		&cli.StringFlag{Name: "space", Usage: "`BYTES` to set aside for the pool, like 200GiB", DefaultText: "10GiB"},
 		&cli.BoolFlag{Name: "preallocate", Usage: "take the space from the disk at once, so that nobody else can have it"},
 		&cli.StringFlag{Name: "keep", Usage: "keep old versions and removed files for this `TIME` (12h, 30d)", DefaultText: "30d"},
+		&cli.StringFlag{Name: "lease", Usage: "retire machines that were silent for this `TIME`, at least a day (90d)", DefaultText: "90d"},
 		&cli.IntFlag{Name: "copies", Usage: "how many machines shall keep each file", DefaultText: "2"},
 		&cli.BoolFlag{Name: "laptop", Usage: "this machine is often away: give it less to keep, and never the only copies; --laptop=false says it is not", DefaultText: "when it has a battery"},
 		&cli.StringFlag{Name: "secret-file", Usage: "join the pool whose secret is in `FILE`"},
@@ -61,6 +62,13 @@ func machineConfig(c *cli.Context, dir string) (cfg node.Config, secret pool.Sec
 	}
 	if c.IsSet("laptop") {
 		cfg.Set.Laptop = map[bool]string{true: "yes", false: "no"}[c.Bool("laptop")]
+	}
+	if s := c.String("lease"); s != "" {
+		lease, err := parseAge(s)
+		if err != nil || lease < 24*time.Hour {
+			return cfg, secret, usage("--lease: want a time of at least a day, like 90d")
+		}
+		cfg.Set.Lease = int64(lease / time.Second)
 	}
 	if len(cfg.Set.Name) > 63 {
 		return cfg, secret, usage("--name: at most 63 bytes")

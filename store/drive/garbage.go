@@ -20,6 +20,7 @@ import (
 // until the next collection, which asks other bits.
 type garbage struct {
 	one   sync.Mutex // held by the collection under way
+	kept  bool       // nothing is to be collected; under one
 	sweep sync.RWMutex
 	marks *marks // what leads somewhere; nil between collections
 	stays *marks // and what of it this machine must keep
@@ -127,9 +128,31 @@ func (d *Drive) Collect(ctx context.Context) (Collected, error) {
 	return d.collect(ctx)
 }
 
+// KeepGarbage has collections do nothing from now on, until [Drive.DropGarbage]: the
+// tree is about to forget versions that will come back. It fails while a collection is
+// under way.
+func (d *Drive) KeepGarbage() bool {
+	if !d.garbage.one.TryLock() {
+		return false
+	}
+	defer d.garbage.one.Unlock()
+	d.garbage.kept = true
+	return true
+}
+
+// DropGarbage takes KeepGarbage back.
+func (d *Drive) DropGarbage() {
+	d.garbage.one.Lock()
+	defer d.garbage.one.Unlock()
+	d.garbage.kept = false
+}
+
 // collect is Collect; the caller holds garbage.one.
 func (d *Drive) collect(ctx context.Context) (Collected, error) {
 	var c Collected
+	if d.garbage.kept {
+		return c, nil
+	}
 	var chunks int64
 	if err := d.cfg.Bodies.Sync(); err != nil && !errors.Is(err, store.ErrFull) { // lest what was just put is overlooked
 		return c, fmt.Errorf("drive: collect: %w", err)

@@ -44,6 +44,7 @@ type core struct {
 	proving  bool      // what is held here is not yet proved, and not told
 	soft     softState
 	root     rootTimer
+	lapsing  lapsing
 	doubt    bool  // the index was lost: operations of our own may be missing
 	unknown  bool  // the machine could not make itself known yet
 	err      error // why the core cannot go on
@@ -92,7 +93,7 @@ func newCore(m *Machine) (*core, error) {
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
 		return nil, err
 	}
-	return c, c.loadDoubt()
+	return c, errors.Join(c.loadDoubt(), c.loadRenewal())
 }
 
 // start turns the loop and begins.
@@ -115,7 +116,10 @@ func (c *core) start() error {
 // begin makes this machine known to the pool.
 func (c *core) begin(now time.Time) error {
 	c.noteInventory(now)
-	return errors.Join(c.recall(now), c.present(now), c.markBegun())
+	if c.lapsing.again {
+		c.m.drive.KeepGarbage()
+	}
+	return errors.Join(c.recall(now), c.renew(now), c.present(now), c.markBegun())
 }
 
 // stop ends the loop and forces what was committed to the disk.
@@ -301,6 +305,7 @@ func (c *core) absorb(now time.Time) {
 		})
 		if err == nil {
 			c.m.drive.Announce(nil, events)
+			err = c.renew(now)
 		}
 		switch {
 		case errors.Is(err, index.ErrFull):
@@ -360,6 +365,8 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 			err = c.copying.Forget(tx, ev.Dot)
 			c.removals.Add(1)
 			c.wantRoom()
+		case tree.Closed:
+			err = c.voided(tx, ev)
 		case tree.Alarm:
 			c.m.log.Warn("a machine's clock is more than a minute ahead", "operation", ev.Dot.String())
 		case tree.MoveIgnored, tree.Invalid:
@@ -385,6 +392,9 @@ func (c *core) HandleTimeout(now time.Time) {
 		c.stalled = time.Time{}
 	}
 	c.absorb(now)
+	if err := c.renew(now); err != nil {
+		c.fail(err)
+	}
 	if stalled && c.stalled.IsZero() {
 		c.m.clear(AlarmFull, "")
 	}

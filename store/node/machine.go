@@ -46,6 +46,8 @@ const (
 	DefaultCopies = 2
 	// DefaultRetention is how long old versions and removed files are kept.
 	DefaultRetention = 30 * 24 * time.Hour
+	// DefaultLease is how long a machine may be silent before it is retired.
+	DefaultLease = 90 * 24 * time.Hour
 )
 
 // ErrInUse reports a directory that another process has open.
@@ -68,6 +70,10 @@ type Settings struct {
 	// given less to keep, and never the only copies where there are others. Empty means
 	// that a machine with a battery is.
 	Laptop string `json:"laptop,omitempty"`
+	// Lease is how long a machine may be silent, in seconds, until the others retire it and
+	// forget what it may not have heard of. Zero means DefaultLease, and it is at least a
+	// day.
+	Lease int64 `json:"lease,omitempty"`
 	// Preallocate takes Space from the disk at once, where the file system can, so that
 	// nobody else can have it. Once set it stays.
 	Preallocate bool `json:"preallocate,omitempty"`
@@ -78,6 +84,8 @@ func (s Settings) check() error {
 	switch {
 	case len(s.Name) > maxName || !utf8.ValidString(s.Name) || strings.ContainsFunc(s.Name, unicode.IsControl):
 		return fmt.Errorf("node: a name is at most %d bytes of text", maxName)
+	case s.Lease != 0 && s.Lease < int64(minLease/time.Second):
+		return fmt.Errorf("node: a lease is at least %v", minLease)
 	case s.Space < 0 || s.Copies < 0:
 		return errors.New("node: space and copies cannot be negative")
 	case s.Laptop != "" && s.Laptop != "yes" && s.Laptop != "no":
@@ -267,6 +275,9 @@ func updateSettings(dir string, set Settings) (Settings, error) {
 	}
 	if set.Copies != 0 {
 		s.Copies = set.Copies
+	}
+	if set.Lease != 0 {
+		s.Lease = set.Lease
 	}
 	if set.Retention != 0 {
 		s.Retention = set.Retention

@@ -90,6 +90,14 @@ func TestServe_DivergedDriveIsFoundAndMended(t *testing.T) {
 	}
 	eventually(t, "b has them", func() bool { _, err := b.drive.Stat("/file 49"); return err == nil })
 	want := everything(t, a.Machine)
+	quiet := func() bool {
+		before, _ := b.operations()
+		<-time.After(time.Second)
+		after, _ := b.operations()
+		theirs, _ := a.operations()
+		return bytes.Equal(before, after) && bytes.Equal(after, theirs)
+	}
+	eventually(t, "all files have their holders", quiet)
 	b.divert(t, "file 7")
 	if _, err := b.drive.Stat("/file 7"); err == nil {
 		t.Fatal("it is still there")

@@ -251,6 +251,9 @@ func (h *simHost) turn() {
 	if c.err != nil {
 		h.w.fail("%s: %v", h, c.err)
 	}
+	if c.unknown && !c.doubt {
+		h.w.fail("%s has told of changes that it has lost, or they of two", h)
+	}
 	select {
 	case <-c.balanceWanted:
 		h.later(balanceDelay, "balance", func() { h.balance() })

@@ -53,6 +53,7 @@ func (m *Machine) upkeep(ctx context.Context) {
 			}
 		case now := <-t.C:
 			m.keepRoom(ctx)
+			m.tend(ctx, now)
 			n := 0
 			if now.Sub(forgot) >= forgetEvery {
 				forgot = now

@@ -179,12 +179,18 @@ func (w *work) closeAuthor(op *Op) error {
 			}
 		}
 	}
-	if last, err := applied(w.tx, m); err != nil {
+	k := lapseDotKey(lapseClose, m, op.Dot)
+	if _, err := w.tx.Get(k); !errors.Is(err, store.ErrNotFound) {
+		return err // known since before the tree was wiped
+	}
+	last, err := applied(w.tx, m)
+	if err != nil {
 		return err
-	} else if last > upTo { // of ours; or somebody has not kept to the rules
+	}
+	if last > upTo { // of ours; or of somebody from whom we heard before the others
 		w.events = append(w.events, Event{Kind: Closed, Dot: store.Dot{Machine: m, Seq: upTo}})
 	}
-	return w.tx.Set(lapseDotKey(lapseClose, m, op.Dot), u64(upTo))
+	return w.tx.Set(k, u64(upTo))
 }
 
 // purge forgets nodes. One that is shown all the same stays: its author has not kept to
@@ -294,6 +300,44 @@ func (t *Tree) Standing(r store.Reader, m store.MachineID) (s Standing, err erro
 	}
 	return s, err
 }
+
+// MustAnswer reports whether others have made horizons, retirements or closes that no
+// operation of this machine has seen yet.
+func (t *Tree) MustAnswer(r store.Reader) (must bool, err error) {
+	last, err := applied(r, t.self)
+	if err != nil {
+		return false, fmt.Errorf("tree: must answer: %w", err)
+	}
+	var dots []store.Dot
+	from := key(keyLapse)
+	err = r.Scan(from, end(from), func(k, v []byte) bool {
+		switch rest := k[3:]; {
+		case k[2] == lapseHorizon && len(v) == 16:
+			dots = append(dots, store.Dot{Machine: store.MachineID(rest), Seq: be64(v)})
+		case k[2] != lapseHorizon && len(rest) == 40:
+			dots = append(dots, store.Dot{Machine: store.MachineID(rest[16:32]), Seq: be64(rest[32:])})
+		}
+		return true
+	})
+	for _, d := range dots {
+		ok, serr := saw(r, store.Dot{Machine: t.self, Seq: last}, d)
+		must, err = must || !ok, errors.Join(err, serr)
+	}
+	if err != nil {
+		err = fmt.Errorf("tree: must answer: %w", err)
+	}
+	return must, err
+}
+
+// LastOwn returns what the clock of this machine said when it made its last operation.
+func (t *Tree) LastOwn(r store.Reader) (store.Time, error) {
+	s, err := loadState(r)
+	return s.Own, err
+}
+
+// Saw reports whether the author of b had applied a when it made b, which is applied
+// here.
+func (t *Tree) Saw(r store.Reader, b, a store.Dot) (bool, error) { return saw(r, b, a) }
 
 // current calls f with the authors that take part, self left out, and their last
 // operations.
@@ -598,3 +642,6 @@ func (t *Tree) Wipe(tx store.Txn, limit int) (more bool, err error) {
 	}
 	return more, nil
 }
+
+// NodeOf returns the ID of the node that the create or link operation d makes.
+func NodeOf(d store.Dot) store.FileID { return nodeOf(d) }
