@@ -34,6 +34,9 @@
 // leave.go is the way out: others take over what the machine keeps, it says goodbye, and
 // its directory is emptied.
 //
+// Who may read: generations.go begins new keys, secrets.go brings them to members,
+// rekey.go seals anew what is under older ones.
+//
 // Read machine.go first (what a directory holds), then core.go (how changes
 // happen), then serve.go (the network).
 package node

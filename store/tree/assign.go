@@ -81,7 +81,9 @@ func (w *work) assign(op *Op, n *node) error {
 		return nil
 	}
 	if sealed != v.Sealed {
-		v.Before = v.stored()
+		if err := w.keepBefore(op.Node, n, v); err != nil {
+			return err
+		}
 	}
 	v.Holders, v.Placed, v.Sealed = op.Version.Holders, op.mark(), sealed
 	w.assigned = true

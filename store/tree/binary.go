@@ -101,7 +101,6 @@ func (e *encoder) node(n *node) {
 		if e.bool(v.Placed.Seq != 0); v.Placed.Seq != 0 {
 			e.mark(v.Placed)
 			e.sealed(v.Sealed)
-			e.sealed(v.Before)
 		}
 	}
 	e.deletions(n.Deletes)
@@ -325,7 +324,6 @@ func (d *decoder) node(n *node) {
 		if d.bool() {
 			v.Placed = d.mark()
 			v.Sealed = d.sealed()
-			v.Before = d.sealed()
 		}
 	}
 	n.Deletes = d.deletions()

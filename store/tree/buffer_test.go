@@ -89,7 +89,7 @@ func scanned(t rapid.TB, r store.Reader, from, to []byte, most int) (found []str
 // TestDecode_Damaged: a record that is cut short or has too much is an error.
 func TestDecode_Damaged(t *testing.T) {
 	m := mark{Machine: store.MachineID{1}, Seq: 300, Time: 1 << 60}
-	v := version{At: m, Content: store.Content{Size: 7, Depth: 1}, ModTime: -5, Holders: []store.MachineID{{2}}, Discarded: true, Placed: m, Sealed: store.Content{Size: 7, Depth: 2, Oldest: 1 << 31}, Before: store.Content{Size: 7}}
+	v := version{At: m, Content: store.Content{Size: 7, Depth: 1}, ModTime: -5, Holders: []store.MachineID{{2}}, Discarded: true, Placed: m, Sealed: store.Content{Size: 7, Depth: 2, Oldest: 1 << 31}}
 	n := node{
 		Linked: true, Target: store.FileID{7},
 		Born: m, Place: place{Parent: store.FileID{4}, Name: "name", At: m}, Attr: attr{Mode: 0o644, UID: 1, At: m, ModTime: 9, TimeAt: m},

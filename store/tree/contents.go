@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aether-lan/aether/store"
 )
@@ -40,22 +41,49 @@ func (t *Tree) Shown(r store.Reader, f func(Version) bool) error {
 	return nil
 }
 
-// Superseded calls f for the versions that the drive shows and whose bytes were sealed
-// anew, until f returns false: how they are sealed now and how they were before. A
+// before is how a version was sealed until it was sealed anew. Like the past it is a
+// machine's own memory: another one may have seen something else.
+type before struct {
+	_       struct{} `cbor:",toarray"`
+	Version dotWire
+	Content store.Content
+}
+
+// keepBefore notes how a version of a file has been sealed until now, and forgets what
+// was noted of versions that are gone.
+func (w *work) keepBefore(id store.FileID, n *node, v *version) error {
+	k := key(keyBefore, id[:])
+	list, err := get[[]before](w.tx, k)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(b before) bool { return b.Version == dotOf(v) || n.versionAt(b.dot()) < 0 })
+	list = append(list, before{Version: dotOf(v), Content: v.stored()})
+	return put(w.tx, k, list)
+}
+
+func dotOf(v *version) dotWire { return dotWire{Machine: v.At.Machine, Seq: v.At.Seq} }
+
+func (b *before) dot() store.Dot { return store.Dot{Machine: b.Version.Machine, Seq: b.Version.Seq} }
+
+// Superseded calls f for the versions whose bytes were sealed anew and that no other has
+// replaced, until f returns false: how they are sealed now and how they were before. A
 // machine that does not have the bytes as they are now needs those that it has.
 func (t *Tree) Superseded(r store.Reader, f func(now, before store.Content) bool) error {
-	from := key(keyRow)
+	from := key(keyBefore)
 	var bad error
-	err := r.Scan(from, end(from), func(_, v []byte) bool {
-		var found row
-		if bad = decode(v, &found); bad != nil || found.Sealed == (store.Content{}) {
-			return bad == nil
+	err := r.Scan(from, end(from), func(k, v []byte) bool {
+		var list []before
+		if bad = decode(v, &list); bad != nil {
+			return false
 		}
 		var n node
-		n, bad = loadNode(r, found.ID)
-		for i := range n.Versions {
-			v := &n.Versions[i]
-			if v.Before != (store.Content{}) && !f(v.stored(), v.Before) {
+		if n, bad = loadNode(r, store.FileID(k[len(from):])); errors.Is(bad, store.ErrNotFound) {
+			bad = nil // the file is gone for ever
+			return true
+		}
+		for _, b := range list {
+			if i := n.versionAt(b.dot()); bad == nil && i >= 0 && !f(n.Versions[i].stored(), b.Content) {
 				return false
 			}
 		}

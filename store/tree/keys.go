@@ -21,6 +21,7 @@ const (
 	keyParked = 'w' // machine, number: an operation that waits
 	keyState  = 'z' // clock and totals
 	keyLapse  = 'o' // what is being forgotten, and who is retired: see lapse.go
+	keyBefore = 'b' // file: how its versions were sealed before they were sealed anew
 	keyPast   = 'h' // directory, name, 0, end: what was shown there until then
 	keyDue    = 'H' // end, directory, name: empty; past rows by age
 )

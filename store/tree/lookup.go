@@ -37,7 +37,7 @@ func (r *row) entry(dir, name string) Entry {
 
 func (r *row) version() Version {
 	v := Version{Content: storedAs(r.Content, r.Sealed), Mode: r.Mode, UID: r.UID, GID: r.GID, ModTime: fromUnixNano(r.ModTime),
-		Holders: r.Holders, Dot: r.At.dot()}
+		Holders: r.Holders, Dot: r.At.dot(), Origin: r.Content.Root}
 	if v.Placed = v.Dot; r.Placed.Seq != 0 {
 		v.Placed = store.Dot{Machine: r.Placed.Machine, Seq: r.Placed.Seq}
 	}

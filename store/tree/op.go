@@ -52,6 +52,9 @@ type Version struct {
 	// Placed names the operation that named the Holders and said how the bytes are
 	// sealed: Dot, or the Assign or Reseal of the version that counts. Put ignores it.
 	Placed store.Dot
+	// Origin is the Root of the bytes as they were written: Content has another one
+	// once they were sealed anew. Put ignores it.
+	Origin store.Ref
 }
 
 // Op is one change. Which fields count depends on Kind:

@@ -53,9 +53,6 @@ type version struct {
 	Discarded bool
 	Placed    mark          // the assignment that counts; zero for none
 	Sealed    store.Content // the bytes as it found them sealed anew; zero for Content
-	// Before is how they were sealed before that, as this machine saw it: another one
-	// may have seen something else. It is in no row.
-	Before store.Content
 }
 
 // stored returns how the bytes lie in chunks. Content tells versions with equal bytes

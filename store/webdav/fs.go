@@ -204,12 +204,13 @@ func (i fileInfo) Mode() fs.FileMode {
 	return fs.FileMode(i.e.Version.Mode) & fs.ModePerm
 }
 
-// tag is a strong validator: the address of the content (RFC 9110 section 8.8.3).
+// tag is a strong validator: the address of the content (RFC 9110 section 8.8.3) as it
+// was written, so that the same bytes under other keys are the same.
 func (i fileInfo) tag() string {
 	if i.e.Dir {
 		return `"dir-` + i.e.ID.String() + `"`
 	}
-	return `"` + i.e.Version.Content.Root.String()[:32] + `"`
+	return `"` + i.e.Version.Origin.String()[:32] + `"`
 }
 
 // ETag implements webdav.ETager.

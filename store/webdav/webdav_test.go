@@ -32,6 +32,7 @@ type face struct {
 	bodies *segment.Store
 	kv     store.KV
 	tree   *tree.Tree
+	keys   *chunk.Keys
 	url    string
 
 	mu  sync.Mutex // held during a change
@@ -54,6 +55,7 @@ func newFace(t testing.TB) *face {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.keys = keys
 	f.drive = drive.New(drive.Config{
 		KV: f.kv, Tree: f.tree, Keys: keys, Bodies: f.bodies, Journal: f,
 		Holders: func(drive.Placing) ([]store.MachineID, error) { return []store.MachineID{self}, nil },
