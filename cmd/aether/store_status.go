@@ -77,7 +77,7 @@ func printStatus(p *printer, s node.Status) error {
 	kv := []any{"pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
 		"running", s.Running, "listen", s.Listen, "webdav", s.WebDAV, "state", s.State, "reason", s.Reason, "machines", s.Machines,
 		"files", s.Files, "bytes", s.Bytes, "copies", s.Copies, "fully_replicated", s.FullyReplicated, "pending", s.Pending,
-		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
+		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "drive", s.Drive, "balance", s.Balance, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
 		"alarms", s.Alarms}
 	if len(s.Faults) > 0 {
 		kv = append(kv, "faults", s.Faults)
@@ -97,6 +97,10 @@ func statusText(s node.Status) string {
 	fmt.Fprintf(&b, "%s\n\n", safety(s))
 	fmt.Fprintf(&b, "state   %s\n", stateText(s))
 	fmt.Fprintf(&b, "pool    %s\n", s.Pool)
+	fmt.Fprintf(&b, "drive   %s, %s free\n", formatBytes(s.Drive.Total), formatBytes(s.Drive.Free))
+	if x := s.Balance; x.Running {
+		fmt.Fprintf(&b, "moving  looked at %d of %s, of which %d get other holders\n", x.Looked, thousands(x.Files, "file"), x.Changed)
+	}
 	if q := queueText(s); q != "" {
 		fmt.Fprintf(&b, "queue   %s\n", q)
 	}

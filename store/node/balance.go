@@ -36,6 +36,11 @@ type Balance struct {
 	Changed int64 `json:"changed"`
 }
 
+func (m *Machine) balanceState(files int64) Balance {
+	b := &m.balancing
+	return Balance{Running: b.running.Load(), Looked: b.looked.Load(), Files: files, Changed: b.changed.Load()}
+}
+
 // run does what a serving machine does besides answering: it gives files the holders
 // that they shall have when machines have come or gone, or other numbers of copies are
 // wanted, and keeps room for new copies.
@@ -83,8 +88,11 @@ func (m *Machine) reassign(ctx context.Context, lost func(store.MachineID) bool)
 		return err
 	}
 	err := m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
+		if e.Dir {
+			return true
+		}
 		b.looked.Add(1)
-		if !e.Dir && pass.needs(e) {
+		if pass.needs(e) {
 			pass.batch = append(pass.batch, drive.Kept{File: e.ID, Placed: e.Version.Placed})
 		}
 		if len(pass.batch) == balanceBatch {

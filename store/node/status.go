@@ -49,6 +49,10 @@ type Status struct {
 	Conflicts int64 `json:"conflicts"`
 	// Space is the room on this machine.
 	Space Space `json:"space"`
+	// Drive is how large the whole drive is.
+	Drive DriveSpace `json:"drive"`
+	// Balance is how far this machine has come with giving files other holders.
+	Balance Balance `json:"balance"`
 	// State is how the whole is, in one of six words, and Reason says why where it is not
 	// plain.
 	State  State  `json:"state"`
@@ -73,6 +77,13 @@ type Status struct {
 	// Refused are the machines that did not come in, or did not let this one in, the
 	// newest first.
 	Refused []Refusal `json:"refused,omitempty"`
+}
+
+// DriveSpace is the size of the whole drive in bytes, each byte counted once however
+// many machines keep it; see [Machine.PoolSpace].
+type DriveSpace struct {
+	Total int64 `json:"total"`
+	Free  int64 `json:"free"`
 }
 
 // Queue is what a machine has to fetch.
@@ -135,10 +146,12 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 		files, bytes := m.core.copying.Pending()
 		s.Pending, s.Queue = int64(files), Queue{Files: int64(files), Bytes: bytes}
 		s.Machines = m.machines()
+		s.Copies = m.core.wanted(m.kv, func() (store.FileID, error) { return tree.Root, nil })
 	})
 	if err != nil {
 		return s, err
 	}
+	s.Drive.Total, s.Drive.Free = m.PoolSpace()
 	if s.Received.Rate > 0 {
 		s.Queue.Seconds = (s.Queue.Bytes + s.Received.Rate - 1) / s.Received.Rate
 	}
@@ -153,6 +166,7 @@ func (m *Machine) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	totals, err := m.tree.Totals(m.kv)
+	s.Balance = m.balanceState(totals.Files)
 	s.Files, s.Bytes, s.Conflicts, s.FullyReplicated = totals.Files, totals.Bytes, totals.Conflicts, s.Whole
 	s.judge()
 	return s, err
