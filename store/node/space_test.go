@@ -34,6 +34,19 @@ func poolOf(t *testing.T, copies int, spaces ...int64) []*host {
 	return hosts
 }
 
+// joining starts one more machine of the pool of hosts.
+func joining(t *testing.T, dir string, hosts []*host, space int64) *host {
+	t.Helper()
+	d := filepath.Join(dir, "joining")
+	set := Settings{Name: "joining", Space: space, Copies: hosts[0].settings.Copies, Laptop: "no"}
+	if _, err := Init(Config{Dir: d, Set: set}, hosts[0].pool.Secret()); err != nil {
+		t.Fatal(err)
+	}
+	h := serve(t, d, hosts[0].pool.Secret(), peersOf(hosts...)...)
+	knowing(t, append(hosts, h)...)
+	return h
+}
+
 // knowing waits until all hosts know each other's usage.
 func knowing(t *testing.T, hosts ...*host) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/chunk"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/place"
 	"github.com/aether-lan/aether/store/tree"
@@ -107,6 +108,7 @@ func (m *Machine) Why(ctx context.Context, p string) (Why, error) {
 	if err != nil {
 		return Why{}, err
 	}
+	m.bringList(ctx, e.Version)
 	key := place.Key(m.drive.FirstChunks(e.Version.Content, place.KeyRefs))
 	w := Why{Path: e.Path, Key: fmt.Sprintf("%x", key)}
 	err = m.core.call(ctx, func() {
@@ -139,6 +141,25 @@ func (m *Machine) Why(ctx context.Context, p string) (Why, error) {
 		}
 	})
 	return w, err
+}
+
+// bringList sees to it that the list of a file's first chunks is here, as far as it can
+// be had: the placement key follows from it.
+func (m *Machine) bringList(ctx context.Context, v tree.Version) {
+	part, ok := chunk.Root(v.Content)
+	for ok && part.Depth > 0 {
+		body, err := m.bodies.Get(part.Ref)
+		if err != nil {
+			body, err = m.fetchBody(ctx, part.Ref, v.Holders)
+		}
+		if err != nil {
+			return
+		}
+		below, err := m.keys.Children(part, body)
+		if ok = err == nil && len(below) > 0; ok {
+			part = below[0]
+		}
+	}
 }
 
 // reasonOf says in words why a machine keeps a file or does not.
