@@ -17,6 +17,7 @@ import (
 // choosing is what the core knows about where copies can go.
 type choosing struct {
 	maps     map[int]*place.Map           // by copies; empty: to be made
+	evened   time.Time                    // when files were last looked at because machines differ in use
 	promised map[store.MachineID]*promise // room that versions will take that were assigned since
 	failed   int64                        // the length of the file for which there was no room last
 	wants    int64                        // bytes that could not be written here of late
@@ -74,6 +75,29 @@ func (c *core) told(now time.Time, id store.MachineID) {
 	}
 	p.fresh = slices.DeleteFunc(p.fresh, func(f fresh) bool { return now.Sub(f.told) >= promiseTime })
 	p.fresh, p.untold = append(p.fresh, fresh{now, p.untold}), 0
+}
+
+// evenEvery is how often files are looked at, at most, because one machine is much
+// fuller than another.
+const evenEvery = 10 * time.Minute
+
+// even has files looked at when a machine tells its usage for the first time, or is
+// found to be much fuller than another, or less full.
+func (c *core) even(now time.Time, id store.MachineID, first bool) {
+	if !first {
+		if now.Sub(c.choosing.evened) < evenEvery {
+			return
+		}
+		uneven := false
+		for other := range c.members.byID {
+			uneven = uneven || other != id && (c.lighter(now, id, other) || c.lighter(now, other, id))
+		}
+		if !uneven {
+			return
+		}
+	}
+	c.choosing.evened = now
+	c.wantBalance()
 }
 
 // reserve is what a machine does not fill with copies: what is written on it needs room

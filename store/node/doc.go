@@ -16,6 +16,12 @@
 // its room back and reads the disk for rot; namelog.go writes the operations to the
 // segments, from which a lost index is made anew.
 //
+// Where copies lie: choose.go chooses the holders of a new version among the machines
+// that have room, by what all say of their use (soft.go); replicas.go knows how many
+// copies are wanted where; balance.go gives files other holders when machines have come
+// or gone or the number changes; space.go makes room, hands back what has none, and adds
+// up how large the drive is. where.go and plan.go explain it all.
+//
 // Who belongs: members.go has what machines say of themselves, standing.go what is said
 // of them (left, forgotten, revoked), both in the log, so that all know it. admit.go
 // decides who may connect; refusals.go keeps who might not. A machine comes in with the

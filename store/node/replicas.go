@@ -71,7 +71,7 @@ const maxAbove = 4096
 // wantedFrom is wanted, and returns the directory of which it is said; nil: of none.
 func (c *core) wantedFrom(r store.Reader, dir func() (store.FileID, error)) (int, *store.FileID) {
 	if len(c.choosing.marked) == 0 {
-		return c.m.copiesWanted(), nil
+		return min(c.m.copiesWanted(), MaxReplicas), nil
 	}
 	id, err := dir()
 	for range maxAbove {
@@ -88,7 +88,7 @@ func (c *core) wantedFrom(r store.Reader, dir func() (store.FileID, error)) (int
 		}
 		id, err = c.m.tree.Home(r, id)
 	}
-	return c.m.copiesWanted(), nil
+	return min(c.m.copiesWanted(), MaxReplicas), nil
 }
 
 // replicasOf reads the number that is said of a directory.

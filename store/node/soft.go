@@ -173,13 +173,17 @@ func (c *core) hearSoft(now time.Time, id store.MachineID, b []byte) error {
 	if s.Usage != nil {
 		c.told(now, id)
 	}
-	if c.foreign > 0 && s.Copies == nil {
+	if c.foreign > 0 {
 		c.m.drive.Released()
 	}
 	if s.Wants > 0 {
 		c.wantRoom()
 	}
+	first := s.Usage != nil && c.soft.of[id].Usage == nil
 	c.soft.of[id] = s
+	if s.Usage != nil {
+		c.even(now, id, first)
+	}
 	return nil
 }
 
