@@ -30,12 +30,15 @@ import (
 //	POST /v1/mkdir?path=P[&parents=true]
 //	POST /v1/remove?path=P[&recursive=true]
 //	POST /v1/rename?from=P&to=Q
-//	POST /v1/flush?path=P                   answered when P has all its copies
+//	POST /v1/flush?path=P[&progress=true]   answered when P has all its copies; a Progress a line
 //	GET  /v1/where?path=P                   a Where: who keeps the file P
 //	GET  /v1/why?path=P                     a Why: the order of machines for P
 //	GET  /v1/plan[?add=BYTES][&remove=NAME][&rate=BYTES]  a Plan; nothing changes
 //	GET  /v1/replicas?path=P                Replicas
 //	POST /v1/replicas?path=P&copies=N       sets them below P, 0 takes them back; Replicas
+//	POST /v1/warm?path=P                    P is brought into the cache; a Progress a line
+//	POST /v1/pin?path=P, /v1/unpin?path=P
+//	GET  /v1/pins                           a Pin a line
 //	GET  /v1/stat?path=P                    a FileStatus
 //	GET  /v1/history?path=P                 a Version a line, newest first
 //	POST /v1/restore?path=P[&at=T]          as at T, else before the last change; a Restored
@@ -117,6 +120,7 @@ var codes = []struct {
 	{drive.ErrUnreachable, "unreachable", http.StatusServiceUnavailable},
 	{fs.ErrPermission, "permission", http.StatusForbidden},
 	{mount.ErrUnsupported, "unsupported", http.StatusNotImplemented},
+	{ErrNotPinned, "not_pinned", http.StatusNotFound},
 	{mount.ErrBusy, "busy", http.StatusConflict},
 	{ErrNoMember, "no_member", http.StatusNotFound},
 	{ErrAmbiguous, "ambiguous", http.StatusConflict},
@@ -192,7 +196,10 @@ func controlHandler(m *Machine) http.Handler {
 	handle("POST /v1/remove", func(_ http.ResponseWriter, r *http.Request) error {
 		return m.drive.Remove(r.Context(), r.FormValue("path"), flag(r, "recursive"))
 	})
-	handle("POST /v1/flush", func(_ http.ResponseWriter, r *http.Request) error {
+	handle("POST /v1/flush", func(w http.ResponseWriter, r *http.Request) error {
+		if flag(r, "progress") {
+			return serveProgress(w, func(tell func(Progress)) error { return m.FlushTelling(r.Context(), r.FormValue("path"), tell) })
+		}
 		return m.Flush(r.Context(), r.FormValue("path"))
 	})
 	handle("GET /v1/where", func(w http.ResponseWriter, r *http.Request) error { return serveWhere(m, w, r) })
@@ -200,6 +207,14 @@ func controlHandler(m *Machine) http.Handler {
 	handle("GET /v1/plan", func(w http.ResponseWriter, r *http.Request) error { return servePlan(m, w, r) })
 	handle("GET /v1/replicas", func(w http.ResponseWriter, r *http.Request) error { return serveReplicas(m, w, r) })
 	handle("POST /v1/replicas", func(w http.ResponseWriter, r *http.Request) error { return serveReplicas(m, w, r) })
+	handle("POST /v1/warm", func(w http.ResponseWriter, r *http.Request) error {
+		return serveProgress(w, func(tell func(Progress)) error { return m.Warm(r.Context(), r.FormValue("path"), tell) })
+	})
+	handle("POST /v1/pin", func(_ http.ResponseWriter, r *http.Request) error { return m.Pin(r.Context(), r.FormValue("path")) })
+	handle("POST /v1/unpin", func(_ http.ResponseWriter, r *http.Request) error {
+		return m.Unpin(r.Context(), r.FormValue("path"))
+	})
+	handle("GET /v1/pins", func(w http.ResponseWriter, r *http.Request) error { return servePins(m, w, r) })
 	handle("GET /v1/stat", func(w http.ResponseWriter, r *http.Request) error { return serveStat(m, w, r) })
 	handle("GET /v1/history", func(w http.ResponseWriter, r *http.Request) error { return serveHistory(m, w, r) })
 	handle("POST /v1/restore", func(w http.ResponseWriter, r *http.Request) error { return restore(m, w, r) })

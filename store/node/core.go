@@ -34,6 +34,7 @@ type core struct {
 	gossip  *gossip.Engine
 	copying *replicate.Engine
 	members members
+	pins    pins
 	heardOf
 	absent absences
 	wire   *wire
@@ -83,6 +84,9 @@ func newCore(m *Machine) (*core, error) {
 		return nil, err
 	}
 	if c.members, err = loadMembers(m.kv); err != nil {
+		return nil, err
+	}
+	if c.pins, err = loadPins(m.kv); err != nil {
 		return nil, err
 	}
 	if c.heardOf, err = loadHeardOf(m.kv); err != nil {
@@ -353,7 +357,7 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 		case tree.VersionAdded:
 			err = c.versionAdded(tx, now, ev, was[ev.File])
 		case tree.VersionRemoved:
-			err = c.copying.Forget(tx, ev.Dot)
+			err = errors.Join(c.copying.Forget(tx, ev.Dot), c.pinRemoved(tx, ev.Dot))
 			c.removals.Add(1)
 			c.wantRoom()
 		case tree.Alarm:

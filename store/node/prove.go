@@ -105,7 +105,7 @@ func (m *Machine) recheck(ctx context.Context) (files, missing int, err error) {
 			}
 			after = id
 			if slices.Contains(v.Holders, m.ID()) {
-				batch = append(batch, replicate.Assignment{Dot: v.Dot, File: id, Content: v.Content, Holders: v.Holders})
+				batch = append(batch, replicate.Assignment{Dot: v.Placed, File: id, Content: v.Content, Holders: v.Holders})
 			}
 			return ctx.Err() == nil
 		})

@@ -171,6 +171,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	g.Go(func() error { return m.core.run(ctx) })
 	g.Go(func() error { return m.heal(ctx, cfg.Grace) })
+	g.Go(func() error { return m.keepPins(ctx) })
 	g.Go(func() error { return m.gatherSecrets(ctx) })
 	g.Go(func() error { return m.rekey(ctx) })
 	g.Go(func() error { return m.keepClock(ctx, mesh) })

@@ -76,7 +76,7 @@ func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event, was int6
 		if ev.Dot.Machine == self || slices.Contains(ev.Before, self) {
 			c.foreign += ev.Content.Size
 		}
-		return nil
+		return c.pinAdded(tx, now, ev)
 	}
 	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: ev.Holders}
 	hold := false

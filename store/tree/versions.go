@@ -9,7 +9,7 @@ import (
 
 // Versions calls f with every version of a file's bytes that is shown, conflict copies
 // among them, in the order of the files' IDs from behind after on, until f returns
-// false. Only Content, Holders and Dot are set. IDs are uniform hashes: what follows a
+// false. Only Content, Holders, Dot and Placed are set. IDs are uniform hashes: what follows a
 // random one is a random sample. f must not change r.
 func (t *Tree) Versions(r store.Reader, after store.FileID, f func(store.FileID, Version) bool) error {
 	from := append(key(keyNode, after[:]), 0)
@@ -22,7 +22,7 @@ func (t *Tree) Versions(r store.Reader, after store.FileID, f func(store.FileID,
 			bad = decode(b, &n)
 		}
 		return bad == nil && n.eachShown(func(v version) bool {
-			return f(store.FileID(k[2:]), Version{Content: v.Content, Holders: v.Holders, Dot: v.At.dot()})
+			return f(store.FileID(k[2:]), Version{Content: v.stored(), Holders: v.Holders, Dot: v.At.dot(), Placed: v.placed()})
 		})
 	})
 	if err = errors.Join(err, bad); err != nil {
