@@ -50,6 +50,7 @@ type Port struct {
 	wire   wire
 
 	fromHost, toHost *dice
+	paces            [2]pace      // from the host, to the host
 	group            atomic.Int32 // frames pass only between ports of one group
 	count            portCounters
 	done             chan struct{} // the reader has ended
@@ -142,18 +143,25 @@ func (p *Port) read() {
 
 // deliver carries a frame along the cable, into the switch or to the host.
 func (p *Port) deliver(b []byte, entering bool) {
-	d := p.toHost
+	d, pace := p.toHost, &p.paces[1]
 	if entering {
-		d = p.fromHost
+		d, pace = p.fromHost, &p.paces[0]
+	}
+	now := time.Now()
+	behind, ok := pace.pass(now, len(b))
+	if !ok {
+		p.count.overflowed.Add(1)
+		return
 	}
 	v := d.roll()
 	p.tally(v)
 	for i := range v.copies {
+		v.delay[i] += behind
 		if v.delay[i] == 0 {
 			p.arrive(b, entering)
 			continue
 		}
-		if !p.sw.delayed.add(p, b, entering, time.Now().Add(v.delay[i])) {
+		if !p.sw.delayed.add(p, b, entering, now.Add(v.delay[i])) {
 			p.count.overflowed.Add(1)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,35 @@ func TestSwitch_ForgetsNoneAndLearnsNoMoreWhenFull(t *testing.T) {
 	if len(s.stations) != maxStations || s.where(first) != q || s.where(station{1}) != nil {
 		t.Errorf("%d stations", len(s.stations))
 	}
+}
+
+// A cable with a rate carries so much and no more, holds back a little, and drops the
+// rest.
+func TestPort_Rate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(2, SwitchConfig{Seed: 7})
+		defer r.close()
+		r.ports[0].SetRate(1000)
+		for range 20 {
+			r.send(0, 2, 4, strings.Repeat("x", 16))
+		}
+		time.Sleep(time.Second)
+		heard := r.wires[1].heard()
+		if len(heard) < 3 || len(heard) > 6 || r.ports[0].Counters().Overflowed != uint64(20-len(heard)) {
+			t.Fatalf("%d frames of about 30 bytes came at 1000 bytes a second, and %d were dropped: %q", len(heard), r.ports[0].Counters().Overflowed, heard)
+		}
+		for i, h := range heard[1:] {
+			if h == heard[i] {
+				t.Errorf("two frames at once: %q", heard)
+			}
+		}
+		r.ports[0].SetRate(0)
+		r.send(0, 2, 4, "quick")
+		synctest.Wait()
+		if all := r.wires[1].heard(); len(all) == 0 || !strings.HasSuffix(all[len(all)-1], "quick") {
+			t.Errorf("without a rate: %q", all)
+		}
+	})
 }
 
 func TestPort_FaultsTakeTheirTime(t *testing.T) {
