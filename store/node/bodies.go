@@ -23,6 +23,9 @@ const (
 	// methodPieces asks for pieces of a large file: a piecesRequest, answered with a
 	// piecesReply and the bodies one behind the other.
 	methodPieces uint16 = 24
+	// methodProof asks to prove that a chunk is there: a proofRequest, answered with a
+	// proofReply.
+	methodProof uint16 = 25
 )
 
 const (

@@ -124,6 +124,7 @@ type Machine struct {
 	traffic    traffic
 	windows    windows
 	limits     limits
+	proved     atomic.Int64 // when it was last looked whether all is here, in Unix nanoseconds
 	happenings happenings
 	outside
 	reads  *reads

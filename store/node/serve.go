@@ -172,6 +172,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	g.Go(func() error { return m.core.run(ctx) })
 	g.Go(func() error { return m.heal(ctx, cfg.Grace) })
 	g.Go(func() error { return m.keepPins(ctx) })
+	g.Go(func() error { return m.challenge(ctx) })
 	g.Go(func() error { return m.gatherSecrets(ctx) })
 	g.Go(func() error { return m.rekey(ctx) })
 	g.Go(func() error { return m.keepClock(ctx, mesh) })
@@ -303,6 +304,8 @@ func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message
 		return m.serveBodies(ctx, req)
 	case methodSecrets:
 		return m.serveSecrets(store.MachineID(peer), req)
+	case methodProof:
+		return m.serveProof(req)
 	case methodPieces:
 		return m.servePieces(ctx, store.MachineID(peer), req)
 	case methodCompare:

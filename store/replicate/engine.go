@@ -199,6 +199,18 @@ func (e *Engine) PeerHolds(now time.Time, id store.MachineID, b []byte) error {
 	return nil
 }
 
+// Doubt says that a machine which says that it holds a version could not prove it: it
+// does not count for that version until its inventory comes anew.
+func (e *Engine) Doubt(id store.MachineID, d store.Dot) {
+	inv := e.told[id].without(d)
+	if _, ok := e.told[id]; ok {
+		e.told[id] = inv
+	}
+	if p := e.peers[id]; p != nil {
+		p.holds = inv
+	}
+}
+
 // Done says how a fetch ended. What was fetched leaves the queue in tx. A result of
 // a fetch that is not known any more counts all the same.
 func (e *Engine) Done(tx store.Txn, now time.Time, r FetchResult) error {

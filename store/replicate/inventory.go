@@ -145,6 +145,33 @@ func (h *holding) covers(seq uint64) bool {
 	return slices.ContainsFunc(h.ranges, func(r span) bool { return r.first <= seq && seq <= r.last })
 }
 
+// without returns inv less one version; the ranges may be one more than MaxInventoryRanges.
+func (inv inventory) without(d store.Dot) inventory {
+	i, ok := slices.BinarySearchFunc(inv, d.Machine, func(h holding, m store.MachineID) int { return h.author.Compare(m) })
+	if !ok || !inv[i].covers(d.Seq) {
+		return inv
+	}
+	out := slices.Clone(inv)
+	h := holding{author: d.Machine, upTo: min(inv[i].upTo, d.Seq-1)}
+	all := inv[i].ranges
+	if d.Seq <= inv[i].upTo {
+		all = append([]span{{d.Seq, inv[i].upTo}}, all...)
+	}
+	for _, r := range all {
+		if r.first <= d.Seq && d.Seq <= r.last {
+			if r.first < d.Seq {
+				h.ranges = append(h.ranges, span{r.first, d.Seq - 1})
+			}
+			r.first = d.Seq + 1
+		}
+		if r.first <= r.last {
+			h.ranges = append(h.ranges, r)
+		}
+	}
+	out[i] = h
+	return out
+}
+
 // readInventory works out what this machine holds: of each author all that was
 // assigned, less what is queued.
 func readInventory(kv store.Reader) (inventory, error) {
