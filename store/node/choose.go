@@ -269,13 +269,15 @@ func assignment(file store.FileID, v tree.Version) replicate.Assignment {
 	return replicate.Assignment{Dot: v.Placed, File: file, Content: v.Content, Holders: v.Holders}
 }
 
-// mustKeep reports whether this machine must keep the bytes of a version: it is a holder, or
-// not all holders are known to have them yet.
+// mustKeep reports whether this machine must keep the bytes of a version: it is a holder,
+// not all holders are known to have them yet, or they are pinned.
 func (m *Machine) mustKeep(v tree.Version) bool {
 	if len(v.Holders) == 0 || slices.Contains(v.Holders, m.ID()) {
 		return true
 	}
 	keep := true
-	_ = m.core.call(m.background, func() { keep = m.core.copying.Copies(assignment(store.FileID{}, v)) < len(v.Holders) })
+	_ = m.core.call(m.background, func() {
+		keep = m.core.copying.Copies(assignment(store.FileID{}, v)) < len(v.Holders) || m.core.keptForPin(v.Placed)
+	})
 	return keep
 }

@@ -362,7 +362,7 @@ func (c *core) follow(tx store.Txn, now time.Time, events []tree.Event) error {
 		case tree.VersionAdded:
 			err = c.versionAdded(tx, now, ev, was[ev.File])
 		case tree.VersionRemoved:
-			err = c.copying.Forget(tx, ev.Dot)
+			err = errors.Join(c.copying.Forget(tx, ev.Dot), c.pinRemoved(tx, ev.Dot))
 			c.removals.Add(1)
 			c.wantRoom()
 		case tree.Closed:

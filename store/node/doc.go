@@ -37,6 +37,17 @@
 // Who may read: generations.go begins new keys, secrets.go brings them to members,
 // rekey.go seals anew what is under older ones.
 //
+// How copies come about and stay: replicate orders fetches, fetch.go carries them out,
+// small files in batches, and large ones (swarm.go, window.go) piece by piece from all
+// machines that have some, those that are fetching themselves among them. read.go brings
+// what somebody waits for from whoever is likely to be quickest, and asks a second one
+// when that takes long. fault.go keeps who sent something wrong; it is asked last for a
+// while. heal.go counts who has been away for longer than the grace as lost, and has its
+// copies made anew. prove.go looks whether all is here after an end that was not clean;
+// until then nothing that is here counts. challenge.go asks others for proofs of what they
+// say they have. pin.go keeps what is pinned, warm.go fills the cache, limits.go bounds
+// what is sent and received.
+//
 // Read machine.go first (what a directory holds), then core.go (how changes
 // happen), then serve.go (the network).
 package node

@@ -248,3 +248,29 @@ func TestTree_VersionsAreThoseShown(t *testing.T) {
 		t.Errorf("%d versions, want 350", len(seen))
 	}
 }
+
+// A machine that is reached only by way of another does not count as lost: it gives
+// signs of life, which the one between passes on.
+func TestHeal_HeardOfThroughAThird(t *testing.T) {
+	dir := t.TempDir()
+	secret := pool.NewSecret()
+	cfg := func(peers ...*host) ServeConfig {
+		return ServeConfig{Grace: 12 * time.Second, Peers: peersOf(peers...)}
+	}
+	a := serveWith(t, filepath.Join(dir, "a"), secret, cfg())
+	between := serveWith(t, filepath.Join(dir, "between"), secret, cfg(a))
+	b := serveWith(t, filepath.Join(dir, "b"), secret, cfg(between))
+	since := func() (at time.Time) {
+		_ = a.core.call(t.Context(), func() {
+			a.core.lostMachines()
+			at = a.core.absent.since[b.ID()]
+		})
+		return at
+	}
+	eventually(t, "a knows b, and that it is not connected", func() bool { return !since().IsZero() })
+	first := since()
+	eventually(t, "a sign of life", func() bool { return since().After(first.Add(time.Second)) })
+	if !slices.Contains(a.sources(nil), between.ID()) || slices.Contains(a.sources(nil), b.ID()) {
+		t.Errorf("a is connected to %v", a.sources(nil))
+	}
+}

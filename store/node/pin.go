@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +46,29 @@ type pins map[store.FileID]string // the path at the time
 
 func pinKey(id store.FileID) []byte { return append([]byte{store.PrefixNode, 'p'}, id[:]...) }
 
+// pinnedKey is there for each version that this machine keeps for a pin alone.
+func pinnedKey(d store.Dot) []byte {
+	k := append([]byte{store.PrefixNode, 'P'}, d.Machine[:]...)
+	return binary.BigEndian.AppendUint64(k, d.Seq)
+}
+
+// keptForPin reports whether a version is kept here for a pin. It runs alone with the core.
+func (c *core) keptForPin(d store.Dot) bool {
+	if len(c.pins) == 0 {
+		return false
+	}
+	_, err := c.m.kv.Get(pinnedKey(d))
+	return err == nil
+}
+
+// pinRemoved says that a version is shown no more.
+func (c *core) pinRemoved(tx store.Txn, d store.Dot) error {
+	if len(c.pins) == 0 {
+		return nil
+	}
+	return tx.Delete(pinnedKey(d))
+}
+
 // loadPins reads what is pinned.
 func loadPins(r store.Reader) (pins, error) {
 	ps := pins{}
@@ -79,11 +103,14 @@ func (c *core) pinned(r store.Reader, id store.FileID) bool {
 }
 
 // pinAdded queues a version that this machine keeps only because it is pinned.
-func (c *core) pinAdded(tx store.Txn, now time.Time, a replicate.Assignment) error {
-	if !c.pinned(tx, a.File) {
+func (c *core) pinAdded(tx store.Txn, now time.Time, ev tree.Event) error {
+	if !c.pinned(tx, ev.File) {
 		return nil
 	}
-	a.Holders = append(slices.Clone(a.Holders), c.m.ID())
+	if err := tx.Set(pinnedKey(ev.Dot), nil); err != nil {
+		return err
+	}
+	a := replicate.Assignment{Dot: ev.Dot, File: ev.File, Content: ev.Content, Holders: append(slices.Clone(ev.Holders), c.m.ID())}
 	return c.copying.Assign(tx, now, a)
 }
 
@@ -142,6 +169,7 @@ func (m *Machine) Unpin(ctx context.Context, p string) error {
 			return err
 		}
 	}
+	m.drive.Released()
 	return m.core.sync()
 }
 
@@ -153,7 +181,7 @@ func (m *Machine) letGo(ctx context.Context, batch []tree.Entry) (err error) {
 				if slices.Contains(e.Version.Holders, m.ID()) || m.core.pinned(tx, e.ID) {
 					continue
 				}
-				if err := m.core.copying.Forget(tx, e.Version.Placed); err != nil {
+				if err := errors.Join(m.core.copying.Forget(tx, e.Version.Placed), tx.Delete(pinnedKey(e.Version.Placed))); err != nil {
 					return err
 				}
 			}
@@ -166,15 +194,34 @@ func (m *Machine) letGo(ctx context.Context, batch []tree.Entry) (err error) {
 // fetchPinned queues what is missing here at and below e.
 func (m *Machine) fetchPinned(ctx context.Context, e tree.Entry) error {
 	return m.eachFile(ctx, e, func(ctx context.Context, batch []tree.Entry) error {
+		batch = slices.DeleteFunc(batch, func(e tree.Entry) bool { return slices.Contains(e.Version.Holders, m.ID()) })
+		if err := m.noteKept(ctx, batch); err != nil {
+			return err
+		}
 		var missing []replicate.Assignment
 		for _, e := range batch {
-			if a := assignmentOf(e); !slices.Contains(a.Holders, m.ID()) && !m.stays(a.Content) {
+			if a := assignmentOf(e); !m.stays(a.Content) {
 				a.Holders = append(slices.Clone(a.Holders), m.ID())
 				missing = append(missing, a)
 			}
 		}
 		return m.requeue(ctx, missing)
 	})
+}
+
+// noteKept notes that versions are kept for a pin.
+func (m *Machine) noteKept(ctx context.Context, batch []tree.Entry) (err error) {
+	cerr := m.core.call(ctx, func() {
+		err = m.core.commit(func(tx store.Txn) error {
+			for _, e := range batch {
+				if err := tx.Set(pinnedKey(e.Version.Placed), nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return errors.Join(err, cerr)
 }
 
 // stays reports whether all of c is here, and makes it a replica.

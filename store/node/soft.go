@@ -28,6 +28,9 @@ type soft struct {
 	// Wants is how many bytes could not be written here of late, because the pool has
 	// no room: whoever keeps the past is to give it up.
 	Wants int64 `cbor:"6,keyasint,omitempty"`
+	// Beat changes now and then, so that those who are not connected to the machine hear
+	// that it lives. Zero: it has no network.
+	Beat int64 `cbor:"8,keyasint,omitempty"`
 }
 
 // softUsage is a Space on the wire, in bytes.
@@ -96,6 +99,7 @@ type softState struct {
 	told    time.Time // when the usage was last told
 	usage   softUsage // as told
 	queue   softQueue // as told
+	beat    int64     // as told
 	of      map[store.MachineID]soft
 	refused int // states of others that could not be read
 }
@@ -128,19 +132,23 @@ func (c *core) tellSoft(now time.Time) {
 		c.m.log.Warn("what is held here cannot be told", "error", err)
 		return
 	}
-	c.soft.told, c.soft.usage, c.soft.queue = now, *mine.Usage, mine.Queue
+	c.soft.told, c.soft.usage, c.soft.queue, c.soft.beat = now, *mine.Usage, mine.Queue, mine.Beat
 }
 
 // mine returns this machine's state.
 func (c *core) mine() soft {
 	files, bytes := c.copying.Pending()
 	u := c.m.usage()
-	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}, Wants: c.choosing.wants}
+	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}, Wants: c.choosing.wants,
+		Beat: c.absent.beat(c.m.now())}
 }
 
 // usageChanged reports whether the usage is worth telling: it changed by more than a
 // hundredth of the space, or at all and long ago.
 func (c *core) usageChanged(now time.Time) bool {
+	if c.absent.beat(now) != c.soft.beat {
+		return true
+	}
 	u, old := c.m.usage(), c.soft.usage
 	files, bytes := c.copying.Pending()
 	if u == old && c.soft.queue == (softQueue{Files: int64(files), Bytes: bytes}) {

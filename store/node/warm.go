@@ -110,7 +110,7 @@ func (m *Machine) flushed(ctx context.Context, p string) (at Progress, err error
 			for _, e := range batch {
 				at.TotalFiles++
 				at.TotalBytes += e.Version.Content.Size
-				if m.core.copies(e) >= m.copiesWanted() {
+				if m.core.replicated(e) {
 					at.Files++
 					at.Bytes += e.Version.Content.Size
 				}

@@ -77,7 +77,7 @@ func (c *core) versionAdded(tx store.Txn, now time.Time, ev tree.Event, was int6
 		if ev.Dot.Machine == self || slices.Contains(ev.Before, self) {
 			c.foreign += ev.Content.Size
 		}
-		return c.pinAdded(tx, now, a)
+		return c.pinAdded(tx, now, ev)
 	}
 	hold := false
 	switch {
