@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +72,27 @@ func TestStatusWatch_OneLineAChange(t *testing.T) {
 	want := "1 file, 5 B: none has 2 copies\nstate Receiving\nmachine alice: Receiving\nmachine b\\x1bob: Offline\nmachine b\\x1bob: Up to date\n"
 	if got := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  `).ReplaceAllString(out.String(), ""); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// On a terminal each status takes the place of the one before, and no name can steer it.
+func TestStatusWatch_RedrawsInPlace(t *testing.T) {
+	var out bytes.Buffer
+	show := redrawn(&printer{out: &out})
+	s := node.Status{State: node.UpToDate, Machines: []node.MachineStatus{{Name: "b\x1b[31mob", State: node.Offline}}}
+	if err := show(s); err != nil {
+		t.Fatal(err)
+	}
+	first := out.String()
+	out.Reset()
+	if err := show(s); err != nil {
+		t.Fatal(err)
+	}
+	second := out.String()
+	if !strings.HasPrefix(first, "\x1b[2J\x1b[Hno files yet\x1b[K\n") || !strings.HasPrefix(second, "\x1b[Hno files yet\x1b[K\n") || !strings.HasSuffix(second, "\x1b[J") {
+		t.Errorf("%q then %q", first, second)
+	}
+	if strings.Contains(second, "\x1b[31m") || !strings.Contains(second, `b\x1b[31mob`) {
+		t.Errorf("a name steers the terminal: %q", second)
 	}
 }

@@ -16,6 +16,11 @@
 // its room back and reads the disk for rot; namelog.go writes the operations to the
 // segments, from which a lost index is made anew.
 //
+// What people are told: status.go, whose first question is whether the data is safe;
+// census.go counts copies in the background for it, alarm.go keeps what is wrong, state.go
+// has the six words for it all. metrics.go says the same to Prometheus, happenings.go
+// tells who follows what happens, conflicts.go lists and settles conflict copies.
+//
 // Who belongs: members.go has what machines say of themselves, standing.go what is said
 // of them (left, forgotten, revoked), both in the log, so that all know it. admit.go
 // decides who may connect; refusals.go keeps who might not. A machine comes in with the
