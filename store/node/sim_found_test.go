@@ -52,3 +52,31 @@ func TestSim_FullDiskStopsNobody(t *testing.T) {
 		t.Fatalf("%s\n%s", w.cause, w.trace.last())
 	}
 }
+
+// TestSim_LostIndexIsMadeAnew: a machine whose index is gone has what it wrote before in
+// the segments, and when it meets others what it wrote last.
+func TestSim_LostIndexIsMadeAnew(t *testing.T) {
+	w := newSimWorld(t, 1)
+	a, b := w.add(w.settings()), w.add(w.settings())
+	a.start()
+	b.start()
+	w.run(10 * time.Second)
+	for _, p := range []string{"/a", "/b", "/c", "/d"} {
+		_ = a.do(a.put(p, []byte(p)))
+	}
+	w.run(2 * time.Minute) // garbage is collected
+	before := a.vector()
+	a.lose()
+	a.side = 1
+	a.start()
+	if now := a.vector(); !now.Covers(before) {
+		t.Errorf("it knew %v before, and knows %v", before, now)
+	}
+	_ = a.do(a.put("/e", []byte("e"))) // it may not yet
+	if w.heal(); w.cause == "" {
+		w.check()
+	}
+	if w.cause != "" {
+		t.Fatalf("%s\n%s", w.cause, w.trace.last())
+	}
+}

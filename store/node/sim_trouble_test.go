@@ -69,6 +69,9 @@ func (w *simWorld) mishap() {
 		h.side = -1
 		w.rewire()
 		w.after(w.within(10*time.Minute), "plugged in", func() { h.side = 0; w.rewire() })
+	case 16:
+		h.lose()
+		w.after(w.within(time.Minute), "restart", h.start)
 	case 14:
 		w.bury(h)
 	case 15:
