@@ -96,6 +96,7 @@ func (h *simHost) handOver() {
 				return
 			}
 			h.declare(Left)
+			h.parted = true
 			h.goodbye()
 		}
 	})

@@ -43,6 +43,7 @@ type simHost struct {
 	leaving bool               // for good
 	hasty   bool               // what was done last does not wait for the disk
 	robbed  bool               // of its index
+	parted  bool               // it has left, and nobody works with it any more
 	gone    bool               // for ever
 }
 

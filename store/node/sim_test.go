@@ -54,7 +54,7 @@ func turmoil(t testing.TB, seed uint64, wrong mistake) *simWorld {
 	for range 150 {
 		w.mishap()
 		h := w.anyone()
-		if h.m != nil {
+		if h.m != nil && !h.parted {
 			_ = h.act() // refusals are a part of life
 		}
 		w.run(w.within(4 * time.Second))
