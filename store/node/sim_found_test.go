@@ -80,3 +80,29 @@ func TestSim_LostIndexIsMadeAnew(t *testing.T) {
 		t.Fatalf("%s\n%s", w.cause, w.trace.last())
 	}
 }
+
+// TestSim_NewHoldersAreNoEdit: a file is given another holder while somebody edits it
+// elsewhere. There is one edit, so there is no conflict.
+func TestSim_NewHoldersAreNoEdit(t *testing.T) {
+	w := newSimWorld(t, 1)
+	a, b := w.add(w.settings()), w.add(w.settings())
+	a.start()
+	_ = a.do(a.put("/plan", []byte("the first plan")))
+	b.start()
+	for b.heard(a.id) < 2 && w.cause == "" {
+		w.run(10 * time.Millisecond)
+	}
+	b.side = 1
+	w.rewire()
+	_ = b.do(b.put("/plan", []byte("another plan")))
+	w.run(10 * time.Second)
+	if w.heal(); w.cause == "" {
+		w.check()
+	}
+	if n := len(a.shownLosers()); n > 0 {
+		w.fail("there are %d conflict copies: %v", n, a.paths(10))
+	}
+	if w.cause != "" {
+		t.Fatalf("%s\n%s", w.cause, w.trace.last())
+	}
+}

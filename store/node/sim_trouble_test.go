@@ -89,6 +89,9 @@ func (w *simWorld) jump(h *simHost, by time.Duration) {
 
 // full fills the disk of a machine for a while.
 func (h *simHost) full(d time.Duration) {
+	if h.robbed { // it needs room to make its index anew
+		return
+	}
 	h.w.note("the disk of %s is full", h)
 	h.kv.full = true
 	h.w.after(d, "room", func() {
