@@ -259,6 +259,9 @@ func (h *simHost) meets(k int, link uint64) {
 // turn carries out what the machine wants done after an input.
 func (h *simHost) turn() {
 	c := h.m.core
+	if h.w.wrong.sends != nil {
+		h.w.wrong.sends(h)
+	}
 	for _, p := range c.Outgoing() {
 		h.w.send(h, p)
 	}

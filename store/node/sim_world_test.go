@@ -251,7 +251,7 @@ func (w *simWorld) deliver(from, to *simHost, link *simLink, p gossip.Packet) {
 	}
 	link.last[way] = at
 	w.after(at.Sub(w.now), "message", func() {
-		if to.m == nil || to.peers[from.i] != link.life {
+		if to.m == nil || to.peers[from.i] != link.life || from.gone || from.robbed { // the last two: see bury, robbed
 			return
 		}
 		h := fnv.New32a()
