@@ -305,7 +305,7 @@ func (d *Drive) sweep(ctx context.Context, m, stays *marks, c *Collected) error 
 				return false
 			}
 			after = ref
-			if m.has(ref) {
+			if m.has(ref) || class == segment.Log { // nothing leads to the log of names
 				c.Kept++
 				if class == segment.Replica && !stays.has(ref) {
 					cached = append(cached, ref)

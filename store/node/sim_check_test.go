@@ -167,9 +167,6 @@ func (w *simWorld) checkHolders() {
 			}
 		}
 		w.count.copies += n
-		if e.Conflict && n > 0 {
-			return true // conflict copies keep the holders that they have
-		}
 		if n != len(e.Version.Holders) || n < want {
 			w.fail("%s, %v: %d of %d holders have it, %d shall", e.Path, e.Version.Dot, n, len(e.Version.Holders), want)
 		}

@@ -41,7 +41,7 @@ func (w *simWorld) bury(h *simHost) {
 // forget has a machine give up one that is gone for ever.
 func (w *simWorld) forget(gone *simHost) {
 	for _, h := range w.alive() {
-		if h.m == nil || h.leaving || h.kv.full {
+		if h.m == nil || h.leaving || h.kv.full || h.m.core.mayWrite() != nil {
 			continue
 		}
 		w.note("%s forgets %s", h, gone)
@@ -58,7 +58,7 @@ func (w *simWorld) forget(gone *simHost) {
 
 // leave has a machine hand over what it keeps, say goodbye and end; see Machine.Leave.
 func (h *simHost) leave() {
-	if h.m == nil || h.leaving || h.kv.full || len(h.w.alive()) < 4 {
+	if h.m == nil || h.leaving || h.kv.full || len(h.w.alive()) < 4 || h.m.core.mayWrite() != nil {
 		return
 	}
 	h.leaving = true
@@ -82,7 +82,7 @@ func (h *simHost) handOver() {
 	h.w.after(handOverInterval, "hand over", func() {
 		switch {
 		case h.gone:
-		case h.m == nil || h.life != life || h.kv.full: // it was switched off meanwhile, and goes on
+		case h.m == nil || h.life != life || h.kv.full || h.m.core.mayWrite() != nil: // it was switched off meanwhile, and goes on
 			h.handOver()
 		default:
 			h.balance()
@@ -96,6 +96,7 @@ func (h *simHost) handOver() {
 				return
 			}
 			h.declare(Left)
+			h.parted = true
 			h.goodbye()
 		}
 	})

@@ -42,6 +42,8 @@ type simHost struct {
 	losers  map[store.Dot]bool // the versions that it last showed as conflict copies
 	leaving bool               // for good
 	hasty   bool               // what was done last does not wait for the disk
+	robbed  bool               // of its index
+	parted  bool               // it has left, and nobody works with it any more
 	gone    bool               // for ever
 }
 
@@ -135,7 +137,7 @@ func (h *simHost) start() {
 		m.core.absent.begin(h.w.grace)
 		h.every(healEvery, "heal", func() {
 			h.losers = h.shownLosers()
-			if err := h.m.healOnce(h.m.background, &healing); err != nil && !errors.Is(err, store.ErrFull) {
+			if err := h.m.healOnce(h.m.background, &healing); err != nil && !excused(err) {
 				h.w.fail("%s cannot heal: %v", h, err)
 			}
 			h.issued(nil)
@@ -165,6 +167,10 @@ func (h *simHost) upkeep() {
 	h.w.count.garbage += int(c.Removed)
 	m.compact(m.background, 0)
 }
+
+// excused reports whether err, of what a machine does by itself, is no mistake: it
+// tries again when its disk has room, or its own operations are back.
+func excused(err error) bool { return errors.Is(err, store.ErrFull) || !writable(err) }
 
 // every calls f as long as the machine is not switched off.
 func (h *simHost) every(d time.Duration, what string, f func()) {
@@ -206,6 +212,17 @@ func (h *simHost) crash() {
 	h.off()
 }
 
+// lose crashes the machine and takes its index; the segments are there.
+func (h *simHost) lose() {
+	if h.m == nil || h.leaving {
+		return
+	}
+	h.crash()
+	h.w.note("%s has lost its index", h)
+	h.kv, h.robbed = newSimKV(), true
+	h.w.count.robbed++
+}
+
 func (h *simHost) off() {
 	h.m.end()
 	h.m = nil
@@ -242,6 +259,9 @@ func (h *simHost) meets(k int, link uint64) {
 // turn carries out what the machine wants done after an input.
 func (h *simHost) turn() {
 	c := h.m.core
+	if h.w.wrong.sends != nil {
+		h.w.wrong.sends(h)
+	}
 	for _, p := range c.Outgoing() {
 		h.w.send(h, p)
 	}
@@ -315,7 +335,7 @@ func (h *simHost) land(r replicate.FetchResult) {
 
 func (h *simHost) balance() {
 	h.losers = h.shownLosers()
-	if err := h.m.reassign(h.m.background, nil); err != nil && !errors.Is(err, store.ErrFull) {
+	if err := h.m.reassign(h.m.background, nil); err != nil && !excused(err) {
 		h.w.fail("%s cannot balance: %v", h, err)
 	}
 	h.issued(nil)

@@ -15,23 +15,27 @@ import (
 // Its functions are called where they say; nil ones are not.
 type mistake struct {
 	name    string
-	seeds   uint64 // how many may be needed to find it
-	shows   bool   // the synchroniser sees it, too
+	seeds   uint64        // how many may be needed to find it
+	shows   bool          // the synchroniser sees it, too
+	deeds   func() []deed // what people do then; nil: whatever
 	misread func(tree.Op) tree.Op
 	starts  func(h *simHost)
+	sends   func(h *simHost)
 	fetched func(h *simHost, f replicate.Fetch, r *replicate.FetchResult)
 }
 
 func mistakes() []mistake {
 	return []mistake{
 		{name: "changes are acknowledged before they are durable", seeds: 10, starts: func(h *simHost) { h.kv.lies = true }},
+		{name: "changes are told before they are durable, and their numbers used again after a crash", seeds: 20,
+			sends: func(h *simHost) { h.m.core.unsynced = false }},
 		{name: "an operation of a batch is passed over", seeds: 5, shows: true, misread: func(op tree.Op) tree.Op {
 			if op.Dot.Seq%7 == 0 {
 				return tree.Op{Dot: op.Dot, Time: op.Time, Seen: op.Seen, Kind: tree.KindForeign}
 			}
 			return op
 		}},
-		{name: "a deletion counts as the newest", seeds: 20, misread: func(op tree.Op) tree.Op {
+		{name: "a deletion counts as the newest", seeds: 20, deeds: fighting, misread: func(op tree.Op) tree.Op {
 			if op.Kind == tree.KindDelete {
 				op.Time += store.TimeAt(time.UnixMilli(time.Hour.Milliseconds()))
 			}
@@ -43,7 +47,7 @@ func mistakes() []mistake {
 			}
 			return op
 		}},
-		{name: "a deletion removes what its author had not dealt with", seeds: 40, misread: func(op tree.Op) tree.Op {
+		{name: "a deletion removes what its author had not dealt with", seeds: 40, deeds: fighting, misread: func(op tree.Op) tree.Op {
 			if op.Kind == tree.KindDelete {
 				op.Dots = nil
 			}

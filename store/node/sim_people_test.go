@@ -65,12 +65,24 @@ func deeds() []deed {
 	}
 }
 
+// shared is one of the few files that everybody has a hand in.
+func (h *simHost) shared() string {
+	return []string{"/plan.txt", "/sums", "/Letter.odt"}[h.w.rng.IntN(3)]
+}
+
+// fighting is what people do of whom some write and others tidy up.
+func fighting() []deed {
+	return append(writing(), deed{3, "remove", func(h *simHost) (string, func() error) {
+		p := h.shared()
+		return "remove " + p, func() error { return h.m.drive.Remove(h.m.background, p, false) }
+	}})
+}
+
 // writing is what people do who work on a few files together.
 func writing() []deed {
-	shared := func(h *simHost) string { return []string{"/plan.txt", "/sums", "/Letter.odt"}[h.w.rng.IntN(3)] }
 	return []deed{
-		{6, "write", func(h *simHost) (string, func() error) { return h.put(shared(h), h.w.text(h)) }},
-		{3, "save", func(h *simHost) (string, func() error) { return h.save(shared(h)) }},
+		{6, "write", func(h *simHost) (string, func() error) { return h.put(h.shared(), h.w.text(h)) }},
+		{3, "save", func(h *simHost) (string, func() error) { return h.save(h.shared()) }},
 	}
 }
 

@@ -48,13 +48,16 @@ func turmoil(t testing.TB, seed uint64, wrong mistake) *simWorld {
 	if w.deeds = deeds(); w.rng.IntN(3) == 0 {
 		w.deeds = writing()
 	}
+	if wrong.deeds != nil {
+		w.deeds = wrong.deeds()
+	}
 	for range 3 + w.few(9)*w.few(5) { // 3 to 50, most of them small
 		w.add(w.settings()).start()
 	}
 	for range 150 {
 		w.mishap()
 		h := w.anyone()
-		if h.m != nil {
+		if h.m != nil && !h.parted {
 			_ = h.act() // refusals are a part of life
 		}
 		w.run(w.within(4 * time.Second))

@@ -69,6 +69,9 @@ func (w *simWorld) mishap() {
 		h.side = -1
 		w.rewire()
 		w.after(w.within(10*time.Minute), "plugged in", func() { h.side = 0; w.rewire() })
+	case 16:
+		h.lose()
+		w.after(w.within(time.Minute), "restart", h.start)
 	case 14:
 		w.bury(h)
 	case 15:
@@ -86,6 +89,9 @@ func (w *simWorld) jump(h *simHost, by time.Duration) {
 
 // full fills the disk of a machine for a while.
 func (h *simHost) full(d time.Duration) {
+	if h.robbed { // it needs room to make its index anew
+		return
+	}
 	h.w.note("the disk of %s is full", h)
 	h.kv.full = true
 	h.w.after(d, "room", func() {

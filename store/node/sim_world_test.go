@@ -43,7 +43,7 @@ type simWorld struct {
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle, buried, left, excused int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle, buried, left, robbed, excused int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -59,6 +59,7 @@ func (c *simCounts) add(o simCounts) {
 	c.garbage += o.garbage
 	c.buried += o.buried
 	c.left += o.left
+	c.robbed += o.robbed
 	c.excused += o.excused
 	c.idle = max(c.idle, o.idle)
 }
@@ -250,7 +251,7 @@ func (w *simWorld) deliver(from, to *simHost, link *simLink, p gossip.Packet) {
 	}
 	link.last[way] = at
 	w.after(at.Sub(w.now), "message", func() {
-		if to.m == nil || to.peers[from.i] != link.life {
+		if to.m == nil || to.peers[from.i] != link.life || from.gone || from.robbed { // the last two: see bury, robbed
 			return
 		}
 		h := fnv.New32a()

@@ -83,7 +83,14 @@ func (c *core) markBegun() error {
 	if err != nil {
 		return fmt.Errorf("node: %w", err)
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	dir, err := disk.OpenDir(c.m.cfg.Dir) // a crash must not take the name
+	if err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // mayWrite returns nil when operations of this machine can be appended.
