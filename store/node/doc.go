@@ -16,6 +16,12 @@
 // its room back and reads the disk for rot; namelog.go writes the operations to the
 // segments, from which a lost index is made anew.
 //
+// What cannot be trusted: trust.go keeps a machine that lost operations of its own from
+// using their numbers again and says who forged or forked; clock.go stamps changes by the
+// median of all clocks; roots.go compares drives that should be the same and mends them;
+// lease.go retires the long absent and has what was removed forgotten; comeback.go does
+// again what a machine did in such an absence.
+//
 // Who belongs: members.go has what machines say of themselves, standing.go what is said
 // of them (left, forgotten, revoked), both in the log, so that all know it. admit.go
 // decides who may connect; refusals.go keeps who might not. A machine comes in with the
