@@ -77,7 +77,7 @@ func printStatus(p *printer, s node.Status) error {
 	kv := []any{"pool", s.Pool, "machine", s.Machine, "name", s.Name, "dir", s.Dir,
 		"running", s.Running, "listen", s.Listen, "webdav", s.WebDAV, "state", s.State, "reason", s.Reason, "machines", s.Machines,
 		"files", s.Files, "bytes", s.Bytes, "copies", s.Copies, "fully_replicated", s.FullyReplicated, "pending", s.Pending,
-		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "drive", s.Drive, "balance", s.Balance, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
+		"conflicts", s.Conflicts, "space", s.Space, "census", s.Census, "clock", s.Clock, "drive", s.Drive, "balance", s.Balance, "queue", s.Queue, "received", s.Received, "sent", s.Sent,
 		"alarms", s.Alarms}
 	if len(s.Faults) > 0 {
 		kv = append(kv, "faults", s.Faults)

@@ -21,6 +21,12 @@
 // has the six words for it all. metrics.go says the same to Prometheus, happenings.go
 // tells who follows what happens, conflicts.go lists and settles conflict copies.
 //
+// What cannot be trusted: trust.go keeps a machine that lost operations of its own from
+// using their numbers again and says who forged or forked; clock.go stamps changes by the
+// median of all clocks; roots.go compares drives that should be the same and mends them;
+// lease.go retires the long absent and has what was removed forgotten; comeback.go does
+// again what a machine did in such an absence.
+//
 // Who belongs: members.go has what machines say of themselves, standing.go what is said
 // of them (left, forgotten, revoked), both in the log, so that all know it. admit.go
 // decides who may connect; refusals.go keeps who might not. A machine comes in with the

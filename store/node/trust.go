@@ -12,6 +12,7 @@ import (
 
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/gossip"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 // A machine that has lost operations of its own must not use their numbers again: the
@@ -183,6 +184,7 @@ func (c *core) distrust(ev gossip.Event) {
 	case gossip.Forked:
 		text := fmt.Sprintf("it has written two logs under one identity, different at %d or before; no more is taken from it until it joins as a new machine", ev.Seq)
 		c.m.alarm(AlarmForked, ev.Author.String(), text)
+		c.abandon(ev.Author)
 	case gossip.Relapsed:
 		c.m.alarm(AlarmRelapsed, c.m.ID().String(), fmt.Sprintf("this machine lacks %d changes of its own, which %s has; it changes nothing before they are back",
 			ev.Theirs-ev.Ours, c.nameOf(ev.Peer)))
@@ -193,6 +195,27 @@ func (c *core) distrust(ev gossip.Event) {
 	case gossip.Agreed:
 		c.m.clear(AlarmDiverged, ev.Peer.String())
 	}
+}
+
+// abandon has what others made after operations of a machine whose log has forked wait
+// for those no more.
+func (c *core) abandon(id store.MachineID) {
+	if id == c.m.ID() {
+		return
+	}
+	now := c.m.now()
+	var events []tree.Event
+	err := c.commit(func(tx store.Txn) (err error) {
+		if events, err = c.m.tree.Distrust(tx, id, c.m.clocks.stamp(now)); err != nil {
+			return err
+		}
+		return c.follow(tx, now, events)
+	})
+	if err != nil {
+		c.m.log.Error("what others made after operations of a forked log waits", "machine", id.String(), "error", err)
+		return
+	}
+	c.m.drive.Announce(nil, events)
 }
 
 // nameOf returns what a machine is called, or the short form of its ID. The caller has

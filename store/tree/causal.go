@@ -48,7 +48,14 @@ func (w *work) ready(op *Op) (bool, error) {
 		}
 	}
 	for _, d := range op.Seen {
-		if n, err := applied(r, d.Machine); err != nil || n < d.Seq {
+		n, err := applied(r, d.Machine)
+		if err == nil && n < d.Seq && w.state.Lapsed {
+			var never bool
+			if never, err = distrusted(r, d.Machine); never && err == nil {
+				continue // it will not come
+			}
+		}
+		if err != nil || n < d.Seq {
 			return false, err
 		}
 	}

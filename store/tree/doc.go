@@ -64,6 +64,11 @@
 // The time of a directory goes with its entries, as [Tree.Node] says it: it follows from
 // the operations that changed what it shows (entries.go).
 //
+// What was removed is remembered until every author has answered, and is purged then;
+// who is silent too long is retired, lest he keep the others from forgetting. lapse.go
+// has the four operations for that. Root hashes, and hashes of ranges of nodes, tell
+// whether two machines with the same operations have the same drive: compare.go.
+//
 // Names are stored exactly as given. Stamps come from a hybrid logical clock; a
 // machine does not follow clocks more than a minute ahead of its own, and says so
 // with an [Alarm] event.

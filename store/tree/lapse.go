@@ -49,10 +49,12 @@ const MaxPurge = 3500
 //	'H' machine            the last horizon of that author: number, time
 //	'R' machine, dot       a retirement that is not closed: empty
 //	'C' machine, dot       a close: up to where the machine's operations count
+//	'F' machine            its log has forked: no more of it is waited for; empty
 const (
 	lapseHorizon = 'H'
 	lapseRetire  = 'R'
 	lapseClose   = 'C'
+	lapseFork    = 'F'
 )
 
 func lapseKey(kind byte, m store.MachineID) []byte { return key(keyLapse, []byte{kind}, m[:]) }
@@ -92,6 +94,36 @@ func sees(r store.Reader, op *Op, d store.Dot) (bool, error) {
 func held(r store.Reader, m store.MachineID) (bool, error) {
 	dots, _, err := dotsOf(r, lapseRetire, m)
 	return len(dots) > 0, err
+}
+
+// Distrust says that no more operations of machine m will come here, since its log has
+// forked. Those of others that have seen some wait for them no more. What they build on
+// is missing then: machines that took the other log may show another drive.
+func (t *Tree) Distrust(tx store.Txn, m store.MachineID, now time.Time) ([]Event, error) {
+	w, err := newWork(tx, t.self)
+	if err != nil {
+		return nil, fmt.Errorf("tree: distrust: %w", err)
+	}
+	w.state.Lapsed = true
+	if err := w.tx.Set(lapseKey(lapseFork, m), nil); err != nil {
+		return nil, fmt.Errorf("tree: distrust: %w", err)
+	}
+	if err := w.release(now); err != nil {
+		return nil, fmt.Errorf("tree: distrust: %w", err)
+	}
+	events, err := w.finish()
+	if err != nil {
+		return nil, fmt.Errorf("tree: distrust: %w", err)
+	}
+	return events, nil
+}
+
+func distrusted(r store.Reader, m store.MachineID) (bool, error) {
+	_, err := r.Get(lapseKey(lapseFork, m))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // unwanted reports whether nobody who is not retired himself is known to have applied
@@ -625,7 +657,7 @@ func (t *Tree) Wipe(tx store.Txn, limit int) (more bool, err error) {
 	from := []byte{store.PrefixTree}
 	err = tx.Scan(from, end(from), func(k, _ []byte) bool {
 		switch {
-		case k[1] == keyState, k[1] == keyPast, k[1] == keyDue, k[1] == keyLapse && k[2] == lapseClose:
+		case k[1] == keyState, k[1] == keyPast, k[1] == keyDue, k[1] == keyLapse && (k[2] == lapseClose || k[2] == lapseFork):
 		case len(keys) >= limit:
 			more = true
 			return false

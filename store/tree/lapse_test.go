@@ -403,3 +403,32 @@ func compareLapsed(t *rapid.T, sites []*site, upTo uint64, now time.Time) {
 		same(t, sites[0], s)
 	}
 }
+
+// What was made after operations that will never come is not held up by them.
+func TestDistrust_OthersAreNotHeldUp(t *testing.T) {
+	a, b, liar := newSite(t, 1), newSite(t, 2), newSite(t, 3)
+	liar.mustPut(t, "/of the liar", 1, epoch)
+	liar.mustPut(t, "/more", 1, epoch)
+	b.hear(t, epoch, liar)
+	b.mustPut(t, "/of b", 1, epoch)
+	for _, op := range b.logs[b.id] {
+		a.apply(t, op, epoch)
+	}
+	if n, _ := a.tree.Totals(a.kv); n.Parked != 1 {
+		t.Fatalf("%+v", n)
+	}
+	tx := a.kv.Begin()
+	if _, err := a.tree.Distrust(tx, liar.id, epoch); err != nil {
+		t.Fatal(err)
+	}
+	_ = tx.Commit(false)
+	liar.mustPut(t, "/third", 1, epoch)
+	b.hear(t, epoch, liar)
+	b.mustPut(t, "/later", 1, epoch)
+	a.apply(t, b.logs[b.id][1], epoch)
+	for _, p := range []string{"/of b", "/later"} {
+		if _, err := a.tree.Lookup(a.kv, p); err != nil {
+			t.Error(err)
+		}
+	}
+}
