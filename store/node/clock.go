@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -83,13 +84,14 @@ func (c *clocks) stamp(now time.Time) time.Time {
 }
 
 // tick notes that the clock says now when up has passed since some instant, by a clock
-// that nobody sets. When the clock was set since the last tick, all that is known of
-// others is void.
-func (c *clocks) tick(now time.Time, up time.Duration) {
+// that nobody sets. When the clock was set since the last tick, which it reports, all
+// that is known of others is void.
+func (c *clocks) tick(now time.Time, up time.Duration) (set bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ahead := time.Duration(now.UnixNano()) - up
-	if c.ticked && (ahead-c.ahead).Abs() > clockStep {
+	set = c.ticked && (ahead-c.ahead).Abs() > clockStep
+	if set {
 		clear(c.of)
 		c.correction = 0
 	}
@@ -99,6 +101,7 @@ func (c *clocks) tick(now time.Time, up time.Duration) {
 			delete(c.of, id)
 		}
 	}
+	return set
 }
 
 // note takes an answer: the quicker of two counts, unless the clocks have moved.
@@ -125,15 +128,17 @@ func (c *clocks) known(id store.MachineID) bool {
 	return ok
 }
 
-// forget drops what is known of the machines for which gone is true.
-func (c *clocks) forget(gone func(store.MachineID) bool) {
+// forget drops what is known of machines that are not there any more, and returns them.
+func (c *clocks) forget(there map[store.MachineID]bool) (gone []store.MachineID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for id := range c.of {
-		if gone(id) {
+		if !there[id] {
 			delete(c.of, id)
+			gone = append(gone, id)
 		}
 	}
+	return gone
 }
 
 // middle returns the median of all clocks, ours among them, as its distance from ours;
@@ -195,6 +200,7 @@ func (m *Machine) keepClock(ctx context.Context, mesh *link.Mesh) error {
 	defer t.Stop()
 	began := time.Now()
 	var asked time.Time
+	tried := map[store.MachineID]time.Time{} // who may not answer
 	for {
 		select {
 		case <-ctx.Done():
@@ -202,28 +208,35 @@ func (m *Machine) keepClock(ctx context.Context, mesh *link.Mesh) error {
 		case <-t.C:
 		}
 		now := time.Now()
-		m.clocks.tick(now, now.Sub(began))
+		if m.clocks.tick(now, now.Sub(began)) {
+			clear(tried)
+		}
 		var fresh, again []store.MachineID
 		there := map[store.MachineID]bool{}
 		for _, p := range mesh.Connected() {
 			id := store.MachineID(p)
 			there[id] = true
-			if m.clocks.known(id) {
+			switch {
+			case m.clocks.known(id):
 				again = append(again, id)
-			} else {
-				fresh = append(fresh, id)
+			case now.Sub(tried[id]) >= clockEvery:
+				fresh, tried[id] = append(fresh, id), now
 			}
 		}
-		m.clocks.forget(func(id store.MachineID) bool { return !there[id] })
+		for _, id := range m.clocks.forget(there) {
+			m.clear(AlarmClock, id.String())
+		}
+		maps.DeleteFunc(tried, func(id store.MachineID, _ time.Time) bool { return !there[id] })
 		for range clockTries {
 			m.askClocks(ctx, mesh, fresh)
 		}
-		if now.Sub(asked) >= clockEvery {
+		due := now.Sub(asked) >= clockEvery
+		if due {
 			asked = now
 			rand.Shuffle(len(again), func(i, k int) { again[i], again[k] = again[k], again[i] })
 			m.askClocks(ctx, mesh, again[:min(len(again), clockAsk)])
 		}
-		if ctx.Err() == nil {
+		if (due || len(fresh) > 0) && ctx.Err() == nil {
 			m.judgeClocks()
 		}
 	}
