@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -86,7 +87,7 @@ func TestSwarm_Resumes(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for received(b) < 8<<20 {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 		cancel()
 	}()
