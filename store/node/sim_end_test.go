@@ -13,7 +13,7 @@ import (
 func (w *simWorld) bury(h *simHost) {
 	others := slices.DeleteFunc(w.alive(), func(o *simHost) bool { return o == h })
 	if h.m == nil || h.leaving || len(others) < 2 || len(others) < len(w.hosts)-1 ||
-		slices.ContainsFunc(others, func(o *simHost) bool { return o.m == nil || o.leaving }) {
+		slices.ContainsFunc(others, func(o *simHost) bool { return o.m == nil || o.leaving || o.waits() }) {
 		return
 	}
 	w.note("%s is gone for ever", h)
@@ -37,6 +37,10 @@ func (w *simWorld) bury(h *simHost) {
 	w.count.buried++
 	w.after(w.within(2*time.Minute), "forget", func() { w.forget(h) })
 }
+
+// waits reports whether the machine may have heard of something that is not in its log
+// yet, because its disk is full.
+func (h *simHost) waits() bool { return h.kv.full || h.m != nil && !h.m.core.stalled.IsZero() }
 
 // forget has a machine give up one that is gone for ever.
 func (w *simWorld) forget(gone *simHost) {

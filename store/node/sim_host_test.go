@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,7 +215,7 @@ func (h *simHost) crash() {
 
 // lose crashes the machine and takes its index; the segments are there.
 func (h *simHost) lose() {
-	if h.m == nil || h.leaving {
+	if h.m == nil || h.leaving || slices.ContainsFunc(h.w.hosts, (*simHost).waits) {
 		return
 	}
 	h.crash()

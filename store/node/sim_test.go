@@ -11,7 +11,12 @@ import (
 const simBudget = 20 * time.Second
 
 // simSeeds yields seeds: as many as AETHER_SIM_SEEDS says, else as many as fit into
-// the budget, and with -short only few.
+// the budget, and with -short only few. They begin with AETHER_SIM_FROM, or 0.
+// AETHER_SIM_TRACE names a file for the whole trace of the last run, so that
+//
+//	AETHER_SIM_FROM=22 AETHER_SIM_SEEDS=1 AETHER_SIM_TRACE=/tmp/trace go test -run TestSim_Pools ./store/node
+//
+// looks closely at seed 22.
 func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
 	least, limit := uint64(3), uint64(1<<32)
 	if testing.Short() {
