@@ -10,15 +10,19 @@ import (
 // simBudget is how long the simulation of one test goes on finding new seeds.
 const simBudget = 20 * time.Second
 
-// simSeeds yields seeds: as many as AETHER_SIM_SEEDS says, else as many as fit into
-// the budget, and with -short only few. They begin with AETHER_SIM_FROM, or 0.
+// simMost is how many seeds a test takes by itself: the same on every machine that is
+// not slow.
+const simMost = 30
+
+// simSeeds yields seeds: as many as AETHER_SIM_SEEDS says, else simMost or as many as
+// fit into the budget, and with -short only few. They begin with AETHER_SIM_FROM, or 0.
 // AETHER_SIM_TRACE names a file for the whole trace of the last run, so that
 //
 //	AETHER_SIM_FROM=22 AETHER_SIM_SEEDS=1 AETHER_SIM_TRACE=/tmp/trace go test -run TestSim_Pools ./store/node
 //
 // looks closely at seed 22.
 func simSeeds(t *testing.T, budget time.Duration) func(func(uint64) bool) {
-	least, limit := uint64(3), uint64(1<<32)
+	least, limit := uint64(3), uint64(simMost)
 	if testing.Short() {
 		budget, limit = 0, 3
 	}
