@@ -255,7 +255,7 @@ func TestHeal_HeardOfThroughAThird(t *testing.T) {
 	dir := t.TempDir()
 	secret := pool.NewSecret()
 	cfg := func(peers ...*host) ServeConfig {
-		return ServeConfig{Grace: 12 * time.Second, Peers: peersOf(peers...)}
+		return ServeConfig{Grace: 12 * time.Second, Peers: peersOf(peers...), apart: true}
 	}
 	a := serveWith(t, filepath.Join(dir, "a"), secret, cfg())
 	between := serveWith(t, filepath.Join(dir, "between"), secret, cfg(a))

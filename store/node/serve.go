@@ -58,6 +58,10 @@ type ServeConfig struct {
 	// Event hears what happens, from several goroutines in turn; it must not
 	// block. Nil means that nobody listens.
 	Event func(Event)
+
+	// apart tells nobody where the machine can be reached; for tests of machines that do
+	// not reach each other.
+	apart bool
 }
 
 func (c ServeConfig) tell(ev Event) {
@@ -82,6 +86,7 @@ type serving struct {
 	announce func(ctx context.Context, port uint16) (stop func())
 	end      context.CancelFunc // ends the node
 	ended    <-chan struct{}    // closed when it ends
+	apart    bool               // see ServeConfig
 }
 
 // Serve runs the machine's node until ctx ends: the control socket, the WebDAV
@@ -92,7 +97,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cfg.Event = m.noting(cfg.Event)
-	s := &serving{tell: cfg.tell, end: cancel, ended: ctx.Done(), announce: func(context.Context, uint16) func() { return func() {} }}
+	s := &serving{apart: cfg.apart, tell: cfg.tell, end: cancel, ended: ctx.Done(), announce: func(context.Context, uint16) func() { return func() {} }}
 	m.limits.set(cfg.LimitUp, cfg.LimitDown)
 	for _, name := range cfg.Interfaces {
 		if _, err := netif.ByName(name); err != nil {
@@ -160,6 +165,7 @@ func (m *Machine) Serve(ctx context.Context, cfg ServeConfig) error {
 	for _, p := range m.core.remembered() {
 		mesh.AddAddress(link.PeerID(p.id), p.addrs...)
 	}
+	m.approachAll()
 
 	g, ctx := errgroup.WithContext(ctx)
 	serveHTTP(ctx, g, control, controlHandler(m))

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -31,6 +32,8 @@ type soft struct {
 	// Beat changes now and then, so that those who are not connected to the machine hear
 	// that it lives. Zero: it has no network.
 	Beat int64 `cbor:"8,keyasint,omitempty"`
+	// Listening is where the machine can be reached.
+	Listening []netip.AddrPort `cbor:"9,keyasint,omitempty"`
 }
 
 // softUsage is a Space on the wire, in bytes.
@@ -75,6 +78,9 @@ func parseSoft(b []byte) (s soft, err error) {
 			}
 		}
 	}
+	if err := checkListening(s.Listening); err != nil {
+		return soft{}, err
+	}
 	if s.Queue.Files < 0 || s.Queue.Bytes < 0 || s.Wants < 0 || s.Wants > maxSpace {
 		return soft{}, fmt.Errorf("%w: queue %+v", errBadSoft, s.Queue)
 	}
@@ -100,6 +106,7 @@ type softState struct {
 	usage   softUsage // as told
 	queue   softQueue // as told
 	beat    int64     // as told
+	here    []netip.AddrPort
 	of      map[store.MachineID]soft
 	refused int // states of others that could not be read
 }
@@ -115,7 +122,10 @@ func (c *core) noteInventory(now time.Time) {
 func (c *core) tellSoft(now time.Time) {
 	if !now.Before(c.soft.look) {
 		c.soft.look = now.Add(softEvery)
-		if c.usageChanged(now) {
+		here := c.m.listening()
+		moved := !slices.Equal(here, c.soft.here)
+		c.soft.here = here
+		if moved || c.usageChanged(now) {
 			c.noteInventory(now)
 		}
 	}
@@ -140,7 +150,7 @@ func (c *core) mine() soft {
 	files, bytes := c.copying.Pending()
 	u := c.m.usage()
 	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}, Wants: c.choosing.wants,
-		Beat: c.absent.beat(c.m.now())}
+		Beat: c.absent.beat(c.m.now()), Listening: c.soft.here}
 }
 
 // usageChanged reports whether the usage is worth telling: it changed by more than a
@@ -178,6 +188,9 @@ func (c *core) hearSoft(now time.Time, id store.MachineID, b []byte) error {
 		return err
 	}
 	s.Copies = nil // copying has them
+	if len(s.Listening) > 0 && !slices.Equal(s.Listening, c.soft.of[id].Listening) {
+		c.m.jobs.Go(func() { c.m.approach(id, s.Listening) })
+	}
 	if s.Usage != nil {
 		c.told(now, id)
 	}
