@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/aether-lan/aether/store/chunk"
 )
 
 // compression holds the time that compressing takes to a share of what the processors
@@ -22,6 +24,10 @@ const (
 	// compressionBurst is the most that is kept.
 	compressionBurst = 20 * time.Millisecond
 )
+
+// ShareOfTime returns what holds compressing to its share, for the Keys of a Drive; see
+// [chunk.Keys.LimitCompression].
+func ShareOfTime() chunk.Spend { return new(compression).spend }
 
 // spend implements chunk.Spend.
 func (c *compression) spend() (done func(), ok bool) {

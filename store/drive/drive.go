@@ -84,7 +84,6 @@ func New(cfg Config) *Drive {
 	if cfg.Context == nil {
 		cfg.Context = context.Background()
 	}
-	cfg.Keys.LimitCompression(new(compression).spend)
 	return &Drive{
 		cfg: cfg, inodes: map[store.FileID]*Inode{}, sessions: map[*session]bool{}, watchers: map[*watcher]bool{},
 	}

@@ -397,6 +397,7 @@ func (m *Machine) furnish() (err error) {
 	if m.keys, err = chunkKeys(m.pool.Ring()); err != nil {
 		return err
 	}
+	m.keys.LimitCompression(drive.ShareOfTime())
 	if m.tree, err = tree.Open(m.kv, m.pool.Machine); err != nil {
 		return err
 	}
