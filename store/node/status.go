@@ -294,10 +294,7 @@ func (m *Machine) Summary() Status {
 
 // NameOf returns what a machine is called, or the short form of its ID.
 func (m *Machine) NameOf(id store.MachineID) string {
-	name := ""
-	_ = m.core.call(m.background, func() { name = m.core.members.byID[id].Name })
-	if name == "" {
-		return id.Short()
-	}
+	name := id.Short()
+	_ = m.core.call(m.background, func() { name = m.core.nameOf(id) })
 	return name
 }

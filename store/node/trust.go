@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -221,8 +222,5 @@ func (c *core) abandon(id store.MachineID) {
 // nameOf returns what a machine is called, or the short form of its ID. The caller has
 // the core.
 func (c *core) nameOf(id store.MachineID) string {
-	if name := c.members.byID[id].Name; name != "" {
-		return name
-	}
-	return id.Short()
+	return cmp.Or(c.members.byID[id].Name, c.members.standings[id].Name, id.Short())
 }
