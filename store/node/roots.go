@@ -183,14 +183,7 @@ func (m *Machine) differing(ctx context.Context, peer store.MachineID) ([]store.
 	for len(look) > 0 && len(found) < maxNamed {
 		ask := compareRequest{State: state, Prefix: look[0]}
 		look = look[1:]
-		ours, err := m.digests(ask)
-		if err == nil && ours.Moved {
-			err = errMoved
-		}
-		if err != nil {
-			return nil, err
-		}
-		theirs, err := m.askDigests(ctx, peer, ask)
+		ours, theirs, err := m.bothDigests(ctx, peer, ask)
 		if err != nil {
 			return nil, err
 		}
@@ -215,16 +208,20 @@ func (m *Machine) differing(ctx context.Context, peer store.MachineID) ([]store.
 	return found[:min(len(found), maxNamed)], nil
 }
 
-// listDiffering compares a range node by node.
-func (m *Machine) listDiffering(ctx context.Context, peer store.MachineID, ask compareRequest) (found []store.FileID, err error) {
-	ours, err := m.digests(ask)
-	if err == nil && ours.Moved {
+// bothDigests returns what is asked as it is here and as it is at peer.
+func (m *Machine) bothDigests(ctx context.Context, peer store.MachineID, ask compareRequest) (ours, theirs compareReply, err error) {
+	if ours, err = m.digests(ask); err == nil && ours.Moved {
 		err = errMoved
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		theirs, err = m.askDigests(ctx, peer, ask)
 	}
-	theirs, err := m.askDigests(ctx, peer, ask)
+	return ours, theirs, err
+}
+
+// listDiffering compares a range node by node.
+func (m *Machine) listDiffering(ctx context.Context, peer store.MachineID, ask compareRequest) (found []store.FileID, err error) {
+	ours, theirs, err := m.bothDigests(ctx, peer, ask)
 	if err != nil {
 		return nil, err
 	}

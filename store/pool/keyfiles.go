@@ -47,14 +47,6 @@ func WriteCertificate(dir string, c *Certificate) error {
 // directory and key where they are missing. It fails with ErrExists where the machine
 // is in a pool.
 func PrepareKey(dir string, passphrase []byte) (ed25519.PrivateKey, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("pool: %w", err)
-	}
-	if _, err := os.Lstat(filepath.Join(dir, SecretFile)); err == nil {
-		return nil, fmt.Errorf("%w (%s)", ErrExists, dir)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("pool: %w", err)
-	}
 	seed, err := takeUpKey(dir, passphrase)
 	if err != nil {
 		return nil, err
@@ -62,8 +54,17 @@ func PrepareKey(dir string, passphrase []byte) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed[:]), nil
 }
 
-// takeUpKey reads the seed of the machine's key, or makes one.
+// takeUpKey reads the seed of the key of a machine that is in no pool, or makes one, and
+// the directory where that is missing.
 func takeUpKey(dir string, passphrase []byte) ([keySize]byte, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return [keySize]byte{}, fmt.Errorf("pool: %w", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, SecretFile)); err == nil {
+		return [keySize]byte{}, fmt.Errorf("%w (%s)", ErrExists, dir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return [keySize]byte{}, fmt.Errorf("pool: %w", err)
+	}
 	seed, err := load(dir, KeyFile, machinePrefix, passphrase)
 	if errors.Is(err, fs.ErrNotExist) {
 		rand.Read(seed[:])

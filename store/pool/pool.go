@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/aether-lan/aether/store"
@@ -103,14 +102,6 @@ func newPool(seed [keySize]byte, ring *Ring) *Pool {
 // enter writes the files. The secret comes last: a directory without it belongs to
 // no pool, so a crash between the two leaves a key that the next try takes up.
 func enter(dir string, secret Secret, passphrase []byte) (*Pool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("pool: %w", err)
-	}
-	if _, err := os.Lstat(filepath.Join(dir, SecretFile)); err == nil {
-		return nil, fmt.Errorf("%w (%s)", ErrExists, dir)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("pool: %w", err)
-	}
 	seed, err := takeUpKey(dir, passphrase)
 	if err != nil {
 		return nil, err
