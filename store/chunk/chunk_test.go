@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -315,6 +316,39 @@ func TestReader_FetchesAheadAndOnce(t *testing.T) {
 	if _, err := r.ReadAt(make([]byte, 1), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("ReadAt after Close = %v", err)
 	}
+}
+
+// lets is a writer that lets everything that is fetched ahead arrive before it goes on.
+type lets struct{ bytes.Buffer }
+
+func (w *lets) Write(p []byte) (int, error) {
+	synctest.Wait()
+	return w.Buffer.Write(p)
+}
+
+func TestReader_SlowReaderFetchesNothingTwice(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	b := noise(6, 12<<20)
+	c := write(t, k, s, b, 1<<20)
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		fetched := 0
+		r := k.NewReader(t.Context(), c, func(_ context.Context, ref store.Ref) ([]byte, error) {
+			mu.Lock()
+			fetched++
+			mu.Unlock()
+			return s.get(ref)
+		})
+		defer r.Close()
+		var out lets
+		if n, err := r.WriteTo(&out); err != nil || n != int64(len(b)) || !bytes.Equal(out.Bytes(), b) {
+			t.Errorf("WriteTo = %d, %v", n, err)
+		}
+		if fetched != len(s.bodies) {
+			t.Errorf("%d fetches for %d chunks", fetched, len(s.bodies))
+		}
+	})
 }
 
 func TestReader_ErrorsAndRetries(t *testing.T) {

@@ -17,8 +17,8 @@ const (
 	// in at least so many chunks.
 	readAhead      = 2 << 20
 	leastReadAhead = 3
-	// keptChunks is how many chunks of data are kept beside those read ahead.
-	keptChunks = 5
+	// keptChunks is how many chunks of data are kept that have been read.
+	keptChunks = 8
 	// fetchers bounds the goroutines that fetch ahead.
 	fetchers = 4
 	// window is how far from where reading has come to a read may be and still be
@@ -48,7 +48,8 @@ type Reader struct {
 	reached  int64 // the end of what has been fetched ahead
 	fetching int   // goroutines that fetch ahead
 	lists    cache[[]Part]
-	chunks   cache[[]byte]
+	chunks   cache[[]byte] // what has been read
+	waiting  cache[[]byte] // what was fetched ahead and has not been read
 	wg       sync.WaitGroup
 }
 
@@ -57,7 +58,7 @@ type Reader struct {
 func (k *Keys) NewReader(ctx context.Context, c store.Content, get func(context.Context, store.Ref) ([]byte, error)) *Reader {
 	r := &Reader{k: k, c: c, get: get}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	r.lists.limit, r.chunks.limit = keptLists, keptChunks+aheadAt(c.Size)
+	r.lists.limit, r.chunks.limit = keptLists, keptChunks
 	return r
 }
 
@@ -169,8 +170,11 @@ func (r *Reader) at(off int64) ([]byte, error) {
 func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.chunks.limit = keptChunks + aheadAt(p.Offset)
-	f, mine = r.chunks.get(p.Ref)
+	if f = r.waiting.take(p.Ref); f != nil {
+		r.chunks.put(p.Ref, f)
+	} else {
+		f, mine = r.chunks.get(p.Ref)
+	}
 	if p.Offset+p.Size == r.next || r.ctx.Err() != nil {
 		return f, mine // the same chunk again
 	}
@@ -208,7 +212,12 @@ func (r *Reader) ahead() {
 		return // it has been read, or is being fetched, meanwhile
 	}
 	r.reached = p.Offset + p.Size
-	if f, mine := r.chunks.get(p.Ref); mine {
+	if r.chunks.entries[p.Ref] != nil {
+		return
+	}
+	// Twice what is read ahead: only what was jumped over is ever pushed out.
+	r.waiting.limit = 2 * aheadAt(off)
+	if f, mine := r.waiting.get(p.Ref); mine {
 		r.mu.Unlock()
 		r.fetch(p, f)
 		r.mu.Lock()
@@ -225,7 +234,7 @@ func (r *Reader) fetch(p Part, f *fetch[[]byte]) {
 		err = fmt.Errorf("%w: %s has %d bytes, listed with %d", ErrCorrupt, p.Ref, len(f.value), p.Size)
 	}
 	if f.err = err; err != nil {
-		r.forget(func() { r.chunks.drop(p.Ref, f) })
+		r.forget(func() { r.chunks.drop(p.Ref, f); r.waiting.drop(p.Ref, f) })
 	}
 	close(f.done)
 }
@@ -295,9 +304,6 @@ type cache[T any] struct {
 
 // get returns the value of ref; when it is mine the caller has to fetch it.
 func (c *cache[T]) get(ref store.Ref) (f *fetch[T], mine bool) {
-	if c.entries == nil {
-		c.entries = map[store.Ref]*fetch[T]{}
-	}
 	f, ok := c.entries[ref]
 	if ok {
 		for i, o := range c.order {
@@ -309,14 +315,31 @@ func (c *cache[T]) get(ref store.Ref) (f *fetch[T], mine bool) {
 		}
 		return f, false
 	}
+	f = &fetch[T]{done: make(chan struct{})}
+	c.put(ref, f)
+	return f, true
+}
+
+// put adds f, which the cache does not have.
+func (c *cache[T]) put(ref store.Ref, f *fetch[T]) {
 	for len(c.order) >= c.limit {
 		delete(c.entries, c.order[0])
 		c.order = c.order[:copy(c.order, c.order[1:])]
 	}
-	f = &fetch[T]{done: make(chan struct{})}
+	if c.entries == nil {
+		c.entries = map[store.Ref]*fetch[T]{}
+	}
 	c.entries[ref] = f
 	c.order = append(c.order, ref)
-	return f, true
+}
+
+// take removes the value of ref and returns it, nil when there is none.
+func (c *cache[T]) take(ref store.Ref) *fetch[T] {
+	f := c.entries[ref]
+	if f != nil {
+		c.drop(ref, f)
+	}
+	return f
 }
 
 // drop forgets f, so that the next to ask tries again.
