@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"igmp", "multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
+	"multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
 	"paxos", "paxos/log", "paxos/peer", "paxos/kv", "dht", "dht/records", "dht/topics", "dht/peer",
 	"store/web",
 }
