@@ -28,9 +28,9 @@ var mayImport = map[string][]string{
 
 	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 
-	"multicast/chat":  {"multicast"},
-	"multicast/probe": {"multicast"},
-	"multicast/bulk":  {"multicast"},
+	"multicast/chat":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
+	"multicast/probe": {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"multicast/bulk":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
 	"multicast/seal":  {"multicast"},
 
 	"paxos":       {},
@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"igmp", "multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
+	"igmp", "multicast/chat", "multicast/probe", "multicast/bulk",
 	"paxos", "paxos/log", "paxos/peer", "paxos/kv", "dht", "dht/records", "dht/topics", "dht/peer",
 	"store/web",
 }
