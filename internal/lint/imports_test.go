@@ -28,14 +28,15 @@ var mayImport = map[string][]string{
 
 	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 
-	"multicast/chat":  {"multicast"},
-	"multicast/probe": {"multicast"},
-	"multicast/bulk":  {"multicast"},
+	"multicast/chat":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
+	"multicast/probe": {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"multicast/bulk":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
 	"multicast/seal":  {"multicast"},
 
 	"paxos":       {},
 	"paxos/log":   {"paxos", "internal/link", "internal/wire"},
 	"paxos/peer":  {"paxos", "internal/link", "internal/wire"},
+	"paxos/sim":   {"paxos"},
 	"paxos/kv":    {"paxos", "internal/link", "internal/wire"},
 	"dht":         {},
 	"dht/records": {"dht", "paxos", "internal/link", "internal/wire"},
@@ -66,8 +67,18 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"multicast/chat", "multicast/probe", "multicast/bulk", "multicast/seal",
-	"paxos", "paxos/log", "paxos/peer", "paxos/kv", "dht", "dht/records", "dht/topics", "dht/peer",
+	"multicast/chat",
+	"multicast/probe",
+	"multicast/bulk",
+	"paxos",
+	"paxos/log",
+	"paxos/peer",
+	"paxos/kv",
+	"paxos/sim",
+	"dht",
+	"dht/records",
+	"dht/topics",
+	"dht/peer",
 	"store/web",
 }
 
