@@ -26,7 +26,7 @@ type SwitchConfig struct {
 	// Seed makes the faults repeatable; equal seeds give the frames of a cable
 	// equal fates. Zero is a seed like any other.
 	Seed uint64
-	// Forwarder directs group frames; nil floods them.
+	// Forwarder directs group frames; nil floods them. See [NewSnooping].
 	Forwarder Forwarder
 }
 
@@ -48,6 +48,9 @@ type Switch struct {
 	changes sync.Mutex // held while ports is replaced
 	gone    Counters   // of unplugged ports, guarded by changes
 
+	snooping sync.WaitGroup // the clock of a snooping forwarder
+	stop     chan struct{}  // ends it
+
 	learning sync.RWMutex
 	stations map[station]*Port // where a frame with this source came in last
 }
@@ -59,8 +62,11 @@ type station [6]byte
 const maxStations = 4096
 
 func newSwitch(l *Lab, cfg SwitchConfig) *Switch {
-	s := &Switch{lab: l, cfg: cfg, stations: make(map[station]*Port)}
+	s := &Switch{lab: l, cfg: cfg, stations: make(map[station]*Port), stop: make(chan struct{})}
 	s.ports.Store(new([]*Port))
+	if f, ok := cfg.Forwarder.(*Snooping); ok {
+		s.snooping.Go(func() { f.run(s, s.stop) })
+	}
 	s.delayed = newDelayLine(func(f *frame) { f.port.arrive(f.bytes(), f.entering) })
 	return s
 }
@@ -133,6 +139,9 @@ func (s *Switch) unplug(p *Port) {
 	<-p.done
 	s.gone.add(p.Counters())
 	s.changes.Unlock()
+	if f, ok := s.cfg.Forwarder.(*Snooping); ok {
+		f.portDown(p.number)
+	}
 	s.learning.Lock()
 	defer s.learning.Unlock()
 	for mac, at := range s.stations {
@@ -195,6 +204,8 @@ func (s *Switch) learn(src station, at *Port) {
 
 // close ends all ports; nothing of the switch runs when it returns.
 func (s *Switch) close() error {
+	close(s.stop)
+	s.snooping.Wait()
 	for _, p := range *s.ports.Load() {
 		p.wire.Close()
 	}
