@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,24 +20,133 @@ import (
 // 5.7), so that several interfaces of one process do not compete for unicast
 // datagrams: without it SO_REUSEPORT deals them out by hash, to sockets that have
 // to refuse them.
-func openSockets(_ context.Context, cfg Config, ifi *net.Interface) (socks []socket, unicast, shared bool, err error) {
-	port := cfg.Group.Port()
-	shared = port != 0 && !portIsFree(cfg, ifi)
-	group, err := openBound(cfg, ifi, cfg.Group)
+func openSockets(_ context.Context, cfg Config, ifi *net.Interface) (opened sockets, err error) {
+	port, at := cfg.Group.Port(), cfg.Group
+	switch {
+	case cfg.sendOnly:
+		at = netip.AddrPortFrom(anyAddr(cfg), 0)
+	case len(cfg.channels()) > 1:
+		at = netip.AddrPortFrom(anyAddr(cfg), port)
+	}
+	opened.shared = !cfg.sendOnly && port != 0 && !portIsFree(cfg, ifi)
+	group, err := openBound(cfg, ifi, at)
 	if err != nil {
-		return nil, false, false, err
+		return sockets{}, err
 	}
-	if err := join(group, cfg, ifi); err != nil {
-		return nil, false, false, errors.Join(err, group.close())
+	opened.read = []socket{group}
+	if err := opened.prepare(cfg, ifi); err != nil {
+		return sockets{}, opened.close(err)
 	}
-	if !cfg.Unicast || port == 0 || shared {
-		return []socket{group}, false, shared, nil
+	if opened.unicast = cfg.sendOnly; opened.unicast {
+		return opened, nil
+	}
+	if !cfg.Unicast || port == 0 || opened.shared || at != cfg.Group {
+		return opened, nil
 	}
 	own, err := openBound(cfg, ifi, netip.AddrPortFrom(anyAddr(cfg), port))
 	if err != nil {
-		return nil, false, false, errors.Join(err, group.close())
+		return sockets{}, opened.close(err)
 	}
-	return []socket{group, own}, true, false, nil
+	opened.read, opened.unicast = append(opened.read, own), true
+	return opened, nil
+}
+
+// prepare sets up the first socket and joins what cfg says.
+func (o *sockets) prepare(cfg Config, ifi *net.Interface) error {
+	if err := aim(o.read[0], cfg, ifi); err != nil {
+		return err
+	}
+	if cfg.ReadBuffer > 0 {
+		if err := setReadBuffer(o.read[0].conn(), cfg.ReadBuffer); err != nil {
+			return err
+		}
+	}
+	if cfg.sendOnly {
+		return nil
+	}
+	return o.join(cfg, ifi)
+}
+
+// join joins all channels of cfg. A socket may have 20 memberships of 10 sources
+// each (net.ipv4.igmp_max_memberships, igmp_max_msf); what is beyond that is held
+// by further sockets. The first socket then hears every group that the interface
+// has, and [Conn.wanted] picks.
+func (o *sockets) join(cfg Config, ifi *net.Interface) error {
+	holder := o.read[0]
+	for _, m := range cfg.channels() {
+		err := join(holder, m, ifi)
+		if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) {
+			if err = setHearAll(o.read[0].conn(), cfg); err != nil {
+				return err
+			}
+			if holder, err = openBound(cfg, ifi, netip.AddrPortFrom(anyAddr(cfg), 0)); err != nil {
+				return err
+			}
+			o.holders = append(o.holders, holder)
+			err = join(holder, m, ifi)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setHearAll turns IP_MULTICAST_ALL on again.
+func setHearAll(pc net.PacketConn, cfg Config) error {
+	level, option := unix.IPPROTO_IP, unix.IP_MULTICAST_ALL
+	if cfg.Group.Addr().Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL
+	}
+	return onDescriptor(pc, func(fd int) error {
+		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, option, 1))
+	})
+}
+
+// setReadBuffer asks for a receive buffer of n bytes: beyond net.core.rmem_max when
+// the process may (CAP_NET_ADMIN), else as near as the kernel lets it.
+func setReadBuffer(pc net.PacketConn, n int) error {
+	return onDescriptor(pc, func(fd int) error {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, n) == nil {
+			return nil
+		}
+		return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n))
+	})
+}
+
+// socketCounts returns the size of pc's receive buffer, without the half that Linux
+// adds for its own bookkeeping (socket(7)), and how many datagrams were dropped at
+// the socket. SO_MEMINFO gives the counter of SO_RXQ_OVFL also when nothing more
+// arrives to carry it.
+func socketCounts(pc net.PacketConn) (buffer int, drops uint64) {
+	_ = onDescriptor(pc, func(fd int) error { // a closed socket has no counts
+		var info [memInfoLen]uint32
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			return errno
+		}
+		buffer, drops = int(info[unix.SK_MEMINFO_RCVBUF])/2, uint64(info[unix.SK_MEMINFO_DROPS])
+		return nil
+	})
+	return buffer, drops
+}
+
+// memInfoLen is the number of values that SO_MEMINFO gives (linux/sock_diag.h).
+const memInfoLen = unix.SK_MEMINFO_DROPS + 1
+
+func onDescriptor(pc net.PacketConn, f func(fd int) error) error {
+	sc, ok := pc.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	return errors.Join(raw.Control(func(fd uintptr) { inner = f(int(fd)) }), inner)
 }
 
 // portIsFree reports whether no other socket on ifi has cfg's port: a bind without

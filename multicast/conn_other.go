@@ -15,28 +15,44 @@ import (
 // unicast datagrams come here or to the system's own responder is not known, but a
 // bind without reuse tells whether somebody has the port already (RFC 6762 section
 // 15.1).
-func openSockets(ctx context.Context, cfg Config, ifi *net.Interface) (socks []socket, unicast, shared bool, err error) {
+func openSockets(ctx context.Context, cfg Config, ifi *net.Interface) (opened sockets, err error) {
 	network := "udp6"
 	if cfg.Group.Addr().Is4() {
 		network = "udp4"
 	}
 	var lc net.ListenConfig
-	if port := cfg.Group.Port(); port != 0 {
+	if port := cfg.Group.Port(); port != 0 && !cfg.sendOnly {
 		alone, err := lc.ListenPacket(ctx, network, ":"+strconv.Itoa(int(port)))
-		if shared = err != nil; !shared {
+		if opened.shared = err != nil; !opened.shared {
 			_ = alone.Close()
 		}
 	}
-	pc, err := lc.ListenPacket(ctx, network, cfg.Group.String())
+	at := cfg.Group.String()
+	if cfg.sendOnly {
+		at = ":0"
+	}
+	pc, err := lc.ListenPacket(ctx, network, at)
 	if err != nil {
-		return nil, false, false, err
+		return sockets{}, err
 	}
 	s, err := newSocket(pc, cfg)
 	if err == nil {
-		err = join(s, cfg, ifi)
+		err = aim(s, cfg, ifi)
+	}
+	for _, m := range cfg.channels() {
+		if err == nil && !cfg.sendOnly {
+			err = join(s, m, ifi)
+		}
+	}
+	if err == nil && cfg.ReadBuffer > 0 {
+		err = pc.(*net.UDPConn).SetReadBuffer(cfg.ReadBuffer)
 	}
 	if err != nil {
-		return nil, false, false, errors.Join(err, pc.Close())
+		return sockets{}, errors.Join(err, pc.Close())
 	}
-	return []socket{s}, false, shared, nil
+	opened.read, opened.unicast = []socket{s}, cfg.sendOnly
+	return opened, nil
 }
+
+// socketCounts is not known here.
+func socketCounts(net.PacketConn) (buffer int, drops uint64) { return 0, 0 }

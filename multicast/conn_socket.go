@@ -34,34 +34,41 @@ func tolerate(err error) error {
 	return err
 }
 
-// join joins cfg's group or channel on ifi and says how datagrams leave.
-func join(s socket, cfg Config, ifi *net.Interface) error {
-	group := &net.UDPAddr{IP: cfg.Group.Addr().AsSlice()}
-	var source *net.UDPAddr
-	if cfg.Source.IsValid() {
-		source = &net.UDPAddr{IP: cfg.Source.Unmap().AsSlice()}
-	}
-	var err error
+// aim says how datagrams leave s.
+func aim(s socket, cfg Config, ifi *net.Interface) (err error) {
 	switch s := s.(type) {
 	case socket4:
-		if source != nil {
-			err = s.p.JoinSourceSpecificGroup(ifi, group, source)
-		} else {
-			err = s.p.JoinGroup(ifi, group)
-		}
-		err = errors.Join(err, s.p.SetMulticastInterface(ifi), s.p.SetMulticastTTL(cfg.HopLimit),
+		err = errors.Join(s.p.SetMulticastInterface(ifi), s.p.SetMulticastTTL(cfg.HopLimit),
 			s.p.SetTTL(cfg.HopLimit), s.p.SetMulticastLoopback(!cfg.NoLoopback))
 	case socket6:
-		if source != nil {
-			err = s.p.JoinSourceSpecificGroup(ifi, group, source)
-		} else {
-			err = s.p.JoinGroup(ifi, group)
-		}
-		err = errors.Join(err, s.p.SetMulticastInterface(ifi), s.p.SetMulticastHopLimit(cfg.HopLimit),
+		err = errors.Join(s.p.SetMulticastInterface(ifi), s.p.SetMulticastHopLimit(cfg.HopLimit),
 			s.p.SetHopLimit(cfg.HopLimit), s.p.SetMulticastLoopback(!cfg.NoLoopback))
 	}
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("interface and hop limit: %w", err)
+	}
+	return nil
+}
+
+// join joins m on ifi.
+func join(s socket, m Channel, ifi *net.Interface) (err error) {
+	group, source := &net.UDPAddr{IP: m.Group.AsSlice()}, &net.UDPAddr{IP: m.Source.AsSlice()}
+	switch s := s.(type) {
+	case socket4:
+		if m.Source.IsValid() {
+			err = s.p.JoinSourceSpecificGroup(ifi, group, source)
+		} else {
+			err = s.p.JoinGroup(ifi, group)
+		}
+	case socket6:
+		if m.Source.IsValid() {
+			err = s.p.JoinSourceSpecificGroup(ifi, group, source)
+		} else {
+			err = s.p.JoinGroup(ifi, group)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("join %v: %w", m, err)
 	}
 	return nil
 }
@@ -94,6 +101,7 @@ func (s socket4) write(b []byte, to netip.AddrPort, ifi *net.Interface) error {
 }
 
 func (s socket4) close() error          { return s.pc.Close() }
+func (s socket4) conn() net.PacketConn  { return s.pc }
 func (s socket4) local() netip.AddrPort { return addrPort(s.pc.LocalAddr()) }
 
 type socket6 struct {
@@ -127,6 +135,7 @@ func (s socket6) write(b []byte, to netip.AddrPort, ifi *net.Interface) error {
 }
 
 func (s socket6) close() error          { return s.pc.Close() }
+func (s socket6) conn() net.PacketConn  { return s.pc }
 func (s socket6) local() netip.AddrPort { return addrPort(s.pc.LocalAddr()) }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -12,6 +12,7 @@ func commands() []*cli.Command {
 		linklocalCommand(),
 		mdnsCommand(),
 		dnssdCommand(),
+		mcastCommand(),
 		storeCommand(),
 		versionCommand(),
 		completionCommand(),
