@@ -66,7 +66,9 @@ type Config struct {
 	// means 16.
 	Queue int
 
-	serial uint64 // of the dialled connection, see hello
+	serial  uint64                     // of the dialled connection, see hello
+	vigil   bool                       // a Mesh sees to it that the peer lives
+	doubted func(PeerID, doubtMessage) // hears the peer's doubts
 }
 
 // The defaults of Config.

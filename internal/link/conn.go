@@ -27,8 +27,12 @@ type Conn struct {
 	calls   calls
 	serving serving
 	out     chan outgoing
+	signs   signs
 	life    life
 }
+
+// signs are the signs of life to be written, each at most once.
+type signs struct{ ask, answer chan struct{} }
 
 // life is when a Conn ends and who waits for it.
 type life struct {
@@ -48,18 +52,23 @@ type outgoing struct {
 func newConn(ctx context.Context, h *handshake) *Conn {
 	c := &Conn{
 		cfg: h.cfg, raw: h.raw, nc: h.tls, key: h.key, dialled: h.dialled, hello: h.peer,
-		out: make(chan outgoing, h.cfg.Queue),
+		out:   make(chan outgoing, h.cfg.Queue),
+		signs: signs{make(chan struct{}, 1), make(chan struct{}, 1)},
 	}
 	c.calls.init(int(min(h.peer.serves, maxOutstanding)))
 	c.serving.cancels = make(map[uint32]context.CancelFunc)
 	c.life.ctx, c.life.end = context.WithCancelCause(ctx)
 	c.life.done = make(chan struct{})
 	_ = c.raw.SetDeadline(time.Time{}) // a dead connection shows when it is used
-	c.raw.pace.Store(int64(c.cfg.DeadAfter))
+	c.raw.push.Store(int64(c.cfg.DeadAfter))
+	if !c.watched() {
+		c.raw.pace.Store(int64(c.cfg.DeadAfter))
+	}
 	c.life.wg.Add(1)
 	context.AfterFunc(c.life.ctx, func() {
 		defer c.life.wg.Done()
 		c.raw.pace.Store(0)
+		c.raw.push.Store(0)
 		if errors.Is(c.Err(), ErrPeerSilent) {
 			c.raw.Close()
 			return
@@ -127,12 +136,21 @@ func (c *Conn) enqueue(ctx context.Context, o outgoing) error {
 	}
 }
 
+// watched reports whether both ends leave it to their Mesh to see that the other lives.
+func (c *Conn) watched() bool { return c.cfg.vigil && c.hello.features&featureVigil != 0 }
+
+// lastHeard is when bytes came last.
+func (c *Conn) lastHeard() time.Time { return c.raw.begun.Add(time.Duration(c.raw.heard.Load())) }
+
 // writeLoop writes what is queued, and pings when there is nothing.
 func (c *Conn) writeLoop() error {
 	// Small frames share a TLS record; a large body goes past the buffer.
 	w := bufio.NewWriterSize(c.nc, 64<<10)
 	ping := time.NewTimer(c.cfg.KeepAlive)
 	defer ping.Stop()
+	if c.watched() {
+		ping.Stop()
+	}
 	prefix := make([]byte, 0, 4<<10)
 	for {
 		var err error
@@ -145,6 +163,10 @@ func (c *Conn) writeLoop() error {
 		case <-c.calls.wake:
 			cancelled = true
 		case <-ping.C:
+			prefix, err = writeFrame(w, prefix, outgoing{frame: frame{kind: kindPing}})
+		case <-c.signs.ask:
+			prefix, err = writeFrame(w, prefix, outgoing{frame: frame{kind: kindPing, method: pingAsks}})
+		case <-c.signs.answer:
 			prefix, err = writeFrame(w, prefix, outgoing{frame: frame{kind: kindPing}})
 		}
 		for more := true; more && err == nil; {
@@ -164,7 +186,9 @@ func (c *Conn) writeLoop() error {
 		if err != nil {
 			return fmt.Errorf("link: write: %w", err)
 		}
-		ping.Reset(c.cfg.KeepAlive)
+		if !c.watched() {
+			ping.Reset(c.cfg.KeepAlive)
+		}
 	}
 }
 
@@ -228,7 +252,17 @@ func (c *Conn) take(f frame, buf *buffer) error {
 		c.serving.cancel(f.stream)
 		return nil
 	case kindPing:
+		if f.method == pingAsks {
+			wake(c.signs.answer)
+		}
 		return nil
+	case kindDoubt:
+		d, err := parseDoubt(f.body)
+		buf.release()
+		if err == nil && c.cfg.doubted != nil {
+			c.cfg.doubted(c.Peer(), d)
+		}
+		return err
 	default:
 		buf.release()
 		return fmt.Errorf("%w: unexpected kind %d", ErrGarbage, f.kind)

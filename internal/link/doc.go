@@ -35,7 +35,8 @@
 //	Conn       one authenticated connection
 //	Message    method, header and body of a request or a response
 //	Mesh       one live Conn to every known peer, dialled again for ever
+//	Vigil      asks neighbours for signs of life, and everybody when one is in doubt
 //
 // Start with conn.go; frame.go is the codec, handshake.go what happens before the
-// first frame, mesh.go the table of peers.
+// first frame, mesh.go the table of peers, vigil.go who is taken for dead.
 package link

@@ -21,7 +21,8 @@ const (
 	kindResponse kind = 4 // header, body
 	kindError    kind = 5 // method: the code; body: text
 	kindCancel   kind = 6 // nobody waits for the answer on this stream any more
-	kindPing     kind = 7 // nothing else was written for a while
+	kindPing     kind = 7 // a sign of life; method 1 wants one in return
+	kindDoubt    kind = 8 // body: a doubtMessage
 )
 
 // prefixLen is the size of a frame without header and body.
@@ -59,7 +60,7 @@ func parsePrefix(p *[prefixLen]byte, max bounds) (f frame, header, body int, err
 	h := int64(binary.BigEndian.Uint32(p[12:]))
 	b := length - (prefixLen - 4) - h
 	switch {
-	case f.kind < kindHello || f.kind > kindPing:
+	case f.kind < kindHello || f.kind > kindDoubt:
 		err = fmt.Errorf("%w: kind %d", ErrGarbage, p[4])
 	case p[5] != 0:
 		err = fmt.Errorf("%w: flags %#x", ErrGarbage, p[5])
@@ -69,7 +70,9 @@ func parsePrefix(p *[prefixLen]byte, max bounds) (f frame, header, body int, err
 		err = fmt.Errorf("%w: length %d too small for header of %d", ErrGarbage, length, h)
 	case b > int64(max.body):
 		err = fmt.Errorf("%w: body of %d bytes, limit %d", ErrGarbage, b, max.body)
-	case f.kind >= kindCancel && h+b != 0:
+	case f.kind == kindDoubt && (h != 0 || b > int64(peerIDLen*(1+maxTold)) || b%int64(peerIDLen) != 0 || b == 0):
+		err = fmt.Errorf("%w: a doubt of %d bytes", ErrGarbage, h+b)
+	case (f.kind == kindCancel || f.kind == kindPing) && h+b != 0:
 		err = fmt.Errorf("%w: kind %d with %d bytes", ErrGarbage, f.kind, h+b)
 	}
 	return f, int(h), int(b), err
@@ -143,7 +146,13 @@ type hello struct {
 	// serial orders the connections that one machine dials: the greatest is the
 	// newest. Zero from a listener.
 	serial uint64
+	// features are what this end can do beyond the first version.
+	features uint32
 }
+
+// featureVigil is the feature of an end that answers pings, takes doubts, and does
+// not ping by itself.
+const featureVigil = 1
 
 const helloLen = 20
 
@@ -151,7 +160,38 @@ func (h hello) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, h.serves)
 	b = binary.BigEndian.AppendUint32(b, h.header)
 	b = binary.BigEndian.AppendUint32(b, h.body)
-	return binary.BigEndian.AppendUint64(b, h.serial)
+	b = binary.BigEndian.AppendUint64(b, h.serial)
+	if h.features != 0 {
+		b = binary.BigEndian.AppendUint32(b, h.features)
+	}
+	return b
+}
+
+// peerIDLen is the length of a PeerID.
+const peerIDLen = len(PeerID{})
+
+// pingAsks is the method of a ping that wants one in return.
+const pingAsks = 1
+
+// append appends the body of a doubt.
+func (d *doubtMessage) append(b []byte) []byte {
+	b = append(b, d.About[:]...)
+	for _, id := range d.Told {
+		b = append(b, id[:]...)
+	}
+	return b
+}
+
+// parseDoubt reads the body of a doubt: one ID and more, whole ones.
+func parseDoubt(b []byte) (d doubtMessage, err error) {
+	if len(b) == 0 || len(b)%peerIDLen != 0 || len(b) > peerIDLen*(1+maxTold) {
+		return d, fmt.Errorf("%w: a doubt of %d bytes", ErrGarbage, len(b))
+	}
+	d.About = PeerID(b[:peerIDLen])
+	for b = b[peerIDLen:]; len(b) > 0; b = b[peerIDLen:] {
+		d.Told = append(d.Told, PeerID(b[:peerIDLen]))
+	}
+	return d, nil
 }
 
 // parseHello reads a hello. Bytes behind the known fields are for later versions.
@@ -164,6 +204,9 @@ func parseHello(b []byte) (hello, error) {
 		header: binary.BigEndian.Uint32(b[4:]),
 		body:   binary.BigEndian.Uint32(b[8:]),
 		serial: binary.BigEndian.Uint64(b[12:]),
+	}
+	if len(b) >= helloLen+4 {
+		h.features = binary.BigEndian.Uint32(b[helloLen:])
 	}
 	if h.serves == 0 {
 		return hello{}, fmt.Errorf("%w: hello of a peer that serves nothing", ErrGarbage)

@@ -34,7 +34,10 @@ func TestFrame_CrossesUnchanged(t *testing.T) {
 func TestFrame_RefusesBeforeAllocating(t *testing.T) {
 	for name, p := range map[string][prefixLen]byte{
 		"kind 0":             {0, 0, 0, 12, 0},
-		"kind 8":             {0, 0, 0, 12, 8},
+		"kind 9":             {0, 0, 0, 12, 9},
+		"empty doubt":        {0, 0, 0, 12, 8},
+		"half a doubt":       {0, 0, 0, 20, 8},
+		"long doubt":         {0, 0, 4, 44, 8},
 		"flags":              {0, 0, 0, 12, 2, 1},
 		"length too small":   {0, 0, 0, 11, 2},
 		"length zero":        {0, 0, 0, 0, 2},

@@ -58,7 +58,7 @@ func establish(ctx context.Context, nc net.Conn, want PeerID, dialled bool, cfg 
 		nc.Close()
 		return nil, err
 	}
-	h := &handshake{cfg: &cfg, raw: &pacedConn{Conn: nc}, dialled: dialled}
+	h := &handshake{cfg: &cfg, raw: &pacedConn{Conn: nc, begun: time.Now()}, dialled: dialled}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	err = h.run(ctx, want)
 	if !stop() && err == nil {
@@ -176,6 +176,9 @@ func (h *handshake) writeHello() error {
 	if h.dialled {
 		own.serial = h.cfg.serial
 	}
+	if h.cfg.vigil {
+		own.features = featureVigil
+	}
 	f := frame{kind: kindHello, body: own.append(nil)}
 	_, err := h.tls.Write(append(f.appendPrefix(nil), f.body...))
 	return err
@@ -217,7 +220,10 @@ func addrPort(a net.Addr) netip.AddrPort {
 // transfer of a large frame is progress.
 type pacedConn struct {
 	net.Conn
-	pace atomic.Int64 // time.Duration; zero leaves deadlines alone
+	pace  atomic.Int64 // of reads, a time.Duration; zero leaves deadlines alone
+	push  atomic.Int64 // of writes
+	begun time.Time
+	heard atomic.Int64 // when bytes came last, a time.Duration since begun
 }
 
 func (p *pacedConn) Read(b []byte) (int, error) {
@@ -225,11 +231,14 @@ func (p *pacedConn) Read(b []byte) (int, error) {
 		_ = p.Conn.SetReadDeadline(time.Now().Add(time.Duration(d)))
 	}
 	n, err := p.Conn.Read(b)
+	if n > 0 {
+		p.heard.Store(int64(time.Since(p.begun)))
+	}
 	return n, silence(err)
 }
 
 func (p *pacedConn) Write(b []byte) (int, error) {
-	if d := p.pace.Load(); d > 0 {
+	if d := p.push.Load(); d > 0 {
 		_ = p.Conn.SetWriteDeadline(time.Now().Add(time.Duration(d)))
 	}
 	n, err := p.Conn.Write(b)

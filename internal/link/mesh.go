@@ -44,6 +44,11 @@ type MeshConfig struct {
 	Overlap time.Duration
 	// MaxAddresses bounds the remembered addresses. Zero means 1024.
 	MaxAddresses int
+	// Neighbours is how many peers on each side on the ring of IDs are asked for a sign
+	// of life every Config.KeepAlive. The others are asked seldom, and at once when any
+	// machine doubts that another lives, so that the end of a peer is noticed within
+	// Config.DeadAfter also then. Zero means that all connections are kept alive alike.
+	Neighbours int
 }
 
 // Mesh keeps one live connection to each peer it has an address of or that has
@@ -57,12 +62,14 @@ type Mesh struct {
 	wg       sync.WaitGroup
 	dials    chan struct{} // holds one element for each dial under way
 	changed  chan struct{} // wakes the goroutine that tells Up and Down
+	look     chan struct{} // wakes the goroutine that watches
 
 	mu      sync.Mutex
 	serial  uint64
 	peers   map[PeerID]*meshPeer
 	targets map[netip.AddrPort]*target
 	dirty   map[PeerID]bool
+	vigil   *vigil // nil: connections are kept alive by themselves
 }
 
 // meshPeer is a machine that is or was connected, or is known by address.
@@ -106,12 +113,13 @@ func NewMesh(ctx context.Context, cfg MeshConfig) (*Mesh, error) {
 	}
 	m := &Mesh{
 		cfg: cfg, ctx: ctx, serial: uint64(time.Now().UnixNano()),
-		dials: make(chan struct{}, 16), changed: make(chan struct{}, 1),
+		dials: make(chan struct{}, 16), changed: make(chan struct{}, 1), look: make(chan struct{}, 1),
 		peers: make(map[PeerID]*meshPeer), targets: make(map[netip.AddrPort]*target), dirty: make(map[PeerID]bool),
 	}
+	m.watch()
 	if cfg.Listener != nil {
 		failed := func(err error) { m.failed(netip.AddrPort{}, err) }
-		if m.listener, err = NewListener(ctx, cfg.Listener, c, cfg.Limits, failed); err != nil {
+		if m.listener, err = NewListener(ctx, cfg.Listener, m.cfg.Config, cfg.Limits, failed); err != nil {
 			return nil, err
 		}
 		m.wg.Go(m.acceptLoop)

@@ -152,6 +152,7 @@ func (m *Mesh) add(c *Conn) {
 			m.markLocked(id)
 		}
 		p.conn = c
+		m.watchConn(id, c)
 	}
 	m.mu.Unlock()
 	if loser != nil {
@@ -205,6 +206,7 @@ func (m *Mesh) remove(id PeerID, c *Conn) {
 		return
 	}
 	p.conn, p.why = nil, c.Err()
+	m.watchConn(id, nil)
 	p.release()
 	m.markLocked(id)
 }

@@ -273,9 +273,10 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 			Admit:    m.admission(),
 			Handler:  m.handle,
 			// So that a machine that died without a word is noticed within 10 s.
-			KeepAlive: 4 * time.Second, DeadAfter: 9 * time.Second,
+			KeepAlive: 2700 * time.Millisecond, DeadAfter: 9300 * time.Millisecond,
 		},
-		Listener: l,
+		Neighbours: 2,
+		Listener:   l,
 		Up: func(peer link.PeerID, c *link.Conn) {
 			m.core.peerUp(store.MachineID(peer))
 			var at []netip.AddrPort
