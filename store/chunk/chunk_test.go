@@ -418,6 +418,47 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+// TestReader_TakeBodies reads with bodies of the Reader's own, among them ones that are
+// compressed and one that was altered.
+func TestReader_TakeBodies(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	plain := append(noise(8, 3<<20), bytes.Repeat([]byte("all work and no play "), 100_000)...)
+	c := write(t, k, s, plain, 1<<20)
+	var bad store.Ref
+	own := func(_ context.Context, ref store.Ref) ([]byte, error) {
+		b, err := s.get(ref)
+		b = bytes.Clone(b)
+		if ref == bad {
+			b[len(b)/2] ^= 1
+		}
+		return b, err
+	}
+	r := k.NewReader(t.Context(), c, own).TakeBodies()
+	defer r.Close()
+	for range 2 {
+		got := make([]byte, len(plain))
+		if _, err := r.ReadAt(got, 0); err != nil || !bytes.Equal(got, plain) {
+			t.Fatalf("other bytes, or %v", err)
+		}
+	}
+	part, err := k.NewReader(t.Context(), c, own).find(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad = part.Ref
+	broken := k.NewReader(t.Context(), c, own).TakeBodies()
+	defer broken.Close()
+	if _, err := broken.ReadAt(make([]byte, 10), 1<<20); !errors.Is(err, ErrCorrupt) {
+		t.Fatalf("an altered body: %v, want ErrCorrupt", err)
+	}
+	bad = store.Ref{} // the next read tries again
+	got := make([]byte, 10)
+	if _, err := broken.ReadAt(got, 1<<20); err != nil || !bytes.Equal(got, plain[1<<20:][:10]) {
+		t.Fatalf("after a bad body: %v", err)
+	}
+}
+
 func BenchmarkReader(b *testing.B) {
 	k := testKeys(b)
 	s := newShelf()

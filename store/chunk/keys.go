@@ -198,9 +198,10 @@ func (k *Keys) open(want kind, ref store.Ref, body []byte) ([]byte, error) {
 // opened is open without computing the address. A body that opens under the key of ref
 // was sealed as ref by a machine of the pool; that it is what ref says is checked
 // where bodies come from other machines, see [Keys.Check]. Readers do without the
-// hash, which would cost as much as the cipher.
-func (k *Keys) opened(want kind, ref store.Ref, body []byte) ([]byte, error) {
-	_, got, plain, err := k.decrypt(ref, body)
+// hash, which would cost as much as the cipher. The plain bytes go to the memory of
+// into where they fit; they may take the place of the sealed ones.
+func (k *Keys) opened(want kind, ref store.Ref, body, into []byte) ([]byte, error) {
+	_, got, plain, err := k.decrypt(ref, body, into)
 	if err == nil && got != want {
 		err = fmt.Errorf("%w: %s is a %s, not a %s", ErrCorrupt, ref, got, want)
 	}
@@ -208,14 +209,14 @@ func (k *Keys) opened(want kind, ref store.Ref, body []byte) ([]byte, error) {
 }
 
 func (k *Keys) unseal(ref store.Ref, body []byte) (*generation, kind, []byte, error) {
-	g, kind, plain, err := k.decrypt(ref, body)
+	g, kind, plain, err := k.decrypt(ref, body, nil)
 	if err == nil && g.ref(kind, plain) != ref {
 		err = fmt.Errorf("%w: %s holds another chunk", ErrCorrupt, ref)
 	}
 	return g, kind, plain, err
 }
 
-func (k *Keys) decrypt(ref store.Ref, body []byte) (*generation, kind, []byte, error) {
+func (k *Keys) decrypt(ref store.Ref, body, into []byte) (*generation, kind, []byte, error) {
 	r := wire.NewReader(body)
 	head := r.Bytes(headSize)
 	nonce := r.Bytes(nonceSize)
@@ -227,7 +228,7 @@ func (k *Keys) decrypt(ref store.Ref, body []byte) (*generation, kind, []byte, e
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("%s: %w", ref, err)
 	}
-	frame, err := g.aead(ref).Open(nil, nonce, sealed, head)
+	frame, err := g.aead(ref).Open(into[:0], nonce, sealed, head)
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, ref, err)
 	}

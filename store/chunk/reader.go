@@ -39,6 +39,7 @@ type Reader struct {
 	get    func(context.Context, store.Ref) ([]byte, error)
 	ctx    context.Context
 	cancel context.CancelFunc
+	inside bool // bodies are opened in their own memory
 
 	offset int64 // of Read and Seek
 
@@ -59,6 +60,14 @@ func (k *Keys) NewReader(ctx context.Context, c store.Content, get func(context.
 	r := &Reader{k: k, c: c, get: get}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.lists.limit, r.chunks.limit = keptLists, keptChunks
+	return r
+}
+
+// TakeBodies makes the bodies that get returns the Reader's: they are opened where they
+// lie, without memory for a second copy. Nobody else may use them. It is called before
+// the first read, and returns the Reader.
+func (r *Reader) TakeBodies() *Reader {
+	r.inside = true
 	return r
 }
 
@@ -228,7 +237,11 @@ func (r *Reader) ahead() {
 func (r *Reader) fetch(p Part, f *fetch[[]byte]) {
 	body, err := r.get(r.ctx, p.Ref)
 	if err == nil {
-		f.value, err = r.k.opened(data, p.Ref, body)
+		var into []byte
+		if r.inside && len(body) >= headSize+nonceSize {
+			into = body[headSize+nonceSize:]
+		}
+		f.value, err = r.k.opened(data, p.Ref, body, into)
 	}
 	if err == nil && int64(len(f.value)) != p.Size {
 		err = fmt.Errorf("%w: %s has %d bytes, listed with %d", ErrCorrupt, p.Ref, len(f.value), p.Size)

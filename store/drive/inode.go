@@ -255,7 +255,7 @@ func (i *Inode) chunks() *chunk.Reader {
 	i.d.readers.Lock()
 	defer i.d.readers.Unlock()
 	if i.reader == nil {
-		i.reader = i.d.cfg.Keys.NewReader(i.d.cfg.Context, i.base, i.get)
+		i.reader = i.d.cfg.Keys.NewReader(i.d.cfg.Context, i.base, i.get).TakeBodies()
 	}
 	return i.reader
 }

@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,12 +72,12 @@ func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
 			f.err.CompareAndSwap(nil, &err)
 		}
 		return b, err
-	})
+	}).TakeBodies()
 	return f
 }
 
 // Body returns the sealed body of a chunk: from this disk, else from a machine
-// that has it.
+// that has it. Its memory is the caller's.
 func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
 	began := time.Now()
 	b, err := d.cfg.Bodies.Get(ref)
@@ -93,7 +94,7 @@ func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.Machine
 	if b, err = d.cfg.Fetch(ctx, ref, holders); err == nil {
 		d.activity.network.since(began)
 	}
-	return b, err
+	return bytes.Clone(b), err // ours alone: a Reader opens it where it lies
 }
 
 // Entry returns the entry that was opened.

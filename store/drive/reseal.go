@@ -126,7 +126,7 @@ func (d *Drive) ResealHere(ctx context.Context, from, to store.Content) error {
 	}
 	s := d.begin()
 	defer s.end()
-	r := keys.NewReader(ctx, from, func(_ context.Context, ref store.Ref) ([]byte, error) { return d.cfg.Bodies.Get(ref) })
+	r := keys.NewReader(ctx, from, func(_ context.Context, ref store.Ref) ([]byte, error) { return d.cfg.Bodies.Get(ref) }).TakeBodies()
 	defer r.Close()
 	w := keys.NewWriter(s.put, s.have)
 	if _, err := w.ReadFrom(&contextReader{ctx, r}); err != nil {
