@@ -153,11 +153,11 @@ func (n *Node) heard(ev Event) {
 	}
 	n.cfg.Logger.Debug("mdns: "+ev.String(), "interface", ev.Interface)
 	if c := n.ears.claims[ev.Set]; c != nil {
-		c.heard(ev)
-		if c.host && ev.Kind == EventClaimed {
+		if c.host && ev.Kind == EventClaimed { // before c tells who waits for it
 			n.hostname.Store(&ev.Name)
 			n.memory.note(n.host.numberOf(ev.Set))
 		}
+		c.heard(ev)
 		if ev.Kind == EventLost {
 			delete(n.ears.claims, ev.Set)
 		}

@@ -106,6 +106,7 @@ func TestRun_DrivesAnEngineAndSaysGoodbye(t *testing.T) {
 			})
 		}()
 		w.in <- "a"
+		synctest.Wait() // the reader hands it on in a goroutine of its own
 		if err := loop.Call(ctx, do, ended, func(now time.Time) { e.say(now.Add(3*time.Second), "called") }); err != nil {
 			t.Fatal(err)
 		}
