@@ -404,10 +404,14 @@ func FuzzParsePacket(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		checkPacket(t, b)
-		if len(b) > 24 && b[0] == 0x46 { // let wrong checksums not be all there is
-			sum(b[24:])
-			checkPacket(t, b)
+		if len(b) < 28 || len(b) > 0xffff || b[0] != 0x46 {
+			return
 		}
+		b[2], b[3], b[9], b[10], b[11] = byte(len(b)>>8), byte(len(b)), 2, 0, 0 // let wrong checksums not be all there is
+		head := sum(append([]byte{0, 0, 0, 0}, b[:24]...))
+		b[10], b[11] = head[2], head[3]
+		sum(b[24:])
+		checkPacket(t, b)
 	})
 }
 
