@@ -15,22 +15,22 @@ func unwritable(format string, args ...any) error {
 	return fmt.Errorf("igmp: message %w: %s", errMessage, fmt.Sprintf(format, args...))
 }
 
-// family is what differs between the messages of the two protocols.
-type family struct {
+// layout is what differs between the messages of the two protocols.
+type layout struct {
 	addr                               int // bytes of an address
 	query, report1, report2, leave, v3 uint8
 }
 
 var (
-	family4 = family{4, typeQuery, typeReport1, typeReport2, typeLeave, typeReport3}
-	family6 = family{16, typeMLDQuery, 0, typeMLDv1, typeMLDDone, typeMLDv2}
+	layout4 = layout{4, typeQuery, typeReport1, typeReport2, typeLeave, typeReport3}
+	layout6 = layout{16, typeMLDQuery, 0, typeMLDv1, typeMLDDone, typeMLDv2}
 )
 
 // AppendMessage appends m as an IGMP message with its checksum. Times that the
 // wire cannot carry are rounded as [Packet.Append] says. It fails, leaving b as
 // it was, when an address is not IPv4 or a field does not fit.
 func AppendMessage(b []byte, m Message) ([]byte, error) {
-	out, err := family4.append(b, m)
+	out, err := layout4.append(b, m)
 	if err != nil {
 		return b, err
 	}
@@ -41,7 +41,7 @@ func AppendMessage(b []byte, m Message) ([]byte, error) {
 // AppendMLD appends m as an ICMPv6 message with the checksum of a packet from
 // src to dst, and is otherwise like [AppendMessage] for IPv6.
 func AppendMLD(b []byte, m Message, src, dst netip.Addr) ([]byte, error) {
-	out, err := family6.append(b, m)
+	out, err := layout6.append(b, m)
 	if err != nil {
 		return b, err
 	}
@@ -51,7 +51,7 @@ func AppendMLD(b []byte, m Message, src, dst netip.Addr) ([]byte, error) {
 }
 
 // append writes a message whose checksum is 0.
-func (f family) append(b []byte, m Message) ([]byte, error) {
+func (f layout) append(b []byte, m Message) ([]byte, error) {
 	switch m := m.(type) {
 	case *Query:
 		return f.appendQuery(b, m)
@@ -69,7 +69,7 @@ func (f family) append(b []byte, m Message) ([]byte, error) {
 }
 
 // unknown reports whether an [Unknown] may be of type t.
-func (f family) unknown(t uint8) bool {
+func (f layout) unknown(t uint8) bool {
 	if f.addr == 16 {
 		return t >= typeMRDFirst && t <= typeMRDLast
 	}
@@ -78,7 +78,7 @@ func (f family) unknown(t uint8) bool {
 
 // appendShort writes the layout that versions 1 and 2 share; code is in the units
 // of the family.
-func (f family) appendShort(b []byte, typ uint8, code uint16, group netip.Addr, additional []byte) ([]byte, error) {
+func (f layout) appendShort(b []byte, typ uint8, code uint16, group netip.Addr, additional []byte) ([]byte, error) {
 	if f.addr == 4 {
 		b = append(b, typ, uint8(code), 0, 0)
 	} else {
@@ -88,7 +88,7 @@ func (f family) appendShort(b []byte, typ uint8, code uint16, group netip.Addr, 
 	return append(b, additional...), err
 }
 
-func (f family) appendQuery(b []byte, q *Query) ([]byte, error) {
+func (f layout) appendQuery(b []byte, q *Query) ([]byte, error) {
 	code, err := f.responseCode(q)
 	if err != nil {
 		return b, err
@@ -119,7 +119,7 @@ func (f family) appendQuery(b []byte, q *Query) ([]byte, error) {
 }
 
 // responseCode returns q's maximum response time as its version has it.
-func (f family) responseCode(q *Query) (uint16, error) {
+func (f layout) responseCode(q *Query) (uint16, error) {
 	unit, mantissa, most := unit4, uint(mantissa8), uint64(0xff)
 	if f.addr == 16 {
 		unit, mantissa, most = unit6, mantissa16, 0xffff
@@ -138,7 +138,7 @@ func (f family) responseCode(q *Query) (uint16, error) {
 	return 0, unwritable("query of version %d", q.Version)
 }
 
-func (f family) appendReport(b []byte, r *Report) ([]byte, error) {
+func (f layout) appendReport(b []byte, r *Report) ([]byte, error) {
 	switch {
 	case r.Version == V1 && f.addr == 4:
 		return f.appendShort(b, f.report1, 0, r.Group, r.Additional)
@@ -171,7 +171,7 @@ func (f family) appendReport(b []byte, r *Report) ([]byte, error) {
 }
 
 // appendAddr writes a; the zero Addr is the unspecified address.
-func (f family) appendAddr(b []byte, a netip.Addr) ([]byte, error) {
+func (f layout) appendAddr(b []byte, a netip.Addr) ([]byte, error) {
 	switch {
 	case !a.IsValid():
 		return append(b, make([]byte, f.addr)...), nil
@@ -181,7 +181,7 @@ func (f family) appendAddr(b []byte, a netip.Addr) ([]byte, error) {
 	return append(b, a.AsSlice()...), nil
 }
 
-func (f family) appendAddrs(b []byte, list []netip.Addr) ([]byte, error) {
+func (f layout) appendAddrs(b []byte, list []netip.Addr) ([]byte, error) {
 	for _, a := range list {
 		if a.BitLen() != 8*f.addr {
 			return b, unwritable("source %v is not an address of %d bytes", a, f.addr)
