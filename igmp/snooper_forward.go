@@ -7,12 +7,15 @@ import (
 	"slices"
 )
 
+const protocolUDP = 17
+
 // traffic is what a switch reads of a frame.
 type traffic struct {
 	dst           HardwareAddr
 	vlan          uint16 // of the outer tag, 0 without one
 	six           bool
 	source, group netip.Addr // of the IP header; group is invalid when it is no multicast
+	udp           bool       // it carries UDP, not in a later fragment
 	control       bool       // it carries IGMP or MLD
 	packet        Packet     // then
 	err           error      // or what is wrong with it
@@ -35,11 +38,12 @@ func inspect(frame []byte) (t traffic) {
 	switch {
 	case typ == etherIPv4 && len(rest) >= 20 && rest[0]>>4 == 4:
 		t.source, t.group = netip.AddrFrom4([4]byte(rest[12:])), netip.AddrFrom4([4]byte(rest[16:]))
-		t.control = rest[9] == 2
+		t.control = rest[9] == protocolIGMP
+		t.udp = rest[9] == protocolUDP && binary.BigEndian.Uint16(rest[6:])&0x1fff == 0
 	case typ == etherIPv6 && len(rest) >= 40 && rest[0]>>4 == 6:
 		t.six, next = true, rest[6]
 		t.source, t.group = netip.AddrFrom16([16]byte(rest[8:])), netip.AddrFrom16([16]byte(rest[24:]))
-		t.control = next == 0 || next == 58 // hop-by-hop options, ICMPv6
+		t.control, t.udp = next == protocolHopByHop || next == protocolICMPv6, next == protocolUDP
 	default:
 		return t
 	}
