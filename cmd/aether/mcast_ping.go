@@ -15,9 +15,6 @@ import (
 	"github.com/aether-lan/aether/multicast/probe"
 )
 
-// statusUnknown is mcast ping's status when nobody answered.
-const statusUnknown = 4
-
 // pingName is what the default group of mcast ping is picked by.
 const pingName = "aether mcast ping"
 

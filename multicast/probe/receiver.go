@@ -56,8 +56,8 @@ type Report struct {
 	// datagram that came, and that datagram otherwise.
 	Sent uint64
 	// Received counts the numbers that came, each once.
-	Received  uint64
-	Lost      uint64
+	Received uint64
+	Lost     uint64
 	// LostAtStart are those of Lost that were sent before anything came, as happens
 	// while switches learn where members are.
 	LostAtStart uint64
