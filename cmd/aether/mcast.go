@@ -17,7 +17,7 @@ func mcastCommand() *cli.Command {
 		Name:  "mcast",
 		Usage: "send to groups, hear them and measure them",
 		Subcommands: []*cli.Command{
-			mcastMACCommand(),
+			mcastSendCommand(), mcastRecvCommand(), mcastPingCommand(), mcastMACCommand(),
 		},
 	}
 }
