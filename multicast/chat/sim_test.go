@@ -229,3 +229,40 @@ func TestRoom_EveryMemberEndsWithTheSameMessages(t *testing.T) {
 		}
 	}
 }
+
+// Who comes late gets the past about once, from one member, however many have it.
+func TestRoom_LateJoinerIsServedByOne(t *testing.T) {
+	for seed := range uint64(simSeeds(t, 10)) {
+		p := newParty(t, seed, sealedConfig(), netsim.Faults{Delay: time.Millisecond, Jitter: time.Millisecond})
+		for i := range 9 {
+			p.join(fmt.Sprint("m", i))
+		}
+		p.sim.RunFor(5 * time.Second)
+		for i := range 90 {
+			p.say(netsim.ID(i%9), fmt.Sprint("message ", i))
+			p.sim.RunFor(50 * time.Millisecond)
+		}
+		p.sim.RunFor(5 * time.Second)
+		late := p.join("late")
+		p.sim.RunFor(2 * time.Second)
+		got, repairs, requests := 0, uint64(0), uint64(0)
+		for _, list := range p.heard[late] {
+			got += len(list)
+			for _, m := range list {
+				if !m.Past {
+					t.Errorf("seed %d: %v is not marked as past", seed, m)
+				}
+			}
+		}
+		for _, r := range p.rooms {
+			repairs += r.Stats().Repairs
+			requests += r.Stats().Requests
+		}
+		if got != 90 || repairs > 135 || requests > 20 {
+			t.Errorf("seed %d: %d messages after 2 s, %d repairs, %d requests", seed, got, repairs, requests)
+		}
+		if testing.Verbose() {
+			t.Logf("seed %d: %d repairs and %d requests for 90 messages", seed, repairs, requests)
+		}
+	}
+}
