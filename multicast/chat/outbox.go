@@ -1,9 +1,6 @@
 package chat
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 const (
 	// sendRate and sendBurst bound the packets that a member sends, a second and at
@@ -33,7 +30,7 @@ func (o *outbox) control(p packet) {
 	}
 }
 
-// message queues an own message, unless there is no room.
+// message queues the pieces of an own message.
 func (o *outbox) message(id MemberID, sequence uint64, rec *record) {
 	for i := range rec.pieces() {
 		o.pieces = append(o.pieces, rec.piece(id, sequence, i))
@@ -56,10 +53,4 @@ func (o *outbox) take() packet {
 		return p
 	}
 	return nil
-}
-
-// next returns when the next packet may be sent.
-func (o *outbox) next(now time.Time) time.Time {
-	o.tokens.fill(now)
-	return o.tokens.next()
 }

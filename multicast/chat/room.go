@@ -219,8 +219,8 @@ func (r *Room) handleHello(now time.Time, from MemberID, h *hello) {
 	newly := r.newClaims(from, h.claims)
 	news, fresh := r.roster.hello(now, from, h)
 	if news || fresh && h.flags&(flagNew|flagSure) != 0 {
-		n := time.Duration(min(r.roster.count(), mostMembersForAnswering))
-		r.soon(now, between(r.cfg.Rand, 0, answerLeast+answerSpread*n))
+		n := min(r.roster.count(), mostMembersForAnswering)
+		r.soon(now, between(r.cfg.Rand, 0, answerLeast+time.Duration(n)*answerSpread))
 	}
 	if m := r.roster.members[from]; !fresh || m.presence != present {
 		return
