@@ -1,0 +1,132 @@
+package bulk
+
+import (
+	"slices"
+	"time"
+)
+
+// Rates are in bytes of datagrams a second, headers of IP and UDP left out.
+const (
+	defaultMinRate = 64 << 10
+	defaultMaxRate = 1 << 40
+	// trainShare of what a train of packets measured is where sending begins: a
+	// short train can find a queue empty that a long one fills.
+	trainShare = 0.9
+	// lossAllowed is the loss of the median receiver that is no sign of congestion.
+	lossAllowed = 0.01
+)
+
+// pacer decides how fast to send: from what a packet train measured, then up by a
+// twentieth a section and down by up to three tenths on loss (AIMD), both judged by
+// the median receiver, so that no single bad port slows the others.
+//
+// Two things a rule on loss alone gets wrong are told apart. A queue that grows
+// delivers more slowly than we send before it loses anything: then the rate drops
+// just below what arrives. And a link that loses at random loses as much at a lower
+// rate: what is still lost after the rate went down counts as the link's own.
+type pacer struct {
+	rate, min, max float64
+	own            float64 // loss that does not come from sending too fast
+	cut            bool    // the last judgement lowered the rate for loss
+	start          bool    // nothing was lost yet: grow quickly
+	tokens         float64
+	at             time.Time
+}
+
+func newPacer(least, most int64) *pacer {
+	p := &pacer{min: float64(least), max: float64(most), start: true}
+	if least <= 0 {
+		p.min = defaultMinRate
+	}
+	if most <= 0 {
+		p.max = defaultMaxRate
+	}
+	p.max = max(p.max, p.min)
+	p.rate = p.min
+	return p
+}
+
+// measured sets the rate from what a train found; zero is that it found nothing.
+func (p *pacer) measured(rate float64) { p.set(trainShare * rate) }
+
+func (p *pacer) set(rate float64) { p.rate = min(p.max, max(p.min, rate)) }
+
+// round is what the receivers said of one section or part of it.
+type round struct {
+	rate     float64   // that was asked for meanwhile
+	sent     float64   // bytes a second that really left
+	losses   []float64 // a receiver each, 0 to 1
+	arrivals []float64 // bytes a second, of those who could measure it
+	cap      float64   // the least window of any; 0 none
+}
+
+// judge changes the rate by what r says.
+func (p *pacer) judge(r round) {
+	loss, arrival := median(r.losses), median(r.arrivals)
+	if r.cap > 0 {
+		p.max = max(p.min, min(p.max, r.cap))
+	}
+	if p.cut || loss < p.own {
+		p.own = loss
+	}
+	p.cut = false
+	sent := r.rate
+	if r.sent > 0 {
+		sent = min(sent, r.sent)
+	}
+	delivered := arrival / max(0.01, 1-loss) // as if nothing had been lost by chance
+	switch {
+	case loss > p.own*1.5+lossAllowed:
+		p.start, p.cut = false, true
+		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
+	case arrival > 0 && delivered < 0.96*sent:
+		p.start = false
+		p.set(max(0.7*r.rate, 0.94*delivered))
+	case r.sent > 0 && r.sent < 0.8*r.rate:
+		// The machine does not send what it may: more would be a guess.
+	case p.start:
+		p.set(1.15 * r.rate)
+	default:
+		p.set(1.05 * r.rate)
+	}
+}
+
+// silence lowers the rate when no receiver is heard at all.
+func (p *pacer) silence() { p.start = false; p.set(p.rate / 2) }
+
+// maxBurst bounds what is sent at once after a pause.
+const maxBurst = 4 * time.Millisecond
+
+// fill adds the tokens of the time since the last call.
+func (p *pacer) fill(now time.Time) {
+	if !p.at.IsZero() {
+		p.tokens += now.Sub(p.at).Seconds() * p.rate
+	}
+	p.at = now
+	p.tokens = min(p.tokens, max(2*MaxBlock, maxBurst.Seconds()*p.rate))
+}
+
+// take spends n bytes if there are tokens. The last packet may overdraw.
+func (p *pacer) take(n int) bool {
+	if p.tokens <= 0 {
+		return false
+	}
+	p.tokens -= float64(n)
+	return true
+}
+
+// next returns when it is worth asking again: not for each packet, timers are
+// coarser than that.
+func (p *pacer) next(now time.Time) time.Time {
+	wait := time.Duration((MaxBlock - p.tokens) / p.rate * float64(time.Second))
+	return now.Add(max(wait, time.Millisecond))
+}
+
+// median returns the lower median of v, 0 of nothing.
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(v))
+	return s[(len(s)-1)/2]
+}
