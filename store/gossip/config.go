@@ -46,6 +46,9 @@ type Config struct {
 	// Interval is the mean time between exchanges with one random peer. Each is
 	// up to a quarter earlier or later. Zero means 5 s.
 	Interval time.Duration
+	// Calm is the same while nothing has changed for a few exchanges. Zero means four
+	// times Interval.
+	Calm time.Duration
 	// Window is how many Entries messages one peer may have unacknowledged.
 	// Zero means 8.
 	Window int
@@ -71,11 +74,12 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.Key) != ed25519.PrivateKeySize || store.MachineIDOf(c.Key.Public().(ed25519.PublicKey)) != c.Self {
 		return c, errors.New("gossip: config: Key is not the key of Self")
 	}
-	if c.Fanout < 0 || c.Interval < 0 || c.Window < 0 || c.Retry < 0 || c.Inbox < 0 || c.Batch < 0 || c.Inventories < 0 {
+	if c.Fanout < 0 || c.Interval < 0 || c.Calm < 0 || c.Window < 0 || c.Retry < 0 || c.Inbox < 0 || c.Batch < 0 || c.Inventories < 0 {
 		return c, errors.New("gossip: config: negative value")
 	}
 	c.Fanout = cmp.Or(c.Fanout, 4)
 	c.Interval = cmp.Or(c.Interval, 5*time.Second)
+	c.Calm = cmp.Or(c.Calm, 4*c.Interval)
 	c.Window = cmp.Or(c.Window, 8)
 	c.MessageSize = cmp.Or(c.MessageSize, 256<<10)
 	c.Retry = cmp.Or(c.Retry, 20*time.Second)

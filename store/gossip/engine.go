@@ -31,12 +31,31 @@ type Engine struct {
 	signer    signer
 	inbox     inbox
 	peers     map[store.MachineID]*peer
-	exchange  time.Time // when the next exchange is due; zero without peers
-	root      []byte    // of the state at the vector; nil if not known
-	owed      uint64    // the last entry of ours of which a peer has proof
+	pace      pace
+	root      []byte // of the state at the vector; nil if not known
+	owed      uint64 // the last entry of ours of which a peer has proof
 	inventory inventories
 	events    []Event
 	counters  Counters
+}
+
+// pace says when vectors are exchanged.
+type pace struct {
+	due   time.Time // the next exchange; zero without peers
+	soon  time.Time // the next one if there is news
+	eager int       // how many more exchanges news have made frequent
+}
+
+// eager is after how many exchanges without news they become seldom: by then somebody
+// has met nearly everybody since.
+const eager = 6
+
+// news has vectors exchanged more often for a while.
+func (p *pace) news() {
+	p.eager = eager
+	if p.soon.Before(p.due) {
+		p.due = p.soon
+	}
 }
 
 // New returns an engine that continues with what kv holds.
@@ -108,6 +127,7 @@ func (e *Engine) Committed() {
 		return
 	}
 	e.root = nil
+	e.pace.news()
 	e.inbox.heard.Merge(e.log.vector)
 	e.settle()
 	e.spread()
@@ -122,7 +142,12 @@ func (e *Engine) Rollback() {
 
 // SetRoot tells the hash of the driver's state at the present vector, which
 // peers at an equal vector compare with theirs. It counts until the vector moves.
-func (e *Engine) SetRoot(h [32]byte) { e.root = h[:] }
+func (e *Engine) SetRoot(h [32]byte) {
+	if string(e.root) != string(h[:]) {
+		e.pace.news()
+	}
+	e.root = h[:]
+}
 
 // PeerUp says that a connection to id is ready. Our vector goes to it at once.
 // A peer that was up starts anew.
@@ -138,16 +163,17 @@ func (e *Engine) PeerUp(now time.Time, id store.MachineID) {
 		souls:  map[store.MachineID]store.Time{},
 		doubts: newDoubts(),
 	}
-	if e.exchange.IsZero() {
-		e.exchange = e.nextExchange(now)
+	if e.pace.due.IsZero() {
+		e.plan(now)
 	}
+	e.pace.news()
 }
 
 // PeerDown says that the connection to id is gone. What was in flight may be lost.
 func (e *Engine) PeerDown(now time.Time, id store.MachineID) {
 	delete(e.peers, id)
 	if len(e.peers) == 0 {
-		e.exchange = time.Time{}
+		e.pace = pace{}
 	}
 }
 
@@ -157,25 +183,34 @@ func (e *Engine) newSession(now time.Time) uint64 {
 	return e.cfg.Rand.Uint64() ^ uint64(now.UnixNano())
 }
 
-func (e *Engine) nextExchange(now time.Time) time.Time {
+// plan decides when vectors are exchanged next.
+func (e *Engine) plan(now time.Time) {
 	quarter := int64(e.cfg.Interval) / 4
-	return now.Add(e.cfg.Interval - time.Duration(quarter) + time.Duration(e.cfg.Rand.Int64N(2*quarter+1)))
+	wait := e.cfg.Interval - time.Duration(quarter) + time.Duration(e.cfg.Rand.Int64N(2*quarter+1))
+	e.pace.soon, e.pace.due = now.Add(wait), now.Add(wait)
+	if e.pace.eager == 0 {
+		e.pace.due = now.Add(time.Duration(float64(wait) / float64(e.cfg.Interval) * float64(e.cfg.Calm)))
+	}
 }
 
 // NextTimeout reports when the next exchange is due; never while no peer is up.
-func (e *Engine) NextTimeout() (time.Time, bool) { return e.exchange, !e.exchange.IsZero() }
+func (e *Engine) NextTimeout() (time.Time, bool) { return e.pace.due, !e.pace.due.IsZero() }
 
 // HandleTimeout exchanges vectors with one random peer when that is due, and
 // gives up waiting for acknowledgements that are overdue.
 func (e *Engine) HandleTimeout(now time.Time) {
-	if e.exchange.IsZero() || now.Before(e.exchange) {
+	if e.pace.due.IsZero() || now.Before(e.pace.due) {
 		return
 	}
-	e.exchange = e.nextExchange(now)
+	e.pace.eager = max(0, e.pace.eager-1)
 	order := e.order()
 	for _, p := range order {
 		e.expire(now, p)
+		if len(p.flights) > 0 {
+			e.pace.eager = max(1, e.pace.eager)
+		}
 	}
+	e.plan(now)
 	p := order[e.cfg.Rand.IntN(len(order))]
 	p.say, p.want = true, true
 }

@@ -79,9 +79,15 @@ func (e *Engine) handleInventory(now time.Time, p *peer, m *inventoryMessage) {
 	e.tell(Inventory{Machine: m.Machine, Bytes: m.Bytes})
 }
 
+// maxDirect is how many peers a machine sends its own inventory to by itself; where all
+// are connected to all it comes to each just once. Beyond that it goes to a few, which
+// pass it on.
+const maxDirect = 32
+
 // keepInventory stores it and chooses the peers that are sent it at once.
 func (e *Engine) keepInventory(id store.MachineID, s soft) {
 	inv := &e.inventory
+	e.pace.news()
 	inv.bytes += len(s.bytes) - len(inv.of[id].bytes)
 	var behind []*peer
 	for _, p := range e.order() {
@@ -89,7 +95,10 @@ func (e *Engine) keepInventory(id store.MachineID, s soft) {
 			behind = append(behind, p)
 		}
 	}
-	for _, p := range e.choose(behind) {
+	if id != e.cfg.Self || len(behind) > maxDirect {
+		behind = e.choose(behind)
+	}
+	for _, p := range behind {
 		s.fresh = append(s.fresh, p.id)
 	}
 	slices.SortFunc(s.fresh, store.MachineID.Compare)

@@ -73,6 +73,20 @@ func (a *absences) beat(now time.Time) int64 {
 	return now.UnixNano() / int64(max(min(beatEvery, a.grace/4), time.Second))
 }
 
+// beat is the sign of life to tell at now. While all members are connected there is nobody
+// who would need another one than it was told before.
+func (c *core) beat(now time.Time) int64 {
+	if c.absent.grace == 0 || c.soft.beat == 0 {
+		return c.absent.beat(now)
+	}
+	for _, m := range c.members.all() {
+		if m.ID != c.m.ID() && c.members.within(m.ID) && !c.absent.here[m.ID] {
+			return c.absent.beat(now)
+		}
+	}
+	return c.soft.beat
+}
+
 // watch counts members that never came from now on as away, and forgets those that are
 // none.
 func (a *absences) watch(now time.Time, members map[store.MachineID]bool, self store.MachineID) {

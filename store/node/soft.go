@@ -150,13 +150,13 @@ func (c *core) mine() soft {
 	files, bytes := c.copying.Pending()
 	u := c.m.usage()
 	return soft{Copies: c.provedInventory(), Usage: &u, Queue: softQueue{Files: int64(files), Bytes: bytes}, Wants: c.choosing.wants,
-		Beat: c.absent.beat(c.m.now()), Listening: c.soft.here}
+		Beat: c.beat(c.m.now()), Listening: c.soft.here}
 }
 
 // usageChanged reports whether the usage is worth telling: it changed by more than a
 // hundredth of the space, or at all and long ago.
 func (c *core) usageChanged(now time.Time) bool {
-	if c.absent.beat(now) != c.soft.beat {
+	if c.beat(now) != c.soft.beat {
 		return true
 	}
 	u, old := c.m.usage(), c.soft.usage
