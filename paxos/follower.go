@@ -62,7 +62,7 @@ func (l *leadership) reconcile(n *Node) {
 		}
 		f := &follower{id: m.ID, inc: m.Incarnation, next: l.placed + 1, probing: true, due: true, heard: n.now}
 		for _, p := range l.promises {
-			if p.id == m.ID {
+			if p.id == m.ID && (m.Incarnation == 0 || p.inc == m.Incarnation) {
 				f.inc, f.confirmed, f.probing, f.next = p.inc, p.confirmed, false, p.Chosen+1
 			}
 		}

@@ -54,7 +54,9 @@ func (n *Node) takeLead() {
 		l.begin = l.recovered[k-1].Slot + 1
 	}
 	l.reconcile(n)
-	l.queue.values = n.firstValue()
+	for _, e := range n.firstValue() {
+		l.enqueue(e)
+	}
 	n.event(Event{Kind: EventRole, Role: Leading, Peer: n.cfg.ID, Ballot: n.acc.promised})
 	n.heartbeat(n.now)
 }
