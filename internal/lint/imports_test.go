@@ -67,13 +67,9 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"multicast/probe",
-	"multicast/bulk",
-	"paxos",
 	"paxos/log",
 	"paxos/peer",
 	"paxos/kv",
-	"paxos/sim",
 	"dht",
 	"dht/records",
 	"dht/topics",
