@@ -33,9 +33,10 @@ type View struct {
 //
 // Rules of the published protocol are missing because they are wrong: a newcomer
 // takes over a whole list of successors and not only the first, no successor is
-// adopted that has not answered, and what stands behind a new one is its own list,
-// not the rest of the old. TestModel_FindsTheFaultsOfTheProtocolAsPublished puts
-// them back. Nor does any operation forget the predecessor.
+// adopted that has not answered, a predecessor is asked whether it lives before
+// another replaces it, and none is forgotten. [Ring.HeadAnswered] puts the head's
+// own list behind it, and nothing is ever added to a list that may have a gap.
+// TestModel_FindsTheFaultsOfTheProtocolAsPublished puts such rules back.
 type Ring struct {
 	self, pred Peer
 	list       []Peer

@@ -70,7 +70,6 @@ var designed = []string{
 	"paxos/log",
 	"paxos/peer",
 	"paxos/kv",
-	"dht",
 	"dht/records",
 	"dht/topics",
 	"dht/peer",
