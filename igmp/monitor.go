@@ -166,7 +166,7 @@ func (m *Monitor) HandleFrame(now time.Time, frame []byte) {
 	case t.control:
 		m.handleControl(MonitorHost{t.source, HardwareAddr(frame[6:12])}, t.packet, t.err)
 	case t.group.IsValid() && t.udp:
-		m.handleFlow(t, len(frame))
+		m.handleFlow(t)
 	}
 }
 
@@ -327,7 +327,7 @@ func (q *QuerierSeen) hear(now time.Time, from MonitorHost, m *Query) {
 	q.Last, q.MaxResponse = now, m.MaxResponse
 }
 
-func (m *Monitor) handleFlow(t traffic, size int) {
+func (m *Monitor) handleFlow(t traffic) {
 	f := m.flows[t.group]
 	if f == nil {
 		if len(m.flows) >= m.cfg.Flows {
@@ -338,7 +338,7 @@ func (m *Monitor) handleFlow(t traffic, size int) {
 		m.flows[t.group] = f
 	}
 	f.Packets++
-	f.Bytes += uint64(size)
+	f.Bytes += uint64(t.size)
 	f.Last = m.now
 	if len(f.Sources) < maxFlowSources && !slices.Contains(f.Sources, t.source) {
 		f.Sources = append(f.Sources, t.source)

@@ -16,6 +16,7 @@ type traffic struct {
 	six           bool
 	source, group netip.Addr // of the IP header; group is invalid when it is no multicast
 	udp           bool       // it carries UDP, not in a later fragment
+	size          int        // of the IP packet, as its header tells
 	control       bool       // it carries IGMP or MLD
 	packet        Packet     // then
 	err           error      // or what is wrong with it
@@ -39,9 +40,10 @@ func inspect(frame []byte) (t traffic) {
 	case typ == etherIPv4 && len(rest) >= 20 && rest[0]>>4 == 4:
 		t.source, t.group = netip.AddrFrom4([4]byte(rest[12:])), netip.AddrFrom4([4]byte(rest[16:]))
 		t.control = rest[9] == protocolIGMP
+		t.size = int(binary.BigEndian.Uint16(rest[2:]))
 		t.udp = rest[9] == protocolUDP && binary.BigEndian.Uint16(rest[6:])&0x1fff == 0
 	case typ == etherIPv6 && len(rest) >= 40 && rest[0]>>4 == 6:
-		t.six, next = true, rest[6]
+		t.six, next, t.size = true, rest[6], ipv6Len+int(binary.BigEndian.Uint16(rest[4:]))
 		t.source, t.group = netip.AddrFrom16([16]byte(rest[8:])), netip.AddrFrom16([16]byte(rest[24:]))
 		t.control, t.udp = next == protocolHopByHop || next == protocolICMPv6, next == protocolUDP
 	default:

@@ -12,6 +12,7 @@ func commands() []*cli.Command {
 		linklocalCommand(),
 		mdnsCommand(),
 		dnssdCommand(),
+		igmpCommand(),
 		mcastCommand(),
 		storeCommand(),
 		versionCommand(),

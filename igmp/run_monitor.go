@@ -1,0 +1,57 @@
+package igmp
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/aether-lan/aether/internal/loop"
+)
+
+// Watching says what [Watch] does beside listening. Its zero value listens only.
+type Watching struct {
+	// Event hears each event; it must not block. Nil means that they are dropped.
+	Event func(MonitorEvent)
+	// Do carries calls to be made between frames, for instance to read the Monitor.
+	// Nil means none.
+	Do <-chan func(now time.Time)
+}
+
+// Watch has m listen on t until ctx ends, which is no error, and closes t. Between
+// its start and its end m belongs to it.
+func Watch(ctx context.Context, m *Monitor, t *Tap, w Watching) error {
+	err := loop.Run(ctx, watched{m}, frames{t}, loop.Config[[]byte, MonitorEvent]{Event: w.Event, Do: w.Do})
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // the end that was asked for
+	}
+	return err
+}
+
+// watched is a Monitor as an engine of frames.
+type watched struct{ *Monitor }
+
+func (w watched) HandlePacket(now time.Time, frame []byte) { w.HandleFrame(now, frame) }
+func (w watched) Outgoing() [][]byte                       { return nil }
+
+// frames is a tap as what frames are read from.
+type frames struct{ *Tap }
+
+// maxFrame holds any frame of an interface with offloads.
+const maxFrame = 1 << 16
+
+func (f frames) ReadPacket() ([]byte, error) {
+	var b [maxFrame]byte
+	for {
+		n, err := f.Read(b[:])
+		if err == nil {
+			return append([]byte(nil), b[:n]...), nil
+		}
+		// An interface that goes down for a while tells it once.
+		if errors.Is(err, net.ErrClosed) || !isDown(err) {
+			return nil, err
+		}
+	}
+}
+
+func (f frames) WritePacket([]byte) error { return errors.ErrUnsupported }
