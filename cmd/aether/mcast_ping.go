@@ -150,15 +150,9 @@ func mcastPing(ctx context.Context, p pinging) error {
 			cancel()
 		}
 	}
-	if !p.quiet {
-		doing := "asking"
-		if p.cfg.Pinger.Serve {
-			doing = "answering"
-		}
-		g := p.cfg.Conn.Group
-		err := p.out.event(doing, fmt.Sprintf("%s in %v on %s", doing, g, p.cfg.Conn.Interface), "group", g.Addr(), "port", g.Port(), "interface", p.cfg.Conn.Interface)
-		if err != nil {
-			return err
+	p.cfg.Ready = func() {
+		if p.printReady() != nil {
+			cancel()
 		}
 	}
 	hosts, err := probe.Ping(ctx, p.cfg)
@@ -169,6 +163,19 @@ func mcastPing(ctx context.Context, p pinging) error {
 		return err
 	}
 	return p.judge(hosts)
+}
+
+// printReady tells where the group was joined.
+func (p pinging) printReady() error {
+	if p.quiet {
+		return nil
+	}
+	doing := "asking"
+	if p.cfg.Pinger.Serve {
+		doing = "answering"
+	}
+	g := p.cfg.Conn.Group
+	return p.out.event(doing, fmt.Sprintf("%s in %v on %s", doing, g, p.cfg.Conn.Interface), "group", g.Addr(), "port", g.Port(), "interface", p.cfg.Conn.Interface)
 }
 
 func (p pinging) printEvent(e probe.Event) error {

@@ -58,22 +58,12 @@ func mcastRecv(ctx context.Context, s stream, buffer int) error {
 	}
 	for i := range conns {
 		conns[i].ReadBuffer = buffer
-		if s.quiet {
-			continue
-		}
-		text := fmt.Sprintf("listening to %v on %s", conns[i].Group, conns[i].Interface)
-		if n := len(conns[i].More); n > 0 {
-			text += fmt.Sprintf(", and to %d more groups", n)
-		}
-		err := s.out.event("listening", text, "group", conns[i].Group.Addr(), "port", s.port, "interface", conns[i].Interface, "groups", 1+len(conns[i].More))
-		if err != nil {
-			return err
-		}
 	}
 	lines := arrivals{out: s.out, quiet: s.quiet, end: cancel}
 	r, err := probe.Receive(ctx, probe.ReceiveConfig{
 		Conns:    conns,
 		Receiver: probe.ReceiverConfig{Count: s.count, Quiet: s.quiet},
+		Ready:    func() { s.printListening(conns, cancel) },
 		Event:    lines.print,
 	})
 	if err != nil {
@@ -86,6 +76,23 @@ func mcastRecv(ctx context.Context, s stream, buffer int) error {
 		return failed()
 	}
 	return nil
+}
+
+// printListening tells what was joined.
+func (s stream) printListening(conns []multicast.Config, end func()) {
+	for _, c := range conns {
+		if s.quiet {
+			return
+		}
+		text := fmt.Sprintf("listening to %v on %s", c.Group, c.Interface)
+		if n := len(c.More); n > 0 {
+			text += fmt.Sprintf(", and to %d more groups", n)
+		}
+		err := s.out.event("listening", text, "group", c.Group.Addr(), "port", s.port, "interface", c.Interface, "groups", 1+len(c.More))
+		if err != nil {
+			end()
+		}
+	}
 }
 
 // arrivals prints events as they come, those of one batch in one write: at 100,000

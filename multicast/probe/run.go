@@ -26,6 +26,8 @@ type ReceiveConfig struct {
 	Conns []multicast.Config
 	// Receiver says how to count. Its Groups is set from Conns.
 	Receiver ReceiverConfig
+	// Ready is called when all groups are joined. Nil is not called.
+	Ready func()
 	// Event hears what happens, some events at a time. It must not block for longer
 	// than the receive buffers hold. Nil drops.
 	Event func([]Event)
@@ -64,6 +66,9 @@ func Receive(ctx context.Context, cfg ReceiveConfig) (Result, error) {
 	}
 	r := NewReceiver(cfg.Receiver, time.Now())
 	in.start()
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
 	err := loop.Run(ctx, &batched{r, in.free}, &in, loop.Config[*batch, []Event]{
 		Event: func(events []Event) {
 			if cfg.Event != nil {

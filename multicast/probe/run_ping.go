@@ -17,6 +17,8 @@ type PingConfig struct {
 	// Pinger says whom to ask. Its Group is that of Conn; an ID of zero is drawn at
 	// random.
 	Pinger PingerConfig
+	// Ready is called when the group is joined. Nil is not called.
+	Ready func()
 	// Event hears what happens. It must not block. Nil drops.
 	Event func(Event)
 }
@@ -48,6 +50,9 @@ func Ping(ctx context.Context, cfg PingConfig) ([]HostReport, error) {
 	if conn.Shared() {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%w %d", ErrPortTaken, cfg.Conn.Group.Port())
+	}
+	if cfg.Ready != nil {
+		cfg.Ready()
 	}
 	w := &pingWire{c: conn}
 	err = loop.Run(ctx, p, w, loop.Config[Packet, Event]{
