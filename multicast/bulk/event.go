@@ -48,7 +48,8 @@ type ReceiverDone struct {
 	Text     string
 }
 
-// Ended is a sender's last event.
+// Ended is a sender's last event. OK says that all receivers that were asked for have
+// the object.
 type Ended struct{ OK bool }
 
 // Offered says that a receiver's engine heard an object offered. Whoever drives it
@@ -73,6 +74,10 @@ type PullWanted struct{ Reason string }
 // answers with [Receiver.Finish].
 type Complete struct{ Root [32]byte }
 
+// Delivered says that the sender knows that all was received. The receiver stays to
+// give sections to others until it says [Left].
+type Delivered struct{ Session Session }
+
 // Left says that a receiver's session is over: Err is nil when the object was
 // received and the sender knows it.
 type Left struct {
@@ -94,6 +99,7 @@ func (Offered) event()      {}
 func (SectionDone) event()  {}
 func (PullWanted) event()   {}
 func (Complete) event()     {}
+func (Delivered) event()    {}
 func (Left) event()         {}
 func (SenderSilent) event() {}
 
