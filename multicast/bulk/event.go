@@ -5,6 +5,21 @@ import "fmt"
 // Event is something that the user of an engine should hear.
 type Event interface{ event() }
 
+// Offering is the first event of [Send]: the file is hashed and receivers are awaited.
+type Offering struct {
+	Object Object
+	Sealed bool
+	// Key is the public key that signs.
+	Key [32]byte
+}
+
+// Listening is the first event of [Receive].
+type Listening struct{ Sealed bool }
+
+// OtherSeal says, once, that packets in the group are sealed and we have no secret,
+// or, if Plain, that they are not sealed and we have one.
+type OtherSeal struct{ Plain bool }
+
 // Registered says that a receiver takes part.
 type Registered struct {
 	Receiver string
@@ -88,6 +103,9 @@ type Left struct {
 // SenderSilent says that nothing was heard from the sender for a while.
 type SenderSilent struct{}
 
+func (Offering) event()     {}
+func (Listening) event()    {}
+func (OtherSeal) event()    {}
 func (Registered) event()   {}
 func (Started) event()      {}
 func (Refused) event()      {}

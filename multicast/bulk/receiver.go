@@ -184,9 +184,13 @@ func (r *Receiver) HandlePacket(now time.Time, p Packet) {
 func (r *Receiver) drop(err error) {
 	switch {
 	case errors.Is(err, ErrSealed):
-		r.stats.Sealed++
+		if r.stats.Sealed++; r.stats.Sealed == 1 {
+			r.say(OtherSeal{})
+		}
 	case errors.Is(err, ErrPlain):
-		r.stats.Plain++
+		if r.stats.Plain++; r.stats.Plain == 1 {
+			r.say(OtherSeal{Plain: true})
+		}
 	case errors.Is(err, errOtherSession):
 		r.stats.Foreign++
 	case errors.Is(err, seal.ErrNotAuthentic), errors.Is(err, seal.ErrReplay), errors.Is(err, seal.ErrFull):

@@ -143,6 +143,7 @@ func newGetter(ctx context.Context, cfg ReceiveConfig) (g *getter, err error) {
 
 func (g *getter) run(ctx context.Context) ([]Received, error) {
 	g.ctx, g.stop = context.WithCancelCause(ctx)
+	g.event(Listening{Sealed: g.cfg.Secret != nil})
 	err := loop.Run(g.ctx, g.engine, g.c, loop.Config[Packet, Event]{Do: g.do, Event: g.event})
 	close(g.ended)
 	g.stop(nil)

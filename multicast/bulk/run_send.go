@@ -96,6 +96,9 @@ func Send(ctx context.Context, cfg SendConfig, path string) (Result, error) {
 	if err != nil {
 		return Result{}, errors.Join(err, c.Close())
 	}
+	if cfg.Event != nil {
+		cfg.Event(Offering{Object: o, Sealed: cfg.Secret != nil, Key: s.Offer().Key})
+	}
 	ok, err := drive(ctx, s, c, &cfg)
 	r := Result{
 		Object: o, Receivers: s.Outcomes(), Duration: time.Since(began), Stats: s.Stats(),
