@@ -5,6 +5,21 @@ import "fmt"
 // Event is something that the user of an engine should hear.
 type Event interface{ event() }
 
+// Offering is the first event of [Send]: the file is hashed and receivers are awaited.
+type Offering struct {
+	Object Object
+	Sealed bool
+	// Key is the public key that signs.
+	Key [32]byte
+}
+
+// Listening is the first event of [Receive].
+type Listening struct{ Sealed bool }
+
+// OtherSeal says, once, that packets in the group are sealed and we have no secret,
+// or, if Plain, that they are not sealed and we have one.
+type OtherSeal struct{ Plain bool }
+
 // Registered says that a receiver takes part.
 type Registered struct {
 	Receiver string
@@ -48,7 +63,8 @@ type ReceiverDone struct {
 	Text     string
 }
 
-// Ended is a sender's last event.
+// Ended is a sender's last event. OK says that all receivers that were asked for have
+// the object.
 type Ended struct{ OK bool }
 
 // Offered says that a receiver's engine heard an object offered. Whoever drives it
@@ -73,6 +89,10 @@ type PullWanted struct{ Reason string }
 // answers with [Receiver.Finish].
 type Complete struct{ Root [32]byte }
 
+// Delivered says that the sender knows that all was received. The receiver stays to
+// give sections to others until it says [Left].
+type Delivered struct{ Session Session }
+
 // Left says that a receiver's session is over: Err is nil when the object was
 // received and the sender knows it.
 type Left struct {
@@ -83,6 +103,9 @@ type Left struct {
 // SenderSilent says that nothing was heard from the sender for a while.
 type SenderSilent struct{}
 
+func (Offering) event()     {}
+func (Listening) event()    {}
+func (OtherSeal) event()    {}
 func (Registered) event()   {}
 func (Started) event()      {}
 func (Refused) event()      {}
@@ -94,6 +117,7 @@ func (Offered) event()      {}
 func (SectionDone) event()  {}
 func (PullWanted) event()   {}
 func (Complete) event()     {}
+func (Delivered) event()    {}
 func (Left) event()         {}
 func (SenderSilent) event() {}
 

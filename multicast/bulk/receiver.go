@@ -18,6 +18,8 @@ const (
 	finishedInterval = 250 * time.Millisecond
 	finishedTries    = 40
 	beatInterval     = time.Second
+	// lingerAfter the last word of the sender nobody wants sections any more.
+	lingerAfter = 3 * time.Second
 	// rejoinAfter of silence a receiver registers again: the way to it may be healed.
 	rejoinAfter    = 2 * time.Second
 	defaultSilence = 30 * time.Second
@@ -77,6 +79,7 @@ const (
 	registering
 	receiving
 	finishing // all is there, or it failed: Finished is repeated
+	lingering // the sender knows; others may still want sections from us
 )
 
 // Receiver takes one object at a time from a group. It is an engine: see package
@@ -170,7 +173,7 @@ func (r *Receiver) HandlePacket(now time.Time, p Packet) {
 	case Pull:
 		r.handlePull(now, m)
 	case Released:
-		r.handleReleased(m)
+		r.handleReleased(now, m)
 	case Close:
 		r.handleClose(m)
 	default:
@@ -181,9 +184,13 @@ func (r *Receiver) HandlePacket(now time.Time, p Packet) {
 func (r *Receiver) drop(err error) {
 	switch {
 	case errors.Is(err, ErrSealed):
-		r.stats.Sealed++
+		if r.stats.Sealed++; r.stats.Sealed == 1 {
+			r.say(OtherSeal{})
+		}
 	case errors.Is(err, ErrPlain):
-		r.stats.Plain++
+		if r.stats.Plain++; r.stats.Plain == 1 {
+			r.say(OtherSeal{Plain: true})
+		}
 	case errors.Is(err, errOtherSession):
 		r.stats.Foreign++
 	case errors.Is(err, seal.ErrNotAuthentic), errors.Is(err, seal.ErrReplay), errors.Is(err, seal.ErrFull):
@@ -325,10 +332,17 @@ func (r *Receiver) conclude(now time.Time, err error) {
 	r.HandleTimeout(now)
 }
 
-func (r *Receiver) handleReleased(m Released) {
-	if r.state == finishing && m.Session == r.cur.offer.Session && m.Station == r.station {
-		r.leave(r.ends.err)
+func (r *Receiver) handleReleased(now time.Time, m Released) {
+	if r.state != finishing || m.Session != r.cur.offer.Session || m.Station != r.station {
+		return
 	}
+	if r.ends.err != nil {
+		r.leave(r.ends.err)
+		return
+	}
+	r.heard(now)
+	r.state, r.ends.next = lingering, now.Add(beatInterval)
+	r.say(Delivered{Session: m.Session})
 }
 
 // ErrClosed says that the sender ended the session before all was received.
@@ -342,7 +356,7 @@ func (r *Receiver) handleClose(m Close) {
 		r.stats.NotAuthentic++
 		return
 	}
-	if r.state == finishing {
+	if r.state == finishing || r.state == lingering {
 		r.leave(r.ends.err)
 		return
 	}
@@ -369,7 +383,7 @@ func (r *Receiver) HandleTimeout(now time.Time) {
 	if r.state == idle || r.state == considering || now.Before(r.ends.next) {
 		return
 	}
-	if r.state != finishing && now.Sub(r.ends.heard) > r.cfg.Silence {
+	if r.state < finishing && now.Sub(r.ends.heard) > r.cfg.Silence {
 		r.leave(fmt.Errorf("bulk: nothing from the sender for %v: %w", r.cfg.Silence, ErrSilent))
 		return
 	}
@@ -386,6 +400,11 @@ func (r *Receiver) HandleTimeout(now time.Time) {
 		}
 		r.send(r.ends.last)
 		r.ends.next = now.Add(finishedInterval)
+	case lingering:
+		r.ends.next = now.Add(beatInterval)
+		if now.Sub(r.ends.heard) > lingerAfter {
+			r.leave(nil)
+		}
 	}
 }
 
@@ -410,7 +429,7 @@ func (r *Receiver) beat(now time.Time) {
 // NextTimeout returns when HandleTimeout is due.
 func (r *Receiver) NextTimeout() (time.Time, bool) {
 	var t time.Time
-	if r.state == registering || r.state == receiving || r.state == finishing {
+	if r.state >= registering {
 		t = r.ends.next
 	}
 	if !r.rep.at.IsZero() && (t.IsZero() || r.rep.at.Before(t)) {

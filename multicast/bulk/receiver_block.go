@@ -9,6 +9,10 @@ import (
 // handleBlock takes a block or a row of parity.
 func (r *Receiver) handleBlock(now time.Time, b *Block) {
 	t := &r.cur
+	if r.state == lingering && b.Session == t.offer.Session {
+		r.heard(now)
+		return
+	}
 	if r.state != receiving && r.state != registering || b.Session != t.offer.Session {
 		r.stats.Foreign++
 		return

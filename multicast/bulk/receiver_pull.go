@@ -34,7 +34,7 @@ type Piece struct {
 }
 
 func (r *Receiver) handlePull(now time.Time, m Pull) {
-	if !r.asked(m.Session) {
+	if !r.asked(now, m.Session) {
 		return
 	}
 	if m.Station != r.cur.number || m.Token != r.cur.token {

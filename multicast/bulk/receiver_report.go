@@ -54,18 +54,21 @@ func (p *reporter) tally(s int) *tally {
 	return &p.tallies[0]
 }
 
-func (r *Receiver) asked(session Session) bool {
-	if r.state != receiving || session != r.cur.offer.Session {
+// asked reports whether a question of that session is for us now.
+func (r *Receiver) asked(now time.Time, session Session) bool {
+	switch {
+	case session != r.cur.offer.Session || r.state == idle:
 		r.stats.Foreign++
-		return false
+	case r.state == lingering:
+		r.heard(now)
 	}
-	return true
+	return r.state == receiving && session == r.cur.offer.Session
 }
 
 // handleSolicit takes the way of a section to the root and promises an answer.
 func (r *Receiver) handleSolicit(now time.Time, m Solicit) {
 	s := int(m.Section)
-	if !r.asked(m.Session) || s >= r.cur.offer.Sections() {
+	if !r.asked(now, m.Session) || s >= r.cur.offer.Sections() {
 		return
 	}
 	r.heard(now)
@@ -90,7 +93,7 @@ func (r *Receiver) handleSolicit(now time.Time, m Solicit) {
 }
 
 func (r *Receiver) handlePoll(now time.Time, m Poll) {
-	if !r.asked(m.Session) {
+	if !r.asked(now, m.Session) {
 		return
 	}
 	r.heard(now)
@@ -168,7 +171,7 @@ func (r *Receiver) report(q question) Report {
 
 // handleTrain says how a burst of blocks came in.
 func (r *Receiver) handleTrain(now time.Time, m Train) {
-	if !r.asked(m.Session) {
+	if !r.asked(now, m.Session) {
 		return
 	}
 	r.heard(now)
@@ -182,7 +185,7 @@ func (r *Receiver) handleTrain(now time.Time, m Train) {
 // handleProbe says how a burst of packets to this receiver alone came in, once the
 // last of them is here.
 func (r *Receiver) handleProbe(now time.Time, m Probe) {
-	if !r.asked(m.Session) {
+	if !r.asked(now, m.Session) {
 		return
 	}
 	r.heard(now)

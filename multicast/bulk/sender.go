@@ -282,7 +282,6 @@ func (s *Sender) finish(now time.Time, text string) {
 	s.state = closing
 	s.clock.act, s.clock.closes, s.clock.text = now, 0, text
 	s.roster.abandon(text, s.say)
-	s.say(Ended{OK: s.succeeded()})
 }
 
 // succeeded reports whether as many receivers as were asked for have the object,
@@ -297,6 +296,7 @@ func (s *Sender) sayClose(now time.Time) {
 	}
 	if s.clock.closes++; s.clock.closes > closeTimes {
 		s.state = closed
+		s.say(Ended{OK: s.succeeded()})
 		return
 	}
 	s.broadcast(Close{Session: s.offer.Session, Text: clip(s.clock.text, maxText)}.Sign(s.cfg.Key))
