@@ -59,6 +59,7 @@ type core struct {
 	balanceWanted chan struct{}
 	roomWanted    chan struct{} // wakes upkeep when something was removed
 	looks         chan struct{} // bounds lookThrough
+	leaving       chan struct{} // wakes heal when a machine cannot be reached any more
 }
 
 // inventoryDelay is how long what is newly held waits to be told, so that many
@@ -79,7 +80,7 @@ func newCore(m *Machine) (*core, error) {
 	}
 	c := &core{m: m, gossip: g, copying: r, wire: newWire(), do: make(chan func(time.Time), 1), ended: make(chan struct{}), balanceWanted: make(chan struct{}, 1)}
 	c.soft.of = map[store.MachineID]soft{}
-	c.roomWanted, c.looks = make(chan struct{}, 1), make(chan struct{}, maxLooks)
+	c.roomWanted, c.looks, c.leaving = make(chan struct{}, 1), make(chan struct{}, maxLooks), make(chan struct{}, 1)
 	c.choosing = choosing{maps: map[int]*place.Map{}, promised: map[store.MachineID]*promise{}}
 	if c.choosing.marked, err = loadMarks(m.kv); err != nil {
 		return nil, err
@@ -503,6 +504,10 @@ func (c *core) peerDown(id store.MachineID) {
 		c.copying.PeerDown(c.m.now(), id)
 		c.absent.left(c.m.now(), id)
 	})
+	select {
+	case c.leaving <- struct{}{}:
+	default:
+	}
 }
 
 // allDown says that no machine can be talked to: the mesh is gone, and does not

@@ -11,8 +11,8 @@ import (
 // defaultGrace is how long a machine may be away before its copies are made anew.
 const defaultGrace = 10 * time.Minute
 
-// healEvery is how often it is looked who has been away for too long, at most; with a
-// short grace it is more often.
+// healEvery is how often it is looked who the members are, beside when somebody has been
+// away for too long.
 const healEvery = 10 * time.Second
 
 // absences says since when machines cannot be heard of. A machine that is reached only
@@ -59,6 +59,16 @@ func (a *absences) heard(now time.Time, id store.MachineID) {
 func (a *absences) lost(now time.Time, id store.MachineID) bool {
 	since, away := a.since[id]
 	return away && a.grace > 0 && now.Sub(since) >= a.grace
+}
+
+// next is when the next machine will have been away for longer than the grace, if any.
+func (a *absences) next(now time.Time) (next time.Time, ok bool) {
+	for _, since := range a.since {
+		if t := since.Add(a.grace); a.grace > 0 && t.After(now) && (!ok || t.Before(next)) {
+			next, ok = t, true
+		}
+	}
+	return next, ok
 }
 
 // beatEvery is how often a machine gives a sign of life to those who are not connected to
@@ -136,18 +146,27 @@ func (m *Machine) heal(ctx context.Context, grace time.Duration) error {
 	if err := m.core.call(ctx, func() { m.core.absent.begin(grace) }); err != nil {
 		return nil // ctx has ended
 	}
-	t := time.NewTicker(max(min(healEvery, grace/4), 10*time.Millisecond))
+	t := time.NewTimer(0)
 	defer t.Stop()
 	var h healing
 	for {
-		if err := m.healOnce(ctx, &h); err != nil && ctx.Err() == nil {
-			m.log.Warn("files cannot be given new holders", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-m.core.leaving: // somebody has gone: it may be the first
 		case <-t.C:
 		}
+		if err := m.healOnce(ctx, &h); err != nil && ctx.Err() == nil {
+			m.log.Warn("files cannot be given new holders", "error", err)
+		}
+		wait := healEvery
+		_ = m.core.call(ctx, func() {
+			now := m.core.m.now()
+			if next, ok := m.core.absent.next(now); ok {
+				wait = min(wait, max(next.Sub(now), time.Millisecond))
+			}
+		})
+		t.Reset(wait)
 	}
 }
 

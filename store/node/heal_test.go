@@ -65,8 +65,8 @@ func TestHeal_CopiesOfALostMachineAreMadeAnew(t *testing.T) {
 		n := fmt.Sprint("/f", i)
 		before[n] = a.holders(t, n)
 	}
-	c.stop()
 	gone := time.Now()
+	c.stop()
 	eventually(t, "new holders", func() bool {
 		for n := range before {
 			if slices.Contains(a.holders(t, n), c.ID()) || slices.Contains(b.holders(t, n), c.ID()) {

@@ -19,8 +19,9 @@ type Config struct {
 	// MaxFetches and PerPeer bound the fetches under way, in all and from one
 	// peer. Zero means 4 and 2.
 	MaxFetches, PerPeer int
-	// BatchFiles and BatchBytes bound one fetch. A file larger than BatchBytes is
-	// fetched alone. Zero means 64 files and 8 MiB.
+	// BatchFiles and BatchBytes bound one fetch, which is smaller where little is to be
+	// fetched. A file larger than BatchBytes is fetched alone. Zero means 64 files and
+	// 8 MiB.
 	BatchFiles int
 	BatchBytes int64
 	// BackoffMin and BackoffMax bound the pause after a peer has failed. It

@@ -46,7 +46,8 @@ type Engine struct {
 	busy    map[store.Dot]uint64 // versions being fetched, and by which flight
 	missing map[store.Dot]lack
 	lastID  uint64
-	turn    int // of the peers in plan
+	turn    int   // of the peers in plan
+	portion int64 // bytes of a fetch, see portionNow
 
 	due    time.Time
 	waits  bool // due is set

@@ -16,6 +16,7 @@ import (
 // and none waits for ever while its source is there.
 func (e *Engine) HandleTimeout(now time.Time) {
 	e.waits = false
+	e.portion = e.portionNow()
 	for d, l := range e.missing {
 		if !l.until.After(now) {
 			delete(e.missing, d)
@@ -35,6 +36,17 @@ func (e *Engine) HandleTimeout(now time.Time) {
 	}
 	e.turn++
 	e.schedule(now, ids)
+}
+
+// minPortion is the least that is asked for at a time where there is more.
+const minPortion = 256 << 10
+
+// portionNow is how many bytes a fetch shall have: so many that the queue makes several
+// fetches of each peer. Whoever answers quicker is then asked for more, and all end at
+// about the same time.
+func (e *Engine) portionNow() int64 {
+	_, bytes := e.Pending()
+	return min(e.cfg.BatchBytes, max(minPortion, bytes/int64(4*max(1, len(e.peers)))))
 }
 
 // order returns the peers in the order of IDs, so that equal runs are equal.
@@ -129,7 +141,7 @@ func (e *Engine) gather(p *peer, limit int) (batch []Assignment, seen int, ended
 			return false
 		}
 		if e.wants(p, a) {
-			if len(batch) > 0 && (len(batch) >= e.cfg.BatchFiles || size+a.Content.Size > e.cfg.BatchBytes) {
+			if len(batch) > 0 && (len(batch) >= e.cfg.BatchFiles || size+a.Content.Size > e.portion) {
 				ended = false
 				return false
 			}
