@@ -88,7 +88,13 @@ func (w *world) wipe(h *host) {
 		}
 		voters++
 		o := w.hosts[v.ID-1]
-		if o.node != nil && o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation {
+		if o.node == nil {
+			continue
+		}
+		if s := o.node.Status(o.local()); s.Slots.Accepted != s.Slots.Chosen || s.Load.Waiting > 0 {
+			return // a change of membership may be on its way
+		}
+		if o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation {
 			live++
 		}
 	}
@@ -106,6 +112,11 @@ func (w *world) change() {
 	l := w.leader()
 	if l == nil || l.stopped {
 		return
+	}
+	for _, v := range w.check.ref.members.Members {
+		if h := w.hosts[v.ID-1]; v.Incarnation != 0 && h.disk.stable.hard.Incarnation != v.Incarnation {
+			return // one disk is lost already
+		}
 	}
 	h := w.hosts[w.rng.IntN(len(w.hosts))]
 	m := l.node.Status(l.local()).Members
