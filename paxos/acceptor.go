@@ -1,6 +1,9 @@
 package paxos
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // onPrepare is phase 1b: "If an acceptor receives a prepare request with number n
 // greater than that of any prepare request to which it has already responded, then
@@ -44,7 +47,7 @@ func (n *Node) promise(b Ballot) {
 // whatever first is (a proposer that does not know slots to the watermark asks).
 func (n *Node) promised(first Slot) Promise {
 	p := Promise{Ballot: n.acc.promised, Chosen: n.chosen, Snapshot: n.app.forgotten}
-	p.Accepted = n.log.between(n.chosen+1, n.log.last())
+	p.Accepted = slices.Clone(n.log.between(n.chosen+1, n.log.last()))
 	if n.broken == PromiseWithoutWatermark {
 		p.Chosen, p.Snapshot = min(first-1, n.chosen), 0
 	}

@@ -92,14 +92,19 @@ func (n *Node) wantAgain(now time.Time) {
 	n.askFetch()
 }
 
-// Restored says that the snapshot s is the application's state now, durably. The
-// values after it follow. It does nothing if s is older than what is known.
+// Restored says that the snapshot s is the application's state now, durably. Chosen
+// goes on after it. A snapshot of a slot that Chosen has returned already must not be
+// taken for the state, and gives an error.
 func (n *Node) Restored(now time.Time, s Snapshot) error {
 	n.advance(now)
 	if err := s.Members.check(); err != nil {
 		return fmt.Errorf("paxos: restored: %w", err)
 	}
+	if s.Slot <= n.app.given {
+		return fmt.Errorf("paxos: restored: slot %v was applied before", s.Slot)
+	}
 	if s.Slot <= n.chosen {
+		n.app.members, n.app.given, n.app.applied, n.app.hashes = s.Members, s.Slot, s.Slot, nil
 		return nil
 	}
 	n.log.drop(s.Slot)

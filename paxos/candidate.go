@@ -155,9 +155,7 @@ func (n *Node) promiseSelf() {
 	if n.disk.saved < n.acc.record || n.try.promisedBy(n.cfg.ID) {
 		return
 	}
-	p := n.promised(n.chosen + 1)
-	p.Accepted = slices.Clone(p.Accepted)
-	n.promisedTo(promiseOf{n.cfg.ID, n.self.inc, n.self.confirmed, p})
+	n.promisedTo(promiseOf{n.cfg.ID, n.self.inc, n.self.confirmed, n.promised(n.chosen + 1)})
 }
 
 func (n *Node) onPromise(m Message, p Promise) {

@@ -147,7 +147,7 @@ func (n *Node) admit() {
 		}
 		e := n.cfg.Timing.Election
 		r := &f.report
-		if r.newInc != 0 && !n.cfg.KeepWiped && n.now.Sub(f.heard) > e && n.now.Sub(r.newSince) > e {
+		if r.newProven && !n.cfg.KeepWiped && n.now.Sub(f.heard) > e && n.now.Sub(r.newSince) > e {
 			m.Promote = m.Promote || !m.Learner
 			m.Learner, m.Incarnation = true, r.newInc
 			if n.change(n.now, n.members.with(m)) == nil {

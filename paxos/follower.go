@@ -28,6 +28,8 @@ type report struct {
 	offered         time.Time // the snapshot
 	newInc          Incarnation
 	newSince        time.Time // since when only newInc was heard
+	newRound        uint64    // at newSince
+	newProven       bool      // newInc answered a later round
 	moved           time.Time // when match moved, or it was sent to after a rest
 }
 
@@ -91,22 +93,17 @@ func (l *leadership) met(n *Node, m Message) {
 		f.inc, f.match = m.Incarnation, 0
 	}
 	f.confirmed, f.heard = m.Confirmed, n.now
-	f.report.newInc = 0
+	f.report.newInc, f.report.newProven = 0, false
 }
 
-// visitor notes a Hello of a disk that is not the member's (admit does the rest).
-func (l *leadership) visitor(n *Node, m Message) {
-	f := l.follower(m.From)
-	v, ok := n.members.Find(m.From)
-	if f == nil || !ok || v.Incarnation == 0 || v.Incarnation == m.Incarnation {
-		if f != nil {
-			f.due = true // it does not hear us
-		}
-		return
+// visitor notes that another disk than the member's answers, and answers what was
+// sent lately: a message that was long under way proves nothing. admit does the rest.
+func (l *leadership) visitor(n *Node, f *follower, m Message, a Accepted) {
+	r := &f.report
+	if r.newInc != m.Incarnation {
+		r.newInc, r.newSince, r.newRound, r.newProven = m.Incarnation, n.now, l.rounds.count, false
 	}
-	if f.report.newInc != m.Incarnation {
-		f.report.newInc, f.report.newSince = m.Incarnation, n.now
-	}
+	r.newProven = r.newProven || a.Round > r.newRound
 }
 
 // acked takes in an acknowledgement.

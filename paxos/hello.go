@@ -126,7 +126,9 @@ func (n *Node) onHello(m Message, h Hello) {
 		n.sendSaved(m.From, HelloReply{Known: known, Formed: n.members.Slot > 0})
 	}
 	if n.lead != nil {
-		n.lead.visitor(n, m)
+		if f := n.lead.follower(m.From); f != nil {
+			f.due = true // it does not hear us
+		}
 	}
 }
 

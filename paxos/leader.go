@@ -208,7 +208,11 @@ func (n *Node) onAccepted(m Message, a Accepted) {
 		return
 	}
 	f := n.lead.follower(m.From)
-	if f == nil || f.inc != m.Incarnation { // another disk holds nothing of what this one did
+	if f == nil {
+		return
+	}
+	if f.inc != m.Incarnation { // another disk holds nothing of what this one did
+		n.lead.visitor(n, f, m, a)
 		return
 	}
 	f.acked(n, a)

@@ -53,7 +53,7 @@ type PeerStatus struct {
 // Status returns how the node stands at now.
 func (n *Node) Status(now time.Time) Status {
 	s := Status{
-		ID: n.cfg.ID, Incarnation: n.self.inc, Role: n.role, Leader: n.acc.leader, Ballot: n.acc.promised, Members: n.members,
+		ID: n.cfg.ID, Incarnation: n.self.inc, Role: n.role, Leader: n.leader(now), Ballot: n.acc.promised, Members: n.members,
 		Slots: Slots{Accepted: n.log.last(), Durable: n.durable(), Chosen: n.chosen, Applied: n.app.applied, Snapshot: n.app.snapshot.Slot, Forgotten: n.app.forgotten},
 		Load:  Load{Saving: len(n.disk.issued), Held: len(n.disk.held), Log: n.log.bytes, Dropped: n.out.dropped},
 		Stuck: n.stuck(now),
@@ -74,6 +74,14 @@ func (n *Node) Status(now time.Time) Status {
 		})
 	}
 	return s
+}
+
+// leader returns who leads as far as is known at now, or 0.
+func (n *Node) leader(now time.Time) NodeID {
+	if n.role == Leading || n.acc.leader != n.cfg.ID && now.Sub(n.acc.heard) < 2*n.cfg.Timing.Election {
+		return n.acc.leader
+	}
+	return 0
 }
 
 // stuck returns why nothing can be chosen with this node's help.
