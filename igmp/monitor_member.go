@@ -174,6 +174,11 @@ func (m *Monitor) leave(from MonitorHost, e MonitorEvent, said bool) {
 	if !snoopable(e.Group) {
 		return
 	}
+	for _, l := range m.leaves {
+		if l.Group == e.Group && l.Host.key() == from.key() && m.now.Sub(l.At) < LeaveAnswer {
+			return // said again in case that it was lost (RFC 9776 section 5.1)
+		}
+	}
 	if len(m.leaves) >= maxLeaves {
 		m.leaves = slices.Delete(m.leaves, 0, 1)
 	}

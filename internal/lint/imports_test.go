@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"mdns/conform": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 	"dnssd":        {"mdns"},
 	"igmp":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"igmp/doctor":  {"igmp", "multicast", "internal/wire"},
 
 	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 

@@ -11,7 +11,7 @@ import (
 // engines are the packages whose protocols are values: they eat packets and
 // instants and give back packets and events.
 var engines = []string{
-	"linklocal", "mdns", "mdns/conform", "mdns/doctor", "dnssd", "multicast", "multicast/seal", "multicast/chat", "igmp",
+	"linklocal", "mdns", "mdns/conform", "mdns/doctor", "dnssd", "multicast", "multicast/seal", "multicast/chat", "igmp", "igmp/doctor",
 	"paxos", "dht", "dht/records", "dht/topics",
 	"store", "store/tree", "store/gossip", "store/place", "store/replicate", "store/chunk",
 }
