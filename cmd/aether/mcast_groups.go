@@ -133,11 +133,12 @@ func parseChannel(word string) (ch multicast.Channel, n int, err error) {
 			return ch, 0, usage("%s: want a number of groups from 1 to %d after +", word, maxGroups)
 		}
 	}
-	source, group, ok := strings.Cut(text, ",")
-	if !ok {
-		source, group = "", text
-	} else if ch.Source, err = netip.ParseAddr(source); err != nil || ch.Source.IsMulticast() || ch.Source.IsUnspecified() {
-		return ch, 0, usage("%s: %q is not the address of a source", word, source)
+	group := text
+	if source, rest, ok := strings.Cut(text, ","); ok {
+		if ch.Source, err = netip.ParseAddr(source); err != nil || ch.Source.IsMulticast() || ch.Source.IsUnspecified() {
+			return ch, 0, usage("%s: %q is not the address of a source", word, source)
+		}
+		group = rest
 	}
 	if ch.Group, err = netip.ParseAddr(group); err != nil || !ch.Group.Unmap().IsMulticast() {
 		return ch, 0, usage("%s: %q is not a group: want an address of 224.0.0.0/4 or ff00::/8", word, group)

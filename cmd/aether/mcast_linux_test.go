@@ -268,7 +268,7 @@ func TestMcast_PingVerdicts(t *testing.T) {
 	ask(4, "silent", "192.0.2.99", "192.0.2.2") // one of those named does not answer
 
 	m.ports[2].SetFaults(netlab.Faults{Loss: 0.1}) // the network's fault, not multicast's
-	all = ask(0, "good", "--max-loss", "5")
+	all = ask(0, "good", "--max-loss", "5", "-c", "100", "-f", "10")
 	var lost uint64
 	for _, s := range ofEvent(all, "summary") {
 		if s.From == "192.0.2.2" && s.Lost > 0 {

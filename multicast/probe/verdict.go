@@ -104,7 +104,7 @@ func (v Verdict) String() string {
 const DefaultMaxLoss = 0.05
 
 // Verdict judges multicast to and from h. It is Lossy when a multicast path lost more
-// than maxLoss of its questions, and more than unicast did by more than chance: two
+// than maxLoss of its questions, and more than unicast did by more than chance: three
 // standard errors of the difference that unicast's own loss would make. Where unicast
 // loses as much, the network is lossy, and not its multicast.
 func (h HostReport) Verdict(maxLoss float64) Verdict {
@@ -121,7 +121,7 @@ func (h HostReport) Verdict(maxLoss float64) Verdict {
 	for _, p := range Paths[1:] {
 		m := h.Paths[p]
 		n := float64(max(m.SentLater, 1))
-		chance := 2 * math.Sqrt(2*u.Loss()*(1-u.Loss())/n)
+		chance := 3 * math.Sqrt(2*u.Loss()*(1-u.Loss())/n)
 		switch loss := m.Loss(); {
 		case m.Sent == 0 || loss <= maxLoss || loss <= u.Loss()+chance:
 		case loss == 1:
