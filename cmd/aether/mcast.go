@@ -18,6 +18,7 @@ func mcastCommand() *cli.Command {
 		Usage: "send to groups, hear them and measure them",
 		Subcommands: []*cli.Command{
 			mcastMACCommand(),
+			mcastChatCommand(),
 		},
 	}
 }
