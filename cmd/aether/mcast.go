@@ -19,6 +19,7 @@ func mcastCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			mcastSendCommand(), mcastRecvCommand(), mcastPingCommand(), mcastMACCommand(),
 			mcastPutCommand(), mcastGetCommand(),
+			mcastChatCommand(),
 		},
 	}
 }

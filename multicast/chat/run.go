@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/internal/loop"
+	"github.com/aether-lan/aether/multicast"
 )
 
 const (
@@ -22,13 +23,18 @@ const (
 	eventQueue = 8192
 )
 
-// The group and port of all rooms, unless Config.Group says otherwise. They are
-// what multicast.Pick gives for "aether chat": local scope (RFC 2365 section 6.1),
-// not an alias of a group that switches flood.
-var (
-	group4 = netip.AddrPortFrom(netip.AddrFrom4([4]byte{239, 255, 174, 118}), 20239)
-	group6 = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0: 0xff, 1: 0x15, 12: 0xae, 13: 0x00, 14: 0x58, 15: 0x68}), 20239)
+// What all rooms share, unless Config.Group says otherwise: the port, and the name
+// that multicast.Pick gives their group for.
+const (
+	groupName = "aether chat"
+	groupPort = 20239
 )
+
+// Group returns the group and port of all rooms: 239.255.174.118:20239 and
+// [ff15::ae00:5868]:20239.
+func Group(family multicast.Family) netip.AddrPort {
+	return netip.AddrPortFrom(multicast.Pick(groupName, family), groupPort)
+}
 
 // ErrUnsettled says that not everybody present has what was said.
 var ErrUnsettled = errors.New("not everybody has it")
@@ -47,8 +53,7 @@ type Config struct {
 	Interfaces []string
 	// IPv6 says to use IPv6 instead of IPv4.
 	IPv6 bool
-	// Group is the group and port to use. The zero value means 239.255.174.118 or
-	// ff15::ae00:5868, port 20239.
+	// Group is the group and port to use. The zero value means that of [Group].
 	Group netip.AddrPort
 	// HopLimit is how many routers a datagram may pass, plus one. Zero means 1.
 	HopLimit int
@@ -74,9 +79,9 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Group.IsValid():
 		c.IPv6 = c.Group.Addr().Unmap().Is6()
 	case c.IPv6:
-		c.Group = group6
+		c.Group = Group(multicast.IPv6)
 	default:
-		c.Group = group4
+		c.Group = Group(multicast.IPv4)
 	}
 	if len(c.Passphrase) == 0 {
 		return c, nil

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aether-lan/aether/internal/netsim"
+	"github.com/aether-lan/aether/multicast"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -158,5 +159,14 @@ func TestJoin_NamesWhatIsWrong(t *testing.T) {
 	}
 	if _, err := Join(t.Context(), Config{RoomConfig: RoomConfig{Name: "a\nb"}}); !errors.Is(err, ErrName) {
 		t.Errorf("a name of two lines: %v", err)
+	}
+}
+
+// The group is part of the protocol: another one is another network.
+func TestGroup_DoesNotChange(t *testing.T) {
+	for family, want := range map[multicast.Family]string{multicast.IPv4: "239.255.174.118:20239", multicast.IPv6: "[ff15::ae00:5868]:20239"} {
+		if got := Group(family).String(); got != want {
+			t.Errorf("Group(%v) = %s, want %s", family, got, want)
+		}
 	}
 }
