@@ -155,7 +155,9 @@ func (g *fetcher) event(e bulk.Event) {
 		g.tell("listening", fmt.Sprintf("waiting for %s in %v on %s", how, g.cfg.Group, g.cfg.Interface),
 			"group", g.cfg.Group, "interface", g.cfg.Interface, "sealed", e.Sealed)
 	case bulk.Offered:
-		g.object, g.began, g.bytes = e.Offer.Object, time.Now(), 0
+		if !e.Again {
+			g.object, g.began, g.bytes = e.Offer.Object, time.Now(), 0
+		}
 		g.tell("offered", fmt.Sprintf("%s (%s) from %v, key %s", e.Offer.Name, formatBytes(e.Offer.Size), e.Offer.From.Addr(), keyText(e.Offer.Key[:])),
 			"name", e.Offer.Name, "size", e.Offer.Size, "from", e.Offer.From, "key", keyText(e.Offer.Key[:]))
 	case bulk.SectionDone:

@@ -26,7 +26,7 @@ const (
 	windowSections = 2048
 	maxPasses      = 12
 	closeTimes     = 3
-	closeInterval  = 50 * time.Millisecond
+	closeInterval  = 15 * time.Millisecond
 )
 
 // Mode says how blocks may travel.
@@ -252,16 +252,18 @@ func (s *Sender) advance(now time.Time) {
 
 // gather waits for receivers.
 func (s *Sender) gather(now time.Time) {
-	n := s.roster.count(active)
+	// Those who have the object already, or refuse it, have come as well.
+	n := len(s.roster.members)
 	switch {
-	case n >= s.cfg.Receivers:
-	case now.Before(s.clock.act):
+	case n < s.cfg.Receivers && now.Before(s.clock.act):
 		return
 	case n == 0:
 		s.finish(now, "no receiver came")
-		return
+	case s.roster.count(active) == 0:
+		s.startTrailing(now)
+	default:
+		s.begin(now)
 	}
-	s.begin(now)
 }
 
 // begin measures the path, or goes on without when there is nothing to measure.
