@@ -55,7 +55,23 @@ type Forked struct {
 	Peer   store.MachineID
 }
 
+// Garbled is an alarm: Peer has sent Count messages over its connection that cannot be
+// read. It comes with the first of a connection and each hundredth.
+type Garbled struct {
+	Peer  store.MachineID
+	Count int
+}
+
+// Flooded is an alarm: Author has signed new inventories at a higher rate than any
+// machine needs; Count of them were dropped. It comes with the first and each hundredth.
+type Flooded struct {
+	Author store.MachineID
+	Count  int
+}
+
 func (Inventory) event() {}
+func (Garbled) event()   {}
+func (Flooded) event()   {}
 func (Diverged) event()  {}
 func (Agreed) event()    {}
 func (Relapsed) event()  {}
@@ -88,6 +104,16 @@ func (f Forked) String() string {
 	return fmt.Sprintf("the log of %s has forked at %d, says %s", f.Author.Short(), f.Seq, f.Peer.Short())
 }
 
+// String describes the event in a few words.
+func (g Garbled) String() string {
+	return fmt.Sprintf("%s sent %d messages that cannot be read", g.Peer.Short(), g.Count)
+}
+
+// String describes the event in a few words.
+func (f Flooded) String() string {
+	return fmt.Sprintf("%s floods: %d inventories dropped", f.Author.Short(), f.Count)
+}
+
 // Counters count what was dropped and why, since New.
 type Counters struct {
 	// Garbage is messages that could not be read.
@@ -105,6 +131,8 @@ type Counters struct {
 	Refused uint64
 	// Forged is entries, inventories and heads that their author has not signed.
 	Forged uint64
+	// Flooded is inventories that came too soon after others of the same machine.
+	Flooded uint64
 	// Unread is entries that should be on the disk and could not be read.
 	Unread uint64
 	// Events is events dropped because nobody took them.

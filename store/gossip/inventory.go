@@ -24,6 +24,28 @@ type soft struct {
 	bytes   []byte
 	seal    []byte            // by the machine
 	fresh   []store.MachineID // peers to be sent it at once
+	flow    flow
+}
+
+// An inventory that follows others of its machine too soon is dropped: newer ones replace
+// it, and the last of them comes with an exchange. Machines tell a few a second.
+const (
+	flowRate  = 10 // a second
+	flowBurst = 50
+)
+
+// flow bounds the rate at which a machine's inventory changes.
+type flow struct {
+	debt    float64 // changes taken, less what the rate has allowed since
+	at      time.Time
+	dropped int
+}
+
+// full reports whether no other change may be taken at now.
+func (f *flow) full(now time.Time) bool {
+	f.debt = max(0, f.debt-max(0, now.Sub(f.at).Seconds())*flowRate)
+	f.at = now
+	return f.debt >= flowBurst
 }
 
 // SetInventory makes b, at most MaxInventory bytes, this machine's inventory: the
@@ -62,6 +84,14 @@ func (e *Engine) handleInventory(now time.Time, p *peer, m *inventoryMessage) {
 	if m.Counter <= old.counter {
 		return
 	}
+	if old.flow.full(now) { // which its own signature has filled
+		e.counters.Flooded++
+		if old.flow.dropped++; old.flow.dropped%100 == 1 {
+			e.tell(Flooded{Author: m.Machine, Count: old.flow.dropped})
+		}
+		e.inventory.of[m.Machine] = old
+		return
+	}
 	if !sealed(m.Machine, softText(m.Machine, m.Counter, m.Bytes), m.Seal) {
 		e.forgery(p, m.Machine, 1)
 		return
@@ -70,12 +100,13 @@ func (e *Engine) handleInventory(now time.Time, p *peer, m *inventoryMessage) {
 		e.outbid(now, m.Counter)
 		return
 	}
+	old.flow.debt++
 	size := e.inventory.bytes - len(old.bytes) + len(m.Bytes)
 	if size > e.cfg.Inventories || !ok && len(e.inventory.of) >= MaxMachines {
 		e.counters.Refused++
 		return
 	}
-	e.keepInventory(m.Machine, soft{counter: m.Counter, bytes: m.Bytes, seal: m.Seal})
+	e.keepInventory(m.Machine, soft{counter: m.Counter, bytes: m.Bytes, seal: m.Seal, flow: old.flow})
 	e.tell(Inventory{Machine: m.Machine, Bytes: m.Bytes})
 }
 

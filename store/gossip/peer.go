@@ -26,6 +26,7 @@ type peer struct {
 	browse bool
 	// diverged, relapsed: the alarm has been given.
 	diverged, relapsed bool
+	garbled            int // messages that could not be read
 	doubts
 }
 

@@ -50,6 +50,9 @@ func (e *Engine) HandlePacket(now time.Time, pkt Packet) {
 	m, err := parse(pkt.Message)
 	if err != nil {
 		e.counters.Garbage++
+		if p.garbled++; p.garbled%100 == 1 {
+			e.tell(Garbled{Peer: p.id, Count: p.garbled})
+		}
 		return
 	}
 	switch m := m.(type) {

@@ -51,7 +51,7 @@ const (
 )
 
 // pass reports whether alarms of a kind go by themselves.
-func pass(kind string) bool { return kind == AlarmRefused || kind == AlarmFault }
+func pass(kind string) bool { return kind == AlarmRefused || kind == AlarmFault || kind == AlarmFlood }
 
 // alarmKey is what makes an alarm the same one.
 type alarmKey struct{ kind, machine string }

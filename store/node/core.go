@@ -325,6 +325,7 @@ func (c *core) apply(tx store.Txn, now time.Time, e gossip.Entry) ([]tree.Event,
 	if err != nil || op.Dot != e.Dot {
 		// A member that writes nonsense: all machines pass over it alike.
 		c.m.log.Error("an operation makes no sense", "operation", e.Dot.String(), "error", err)
+		c.m.alarm(AlarmFault, e.Dot.Machine.String(), "it wrote a change that makes no sense, which all pass over")
 		op = tree.Op{Dot: e.Dot, Kind: tree.KindForeign}
 	}
 	if c.m.misread != nil {

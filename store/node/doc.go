@@ -21,6 +21,8 @@
 // has the six words for it all. metrics.go says the same to Prometheus, happenings.go
 // tells who follows what happens, conflicts.go lists and settles conflict copies.
 //
+// Who asks too much: flood.go has each machine wait for itself.
+//
 // What cannot be trusted: trust.go keeps a machine that lost operations of its own from
 // using their numbers again and says who forged or forked; clock.go stamps changes by the
 // median of all clocks; roots.go compares drives that should be the same and mends them;

@@ -143,6 +143,7 @@ type Machine struct {
 	secrets   secrets
 	rekeying  rekeying
 
+	demands     demands
 	credentials credentials
 	refusals    refusals
 	inviting    atomic.Bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/aether-lan/aether/internal/link"
+	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/gossip"
 )
@@ -99,6 +101,11 @@ func (m *Machine) writeMetrics(ctx context.Context, b *strings.Builder) error {
 		links = mesh.Counters()
 	}
 	x.counters("connections_total", "Incoming connections, by what became of them.", "outcome", links)
+	x.family("requests_refused_total", "counter", "Requests beyond what a machine is served at a time.")
+	refused := m.demands.totals()
+	for _, id := range slices.SortedFunc(maps.Keys(refused), store.MachineID.Compare) {
+		x.value("requests_refused_total", float64(refused[id]), "machine", id.String())
+	}
 	x.activity(m.drive.Activity())
 	return nil
 }
@@ -155,7 +162,7 @@ func (x metrics) machines(s *Status) {
 	for _, a := range s.Alarms {
 		kinds[a.Kind]++
 	}
-	all := []string{AlarmRefused, AlarmFault, AlarmClock, AlarmDiverged, AlarmFull, AlarmStopped}
+	all := []string{AlarmRefused, AlarmFault, AlarmClock, AlarmDiverged, AlarmFlood, AlarmFull, AlarmStopped}
 	for k := range kinds {
 		if !slices.Contains(all, k) {
 			all = append(all, k)

@@ -289,6 +289,9 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 		Down: func(peer link.PeerID, why error) {
 			m.core.peerDown(store.MachineID(peer))
 			m.core.remember(store.MachineID(peer), nil) // when it was last there
+			if errors.Is(why, link.ErrGarbage) {
+				m.alarm(AlarmFault, peer.String(), "it sent what is no message: "+why.Error())
+			}
 			cfg.tell(Event{Kind: EventDisconnected, Machine: store.MachineID(peer), Reason: why.Error()})
 		},
 		Failed: func(addr netip.AddrPort, err error) {
@@ -305,6 +308,19 @@ func (m *Machine) startMesh(ctx context.Context, cfg ServeConfig, l net.Listener
 
 // handle answers what another machine asks or tells.
 func (m *Machine) handle(ctx context.Context, peer link.PeerID, req link.Message) (link.Message, error) {
+	leave, err := m.admit(ctx, store.MachineID(peer), req.Method)
+	if err != nil {
+		return link.Message{}, err
+	}
+	defer leave()
+	resp, err := m.serve(ctx, peer, req)
+	if errors.Is(err, errBadRequest) {
+		m.alarm(AlarmFault, peer.String(), "it sent a request that makes no sense: "+err.Error())
+	}
+	return resp, err
+}
+
+func (m *Machine) serve(ctx context.Context, peer link.PeerID, req link.Message) (link.Message, error) {
 	switch req.Method {
 	case methodGossip:
 		return link.Message{}, m.core.receive(ctx, store.MachineID(peer), req.Header)

@@ -349,7 +349,7 @@ func (h *simHost) Call(ctx context.Context, peer link.PeerID, req link.Message) 
 	if l == nil || l.life != h.peers[to.i] || to.m == nil || h.w.chance(h.w.net.fruitles) {
 		return link.Message{}, link.ErrNotConnected
 	}
-	return to.m.handle(ctx, link.PeerID(h.id), req)
+	return to.m.serve(ctx, link.PeerID(h.id), req)
 }
 
 // Connected implements network.

@@ -210,6 +210,7 @@ func (c *core) inventory(now time.Time, ev gossip.Inventory) {
 	c.absent.heard(now, ev.Machine)
 	if err := c.hearSoft(now, ev.Machine, ev.Bytes); err != nil {
 		c.m.log.Warn("the state of a machine cannot be read", "machine", ev.Machine.String(), "error", err)
+		c.m.alarm(AlarmFault, ev.Machine.String(), "its state cannot be read: "+err.Error())
 		return
 	}
 	err := c.commit(func(tx store.Txn) error { return tx.Set(inventoryKey(ev.Machine), ev.Bytes) })

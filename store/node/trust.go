@@ -182,6 +182,10 @@ func (c *core) distrust(ev gossip.Event) {
 	switch ev := ev.(type) {
 	case gossip.Forged:
 		c.m.alarm(AlarmForged, ev.Peer.String(), "it sent what is forged in the name of "+c.nameOf(ev.Author))
+	case gossip.Garbled:
+		c.m.alarm(AlarmFault, ev.Peer.String(), fmt.Sprintf("it sends gossip that cannot be read: %d messages", ev.Count))
+	case gossip.Flooded:
+		c.m.alarm(AlarmFlood, ev.Author.String(), fmt.Sprintf("it says its state anew all the time: %d times too often", ev.Count))
 	case gossip.Forked:
 		text := fmt.Sprintf("it has written two logs under one identity, different at %d or before; no more is taken from it until it joins as a new machine", ev.Seq)
 		c.m.alarm(AlarmForked, ev.Author.String(), text)
