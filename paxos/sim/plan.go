@@ -94,7 +94,8 @@ func (w *world) wipe(h *host) {
 		if s := o.node.Status(o.local()); s.Slots.Accepted != s.Slots.Chosen || s.Load.Waiting > 0 {
 			return // a change of membership may be on its way
 		}
-		if o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation {
+		if o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation &&
+			max(o.disk.stable.hard.Chosen, o.disk.index) >= m.Slot {
 			live++
 		}
 	}
