@@ -95,6 +95,7 @@ func (c *client) try() {
 	if c.tries++; c.tries > 12 && !w.calm {
 		w.check.history = append(w.check.history, c.current) // may or may not have happened
 		c.session = 0
+		c.attempt++
 		w.after(w.exponential(200*time.Millisecond), c.next)
 		return
 	}
