@@ -37,13 +37,14 @@ const (
 	multicast
 	flexible
 	bursts
+	glances // reads at hosts that may not lead any more
 	faults
 )
 
 var faultNames = [...]string{
 	"loss", "duplicate", "replay", "slow-net", "partition", "one-way", "omni", "clog", "crash", "crash-all", "pause",
 	"drift", "jump", "slow-disk", "hung-disk", "bad-sync", "wipe", "membership", "transfer", "compaction", "lease",
-	"multicast", "flexible", "bursts",
+	"multicast", "flexible", "bursts", "glances",
 }
 
 type faultSet uint32

@@ -41,7 +41,7 @@ func (w *world) mishap() {
 		h.crash()
 		w.after(w.exponential(time.Second), h.start)
 	case pause:
-		h.pause(w.exponential(1500 * time.Millisecond))
+		h.pause(w.exponential(2500 * time.Millisecond))
 	case jump:
 		h.clock.ahead += w.exponential(2 * time.Second)
 	case wipe:
