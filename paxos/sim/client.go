@@ -127,7 +127,7 @@ func (c *client) next() {
 // try sends the operation to a host.
 func (c *client) try() {
 	w := c.w
-	if c.tries++; c.tries > 12 && !w.calm {
+	if c.tries++; c.tries > 20 && !w.calm {
 		w.check.history = append(w.check.history, c.current) // may or may not have happened
 		c.session = 0
 		c.attempt++
@@ -143,7 +143,7 @@ func (c *client) try() {
 			h.act(h.life, func() { h.ask(r) })
 		}
 	})
-	w.after(time.Second, func() {
+	w.after(400*time.Millisecond+4*w.knobs.delay, func() {
 		if c.attempt == attempt {
 			c.host = w.rng.IntN(len(w.hosts))
 			c.try()
@@ -181,7 +181,7 @@ func (c *client) done(attempt int, v uint64) {
 	w.check.history = append(w.check.history, c.current)
 	w.trace.operation(w.now, c.current)
 	w.mark("answer", c.id, v)
-	pace := 300 * time.Millisecond
+	pace := 150 * time.Millisecond
 	if w.has(bursts) {
 		pace = 20 * time.Millisecond
 	}

@@ -81,7 +81,7 @@ type knobs struct {
 }
 
 func drawKnobs(rng *rand.Rand) knobs {
-	k := knobs{nodes: 3 + rng.IntN(3), clients: 2 + rng.IntN(4), ops: 12 + rng.IntN(20)}
+	k := knobs{nodes: 3 + rng.IntN(3), clients: 2 + rng.IntN(4), ops: 20 + rng.IntN(40)}
 	for f := range faults {
 		if rng.IntN(2) == 0 {
 			k.faults |= 1 << f

@@ -41,7 +41,10 @@ func (w *world) mishap() {
 		h.crash()
 		w.after(w.exponential(time.Second), h.start)
 	case pause:
-		h.pause(w.exponential(2500 * time.Millisecond))
+		if l := w.leader(); l != nil && w.rng.IntN(2) == 0 {
+			h = l
+		}
+		h.pause(time.Second + w.exponential(2*time.Second))
 	case jump:
 		h.clock.ahead += w.exponential(2 * time.Second)
 	case wipe:
