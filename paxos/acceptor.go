@@ -219,11 +219,18 @@ func (n *Node) read(first Slot) []Entry {
 	return batch(list, n.cfg.Limits.Batch)
 }
 
+// trusts reports whether id may tell what is chosen: a member, or whoever leads in
+// the promised ballot, for the membership known here may be long outdated.
+func (n *Node) trusts(id NodeID) bool {
+	_, member := n.members.Find(id)
+	return member || id == n.acc.leader || len(n.members.Members) == 0
+}
+
 // onCaughtUp takes chosen values. They are stored as accepted in the ballot that is
 // promised, which is not below any in which they were accepted here: a lower one
 // could let a proposer prefer another value.
 func (n *Node) onCaughtUp(m Message, c CaughtUp) {
-	if _, ok := n.members.Find(m.From); !ok || n.role == Leading || len(c.Entries) == 0 {
+	if !n.trusts(m.From) || n.lead != nil && (n.lead.settled || n.lead.changing != 0) || len(c.Entries) == 0 {
 		return
 	}
 	first := c.Entries[0].Slot
@@ -245,7 +252,10 @@ func (n *Node) onCaughtUp(m Message, c CaughtUp) {
 	if n.chosen < c.Chosen {
 		n.send(m.From, CatchUp{n.chosen + 1})
 	}
-	if n.role == Preparing {
+	switch n.role {
+	case Preparing:
 		n.tryLead()
+	case Leading:
+		n.lead.caughtUp(n)
 	}
 }

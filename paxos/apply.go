@@ -65,8 +65,14 @@ func (n *Node) forget(through Slot) {
 
 // onOffer: the values that this node lacks were forgotten; it needs the snapshot.
 func (n *Node) onOffer(m Message, o Offer) {
-	if _, ok := n.members.Find(m.From); !ok && len(n.members.Members) > 0 || o.Snapshot.Slot <= n.chosen || n.role == Leading {
+	if !n.trusts(m.From) || o.Snapshot.Slot <= n.chosen {
 		return
+	}
+	if n.role == Leading {
+		if n.lead.settled {
+			return
+		}
+		n.follow(0) // what is chosen is not known here, and takes long to fetch
 	}
 	if o.Snapshot.Members.check() != nil || n.app.wanted.Slot >= o.Snapshot.Slot && n.app.from == m.From {
 		return

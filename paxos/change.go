@@ -104,6 +104,7 @@ func (n *Node) adopt(e Entry) {
 		return
 	}
 	n.setMembers(m)
+	n.disk.hard = true // with the watermark: a restart must know who counts, or might ask those who are gone
 	if l := n.lead; l != nil {
 		if l.changing <= e.Slot {
 			l.changing = 0

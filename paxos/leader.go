@@ -104,6 +104,7 @@ func (l *leadership) recover(after Slot, accepted []Entry) {
 func (l *leadership) promised(n *Node, p promiseOf) {
 	if !slices.ContainsFunc(l.promises, func(q promiseOf) bool { return q.id == p.id && q.inc == p.inc }) {
 		l.recover(l.placed, p.Accepted)
+		l.begin = max(l.begin, p.Chosen)
 		if k := len(l.recovered); k > 0 {
 			l.begin = max(l.begin, l.recovered[k-1].Slot+1)
 		}
@@ -127,6 +128,12 @@ func (l *leadership) settle(n *Node) {
 		}
 	}
 	l.settled = q <= 0
+	for _, p := range l.promises { // as in phase 1: what is chosen must be known here
+		if p.Chosen > l.placed {
+			l.settled = false
+			n.send(p.id, CatchUp{n.chosen + 1})
+		}
+	}
 	if l.settled {
 		return
 	}
@@ -135,6 +142,13 @@ func (l *leadership) settle(n *Node) {
 			n.send(m.ID, Prepare{Ballot: n.acc.promised, First: n.chosen + 1})
 		}
 	}
+}
+
+// caughtUp goes on after chosen values that a promise after phase 1 told of.
+func (l *leadership) caughtUp(n *Node) {
+	l.placed = max(l.placed, n.chosen)
+	n.acc.accepted = max(n.acc.accepted, n.chosen)
+	l.settle(n)
 }
 
 // Propose asks that value be chosen, at some slot: it comes out of Chosen, once, if

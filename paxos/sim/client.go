@@ -52,6 +52,41 @@ type request struct {
 
 func commandKey(c command) uint64 { return c.client<<16 | c.seq }
 
+// hotKey is the counter that most operations are about.
+const hotKey = 10
+
+// glance lets somebody read at a random host, from time to time, without trying
+// again: the host may have led once and not know better.
+func (w *world) glance(id uint64) {
+	if w.calm {
+		return
+	}
+	c := &client{w: w, id: 1000 + id, session: 1000 + id, attempt: 1}
+	c.current = operation{client: c.id, call: w.now, way: readIndex}
+	c.current.command = command{client: c.session, action: get, key: byte(w.rng.IntN(3))}
+	if w.rng.IntN(4) > 0 {
+		c.current.command.key = hotKey
+	}
+	if w.knobs.lease > 0 && w.rng.IntN(2) == 0 {
+		c.current.way = byLease
+	}
+	h := w.hosts[w.rng.IntN(len(w.hosts))]
+	r := request{client: c, attempt: 1, op: c.current, reply: func(v uint64) { c.send(func() { c.seen(v) }) }}
+	c.send(func() {
+		if h.node != nil {
+			h.act(h.life, func() { h.ask(r) })
+		}
+	})
+	w.after(w.exponential(60*time.Millisecond), func() { w.glance(id + 1) })
+}
+
+// seen notes the answer to a glance.
+func (c *client) seen(v uint64) {
+	c.current.ret, c.current.reply, c.current.answered = c.w.now, v, true
+	c.w.check.history = append(c.w.check.history, c.current)
+	c.w.mark("glance", c.id, v)
+}
+
 // next draws an operation.
 func (c *client) next() {
 	if c.left == 0 {
@@ -77,10 +112,10 @@ func (c *client) next() {
 	case n < 7:
 		op.command.action, op.command.old = swap, r.Uint64()%100+1
 	default:
-		op.command.action, op.command.key = count, byte(10+r.IntN(2))
+		op.command.action, op.command.key = count, hotKey+byte(r.IntN(4)/3)
 	}
 	if op.way == readIndex && r.IntN(3) == 0 {
-		op.command.key = byte(10 + r.IntN(2))
+		op.command.key = hotKey
 	}
 	if op.way == readIndex && c.w.knobs.lease > 0 && r.IntN(2) == 0 {
 		op.way = byLease
@@ -92,9 +127,10 @@ func (c *client) next() {
 // try sends the operation to a host.
 func (c *client) try() {
 	w := c.w
-	if c.tries++; c.tries > 12 && !w.calm {
+	if c.tries++; c.tries > 20 && !w.calm {
 		w.check.history = append(w.check.history, c.current) // may or may not have happened
 		c.session = 0
+		c.attempt++
 		w.after(w.exponential(200*time.Millisecond), c.next)
 		return
 	}
@@ -107,7 +143,7 @@ func (c *client) try() {
 			h.act(h.life, func() { h.ask(r) })
 		}
 	})
-	w.after(time.Second, func() {
+	w.after(400*time.Millisecond+4*w.knobs.delay, func() {
 		if c.attempt == attempt {
 			c.host = w.rng.IntN(len(w.hosts))
 			c.try()
@@ -124,7 +160,7 @@ func (c *client) send(do func()) {
 
 // redirected tries again at another host.
 func (c *client) redirected(attempt int, leader paxos.NodeID) {
-	if attempt != c.attempt {
+	if attempt != c.attempt || !c.busy {
 		return
 	}
 	c.attempt++
@@ -145,7 +181,7 @@ func (c *client) done(attempt int, v uint64) {
 	w.check.history = append(w.check.history, c.current)
 	w.trace.operation(w.now, c.current)
 	w.mark("answer", c.id, v)
-	pace := 300 * time.Millisecond
+	pace := 150 * time.Millisecond
 	if w.has(bursts) {
 		pace = 20 * time.Millisecond
 	}

@@ -37,13 +37,14 @@ const (
 	multicast
 	flexible
 	bursts
+	glances // reads at hosts that may not lead any more
 	faults
 )
 
 var faultNames = [...]string{
 	"loss", "duplicate", "replay", "slow-net", "partition", "one-way", "omni", "clog", "crash", "crash-all", "pause",
 	"drift", "jump", "slow-disk", "hung-disk", "bad-sync", "wipe", "membership", "transfer", "compaction", "lease",
-	"multicast", "flexible", "bursts",
+	"multicast", "flexible", "bursts", "glances",
 }
 
 type faultSet uint32
@@ -80,7 +81,7 @@ type knobs struct {
 }
 
 func drawKnobs(rng *rand.Rand) knobs {
-	k := knobs{nodes: 3 + rng.IntN(3), clients: 2 + rng.IntN(4), ops: 12 + rng.IntN(20)}
+	k := knobs{nodes: 3 + rng.IntN(3), clients: 2 + rng.IntN(4), ops: 20 + rng.IntN(40)}
 	for f := range faults {
 		if rng.IntN(2) == 0 {
 			k.faults |= 1 << f

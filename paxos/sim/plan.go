@@ -41,7 +41,10 @@ func (w *world) mishap() {
 		h.crash()
 		w.after(w.exponential(time.Second), h.start)
 	case pause:
-		h.pause(w.exponential(1500 * time.Millisecond))
+		if l := w.leader(); l != nil && w.rng.IntN(2) == 0 {
+			h = l
+		}
+		h.pause(time.Second + w.exponential(2*time.Second))
 	case jump:
 		h.clock.ahead += w.exponential(2 * time.Second)
 	case wipe:
@@ -94,7 +97,8 @@ func (w *world) wipe(h *host) {
 		if s := o.node.Status(o.local()); s.Slots.Accepted != s.Slots.Chosen || s.Load.Waiting > 0 {
 			return // a change of membership may be on its way
 		}
-		if o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation {
+		if o.node.Status(o.local()).Members.Slot == m.Slot && o.app.slot == w.check.ref.slot && o.disk.stable.hard.Incarnation == v.Incarnation &&
+			max(o.disk.stable.hard.Chosen, o.disk.index) >= m.Slot {
 			live++
 		}
 	}

@@ -142,6 +142,9 @@ func newWorld(o Options) *world {
 		w.clients = append(w.clients, c)
 		w.after(w.exponential(time.Second), c.next)
 	}
+	if w.knobs.faults.has(glances) {
+		w.after(time.Second, func() { w.glance(0) })
+	}
 	w.plan()
 	return w
 }
