@@ -69,7 +69,6 @@ var mayImport = map[string][]string{
 // have. One that is built leaves this list.
 var designed = []string{
 	"paxos/peer",
-	"paxos/kv",
 	"dht/records",
 	"dht/topics",
 	"dht/peer",

@@ -1,0 +1,64 @@
+package kv
+
+import "errors"
+
+// errUnknown says that a client has no session.
+var errUnknown = errors.New("kv: no such session")
+
+func (m *Machine) session(c Client) (session, error) {
+	b := m.o.get(keySession(c))
+	if b == nil {
+		return session{}, errUnknown
+	}
+	s, err := parseSession(b)
+	if err != nil {
+		m.fail(err)
+	}
+	return s, err
+}
+
+// begin begins a session, and forgets the one that was silent the longest when there
+// are too many.
+func (m *Machine) begin(c Client) Result {
+	if _, err := m.session(c); err == nil {
+		return Result{Version: m.now} // asked again
+	}
+	if m.counts.sessions >= m.limits.Sessions {
+		oldest := m.o.scan([]byte{'o'}, []byte{'o' + 1}, 1)
+		if len(oldest) == 0 {
+			return Result{Code: Full}
+		}
+		var gone Client
+		copy(gone[:], oldest[0][9:])
+		m.end(gone)
+	}
+	m.counts.sessions++
+	m.o.set(keySession(c), session{active: m.now}.append(nil))
+	m.o.set(keyActive(m.now, c), []byte{})
+	return Result{Version: m.now}
+}
+
+func (m *Machine) end(c Client) Result {
+	s, err := m.session(c)
+	if err != nil {
+		return Result{Code: NoSession}
+	}
+	m.counts.sessions--
+	m.o.set(keySession(c), nil)
+	m.o.set(keyActive(s.active, c), nil)
+	return Result{Version: m.now}
+}
+
+// coarse is how many slots late the order of sessions may be: it spares most
+// commands two writes.
+const coarse = 1024
+
+// touch stores a session that made a command.
+func (m *Machine) touch(c Client, s session) {
+	if now := m.now; now > s.active+coarse {
+		m.o.set(keyActive(s.active, c), nil)
+		m.o.set(keyActive(now, c), []byte{})
+		s.active = now
+	}
+	m.o.set(keySession(c), s.append(nil))
+}
