@@ -193,6 +193,9 @@ func (h *Host) Rejoin(now time.Time) {
 	h.announce(now, all...)
 }
 
+// SetAddress makes a the address that reports come from.
+func (h *Host) SetAddress(a netip.Addr) { h.cfg.Address, h.check.address = a, a }
+
 // Stop leaves all groups. The leaves are repeated as any change is: the driver
 // may go on for a while.
 func (h *Host) Stop(now time.Time) {

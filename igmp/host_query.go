@@ -96,7 +96,7 @@ func (h *Host) switchFrom(before Version, from netip.Addr) {
 	for _, g := range h.groups {
 		g.answer.at, g.answer.sources = time.Time{}, nil
 		g.modeLeft, g.sourcesLeft, g.reportsLeft = 0, nil, 0
-		g.lastReporter = true // for all that is known
+		g.lastReporter, g.member = true, !g.state.isEmpty() // for all that is known
 		h.forget(g)
 	}
 }

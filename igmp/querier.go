@@ -146,11 +146,25 @@ func (c QuerierConfig) withDefaults() (QuerierConfig, error) {
 // section 6.6.2). Called again, when the link comes back, it begins again.
 func (q *Querier) Start(now time.Time) {
 	q.HandleTimeout(now)
-	if q.cfg.Family == IPv6 && !q.cfg.Address.IsValid() {
-		return // MLD packets without a link-local source would be ignored
-	}
 	q.election = election{timing: q.cfg.Timing, startup: q.cfg.StartupCount}
+	if q.cfg.Family == IPv6 && !q.cfg.Address.IsValid() {
+		q.election.waits = true // MLD packets without a link-local source would be ignored
+		return
+	}
 	q.becomeQuerier(now)
+}
+
+// SetAddress makes a the address that queries come from. It changes who wins the
+// election, so a Querier that takes part begins again.
+func (q *Querier) SetAddress(now time.Time, a netip.Addr) {
+	if a == q.cfg.Address {
+		return
+	}
+	q.HandleTimeout(now)
+	q.cfg.Address, q.check.address = a, a
+	if q.election.role != RoleNone || q.election.waits {
+		q.Start(now)
+	}
 }
 
 // HandlePacket takes one packet heard on the interface.

@@ -11,6 +11,7 @@ type election struct {
 	timing    Timing    // ours while we ask, the querier's while we do not
 	nextQuery time.Time // when to ask again, as querier
 	startup   int       // queries still to be sent at the startup interval
+	waits     bool      // started, but without an address that MLD can ask from
 
 	other        netip.Addr // who asks, if not we
 	otherHeard   time.Time  // and when it last did
