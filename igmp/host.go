@@ -27,10 +27,14 @@ const (
 	// responseTime1 is the time to answer a query of version 1.
 	responseTime1 = 10 * time.Second
 	// generalHold and groupHold are the least times between two answers to queries
-	// for all groups and for one. No specification has them: without, whoever can
-	// send queries could make all hosts of a link send without end.
+	// for all groups and for one, and answerHold is that between any two answers of
+	// version 3, which has many groups in one packet. No specification has them:
+	// without, whoever can send queries could make all hosts of a link send without
+	// end. They are short enough to answer the second of two queries that follow a
+	// leave in time.
 	generalHold = time.Second
-	groupHold   = 250 * time.Millisecond
+	groupHold   = 500 * time.Millisecond
+	answerHold  = 100 * time.Millisecond
 )
 
 // Errors of [Host].
@@ -93,6 +97,7 @@ type Host struct {
 	querier heardQuerier
 	groups  map[netip.Addr]*hostGroup
 	general answer    // to general queries, in version 3
+	told    time.Time // when the last answer of version 3 was sent
 	changes time.Time // when changes are to be repeated, in version 3
 	due     time.Time // not later than anything that is due; zero: nothing is
 	out     []Packet

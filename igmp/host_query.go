@@ -41,8 +41,12 @@ func (h *Host) handleQuery(now time.Time, from netip.Addr, q *Query) {
 		h.planAnswer(now, q, within)
 		return
 	}
-	for _, g := range h.sorted() {
-		if (q.IsGeneral() || g.addr == q.Group) && !g.state.isEmpty() && h.cfg.Family.Reported(g.addr) {
+	asked := []*hostGroup{h.groups[q.Group]}
+	if q.IsGeneral() {
+		asked = h.sorted()
+	}
+	for _, g := range asked {
+		if g != nil && !g.state.isEmpty() && h.cfg.Family.Reported(g.addr) {
 			h.planReport(now, g, within)
 		}
 	}
@@ -69,7 +73,7 @@ func (h *Host) olderPresent(q *Query) time.Duration {
 		return RouterPresentTimeout1
 	}
 	t := h.querier.timing
-	t.QueryResponse = q.MaxResponse
+	t.QueryResponse = max(q.MaxResponse, 0)
 	if q.Version == V1 {
 		t.QueryResponse = responseTime1
 	}
@@ -167,13 +171,19 @@ func (h *Host) handleAnswerTimeout(now time.Time) {
 		records = nil
 	}
 	for _, g := range h.dueGroups(now) {
-		asked := g.answer.sources
-		g.answer = answer{last: now}
 		if h.Version() != V3 {
 			h.sendReport(now, g)
 			continue
 		}
-		records = append(records, g.currentOf(asked)...)
+		if at := later(now, h.told, answerHold); at.After(now) {
+			g.answer.at = at // together with others
+			continue
+		}
+		records = append(records, g.currentOf(g.answer.sources)...)
+		g.answer = answer{last: now}
+	}
+	if len(records) > 0 {
+		h.told = now
 	}
 	h.sendRecords(records)
 }

@@ -124,7 +124,7 @@ func (q *Querier) handleSpecificQuery(now time.Time, m *Query) {
 		count = int(m.Robustness)
 	}
 	span := time.Duration(count) * m.MaxResponse
-	if m.MaxResponse == 0 { // nobody could answer that
+	if m.MaxResponse <= 0 { // nobody could answer that
 		span = q.lastMemberTime()
 	}
 	due := now.Add(span)

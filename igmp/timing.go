@@ -53,7 +53,7 @@ func (t Timing) OtherQuerierPresentInterval() time.Duration {
 func (t Timing) adopt(q *Query, own Timing) Timing {
 	if q.Version == V3 {
 		t.Robustness = cmp.Or(q.Robustness, own.Robustness)
-		t.QueryInterval = cmp.Or(q.Interval, own.QueryInterval)
+		t.QueryInterval = cmp.Or(max(q.Interval, 0), own.QueryInterval)
 	}
 	if q.IsGeneral() && q.Version != V1 && q.MaxResponse > 0 {
 		t.QueryResponse = q.MaxResponse
