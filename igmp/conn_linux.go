@@ -244,13 +244,7 @@ func (c *Conn) MTU() int { return c.ifi.MTU }
 // from: the first of IPv4, the link-local one of IPv6 (RFC 9777 section 5.1.14).
 // It is the zero Addr when there is none.
 func (c *Conn) Addr(family Family) netip.Addr {
-	for _, p := range c.ifi.Addresses {
-		a := p.Addr()
-		if FamilyOf(a) == family.orIPv4() && (a.Is4() || a.IsLinkLocalUnicast()) {
-			return a
-		}
-	}
-	return netip.Addr{}
+	return sourceAddr(c.ifi, family)
 }
 
 // passing reports whether a packet could not be sent for a cause that the

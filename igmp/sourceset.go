@@ -1,6 +1,7 @@
 package igmp
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -161,4 +162,12 @@ func (r Reception) applyExclude(t RecordType, a SourceSet) Action {
 		return Action{Next: wanted, Renew: a, QuerySources: x.Minus(a), QueryGroup: true}
 	}
 	return Action{Next: r}
+}
+
+// String returns the state as RFC 9776 section 6.4 writes it.
+func (r Reception) String() string {
+	if r.Mode == Include {
+		return fmt.Sprintf("include %v", []netip.Addr(r.Requested))
+	}
+	return fmt.Sprintf("exclude %v %v", []netip.Addr(r.Requested), []netip.Addr(r.Excluded))
 }
