@@ -61,6 +61,7 @@ func igmpInterface(c *cli.Context) (netif.Interface, error) {
 type igmpListening struct {
 	monitors []*igmp.Monitor
 	taps     []*igmp.Tap
+	calls    []chan func(now time.Time) // to each Monitor while it listens
 }
 
 // openIgmpListening opens the taps, all or none.
@@ -76,6 +77,7 @@ func openIgmpListening(list []netif.Interface) (*igmpListening, error) {
 		}
 		l.taps = append(l.taps, t)
 		l.monitors = append(l.monitors, igmp.NewMonitor(time.Now(), igmp.MonitorConfig{}))
+		l.calls = append(l.calls, make(chan func(time.Time)))
 	}
 	return l, nil
 }
@@ -89,7 +91,7 @@ func (l *igmpListening) run(ctx context.Context, tell func(ifi string, e igmp.Mo
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			var failed error
-			err := igmp.Watch(ctx, l.monitors[i], t, igmp.Watching{Event: func(e igmp.MonitorEvent) {
+			err := igmp.Watch(ctx, l.monitors[i], t, igmp.Watching{Do: l.calls[i], Event: func(e igmp.MonitorEvent) {
 				if err := tell(t.Interface(), e); err != nil && failed == nil {
 					failed = err
 					cancel(err)
@@ -102,4 +104,21 @@ func (l *igmpListening) run(ctx context.Context, tell func(ifi string, e igmp.Mo
 		})
 	}
 	return g.Wait()
+}
+
+// with calls f with the Monitor of interface i while it listens; it reports false
+// when ctx has ended first.
+func (l *igmpListening) with(ctx context.Context, i int, f func(m *igmp.Monitor)) bool {
+	done := make(chan struct{})
+	select {
+	case l.calls[i] <- func(now time.Time) {
+		defer close(done)
+		l.monitors[i].HandleTimeout(now)
+		f(l.monitors[i])
+	}:
+	case <-ctx.Done():
+		return false
+	}
+	<-done
+	return true
 }

@@ -58,7 +58,7 @@ func Examine(m *igmp.Monitor, six bool) Diagnosis {
 		e.mistakes(h)
 	}
 	e.flows()
-	e.conclude(asked)
+	e.conclude()
 	return e.d
 }
 
@@ -74,20 +74,27 @@ type examination struct {
 
 func (e *examination) find(f Finding) { e.d.Findings = append(e.d.Findings, f) }
 
-func (e *examination) conclude(asked bool) {
-	worst := Severity(0)
-	for _, f := range e.d.Findings {
-		worst = max(worst, f.Severity)
-	}
-	switch {
-	case worst == Broken:
-		e.d.Verdict = Unhealthy
-	case !asked:
-		e.d.Verdict = Unknown
-	}
-	// A general query tells all; one for a group comes at once when asked for.
-	e.d.Settled = asked && (!e.d.Querier.Querier.Last.IsZero() || e.d.Querier.Querier.Version == igmp.V3)
+func (e *examination) conclude() {
+	e.d.Verdict = Judge(e.d)
+	e.d.Settled = e.d.Querier.Addr.IsValid()
 	slices.SortStableFunc(e.d.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+}
+
+// Judge returns the verdict that follows from a querier and findings: broken when
+// one of them is, and nothing for sure without a querier, unless it is known that
+// there is none.
+func Judge(d Diagnosis) Verdict {
+	known := d.Querier.Addr.IsValid()
+	for _, f := range d.Findings {
+		if f.Severity == Broken {
+			return Unhealthy
+		}
+		known = known || f.Rule == NoQuerier && f.Severity == Warning
+	}
+	if !known {
+		return Unknown
+	}
+	return Healthy
 }
 
 // protocol is what the family's protocol is called in version v.

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aether-lan/aether/igmp"
+	"github.com/aether-lan/aether/internal/netlab"
+)
+
+// igmpLine is what scripts rely on in the lines of the igmp commands.
+type igmpLine struct {
+	Event, Group, Source, Host, Interface, Record, Querier, Verdict, Switch, Rule, Severity, Text, State, Method string
+	Version, Robustness                                                                                          int
+	ExitStatus                                                                                                   int `json:"exit_status"`
+	Time                                                                                                         time.Time
+	Members                                                                                                      int
+}
+
+// igmpLab is three machines on a switch.
+type igmpLab struct {
+	t     *testing.T
+	bin   string
+	sw    *netlab.Switch
+	hosts []*netlab.Host
+}
+
+func newIgmpLab(t *testing.T, f netlab.Forwarder) *igmpLab {
+	t.Helper()
+	lab := netlab.New(t)
+	l := &igmpLab{t: t, bin: buildAether(t), sw: lab.Switch(netlab.SwitchConfig{Forwarder: f})}
+	for i, name := range []string{"a", "b", "c"} {
+		h := lab.Host(name)
+		h.Attach(l.sw, "eth0")
+		h.AddAddr("eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), 24))
+		l.hosts = append(l.hosts, h)
+	}
+	return l
+}
+
+// igmpRun is a command that runs in a host.
+type igmpRun struct {
+	t     *testing.T
+	cmd   *netlab.Cmd
+	lines chan igmpLine
+	errs  *bytes.Buffer
+}
+
+func (l *igmpLab) start(host int, args ...string) *igmpRun {
+	l.t.Helper()
+	r := &igmpRun{t: l.t, cmd: l.hosts[host].Command(l.bin, append([]string{"igmp"}, args...)...), lines: make(chan igmpLine, 1000), errs: new(bytes.Buffer)}
+	r.cmd.Stderr = r.errs
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	go r.read(out)
+	return r
+}
+
+func (r *igmpRun) read(out io.Reader) {
+	defer close(r.lines)
+	for s := bufio.NewScanner(out); s.Scan(); {
+		var l igmpLine
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil || l.Event == "" || l.Time.IsZero() {
+			r.t.Errorf("line %q: %v", s.Text(), err)
+		}
+		r.lines <- l
+	}
+}
+
+// await returns the first line that want accepts.
+func (r *igmpRun) await(what string, want func(igmpLine) bool) igmpLine {
+	r.t.Helper()
+	patience := time.After(20 * time.Second)
+	for {
+		select {
+		case l, ok := <-r.lines:
+			if !ok {
+				r.t.Fatalf("it ended without %s: %s", what, r.errs)
+			}
+			if want(l) {
+				return l
+			}
+		case <-patience:
+			r.t.Fatalf("no %s in 20 s: %s", what, r.errs)
+		}
+	}
+}
+
+func (r *igmpRun) event(event, group string) igmpLine {
+	r.t.Helper()
+	return r.await(event+" "+group, func(l igmpLine) bool { return l.Event == event && (group == "" || l.Group == group) })
+}
+
+// end interrupts the command and returns its exit status.
+func (r *igmpRun) end() int {
+	r.t.Helper()
+	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		r.t.Fatal(err)
+	}
+	return r.wait()
+}
+
+func (r *igmpRun) wait() int {
+	r.t.Helper()
+	for range r.lines {
+	}
+	return exitStatus(r.t, r.cmd.Wait())
+}
+
+// run runs a command to its end.
+func (l *igmpLab) run(host int, args ...string) (lines []igmpLine, status int) {
+	l.t.Helper()
+	r := l.start(host, args...)
+	for x := range r.lines {
+		lines = append(lines, x)
+	}
+	status = r.wait()
+	if r.errs.Len() > 0 {
+		l.t.Logf("%s: %s", strings.Join(args, " "), r.errs)
+	}
+	return lines, status
+}
+
+// join has a kernel join a group until the test ends, or leave is called.
+func (l *igmpLab) join(host int, group string) (leave func()) {
+	l.t.Helper()
+	var c *net.UDPConn
+	err := l.hosts[host].Do(func() error {
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		c, err = net.ListenMulticastUDP("udp", ifi, &net.UDPAddr{IP: net.ParseIP(group), Port: 9})
+		return err
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { c.Close() })
+	return func() { c.Close() }
+}
+
+// askingSwitch is one that snoops and asks, at short intervals.
+func askingSwitch() *netlab.Snooping {
+	return netlab.NewSnooping(igmp.SnooperConfig{
+		Querier: true, HardwareAddr: igmp.HardwareAddr{2, 0xae, 0, 0, 0xff, 1},
+		Timers: igmp.SnooperTimers{QueryInterval: 2 * time.Second, QueryResponse: 200 * time.Millisecond},
+	})
+}
+
+func TestIgmpMonitor_TellsWhoJoinsAndLeaves(t *testing.T) {
+	t.Parallel()
+	l := newIgmpLab(t, askingSwitch())
+	m := l.start(0, "monitor", "-i", "eth0", "--json")
+	if q := m.event("query", ""); q.Host != "0.0.0.0" && !strings.HasPrefix(q.Host, "fe80") || q.Version != 3 || q.Robustness != 2 || q.Interface != "eth0" {
+		t.Errorf("%+v", q)
+	}
+	leave := l.join(0, "239.1.2.3")
+	if j := m.event("join", "239.1.2.3"); j.Host != "192.0.2.1" || j.Source != "" {
+		t.Errorf("%+v", j)
+	}
+	leave()
+	if e := m.event("leave", "239.1.2.3"); e.Host != "192.0.2.1" {
+		t.Errorf("%+v", e)
+	}
+	if status := m.end(); status != 0 {
+		t.Errorf("status %d: %s", status, m.errs)
+	}
+	lines, status := l.run(0, "monitor", "-i", "eth0", "--json", "-c", "3", "-4")
+	if len(lines) != 3 || status != 0 {
+		t.Errorf("%d lines, status %d", len(lines), status)
+	}
+	if _, status := l.run(0, "monitor", "-i", "eth0", "--json", "-c", "1", "-g", "239.9.9.9", "--timeout", "10ms"); status != 1 {
+		t.Errorf("status %d for a count that was not reached", status)
+	}
+}
+
+func TestIgmpDoctor_Verdicts(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fwd    netlab.Forwarder
+		status int
+		rule   string
+		args   []string
+	}{
+		{"a switch that asks", askingSwitch(), 0, "proxy-querier", nil},
+		{"nobody asks", nil, 1, "no-querier", []string{"--timeout", "5s"}},
+		{"too short to tell", nil, 4, "no-querier", []string{"--passive", "--timeout", "1s"}},
+		{"MLD", askingSwitch(), 0, "querier", []string{"-6"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newIgmpLab(t, c.fwd)
+			lines, status := l.run(0, append([]string{"doctor", "-i", "eth0", "--json"}, c.args...)...)
+			found := false
+			for _, x := range lines {
+				found = found || x.Event == "finding" && x.Rule == c.rule
+			}
+			if status != c.status || !found || lines[0].Event != "verdict" || lines[0].ExitStatus != status {
+				t.Errorf("status %d, %+v", status, lines)
+			}
+		})
+	}
+}
+
+func TestIgmpDoctor_Peer(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		key  igmp.SnoopKey
+		want string
+	}{{"IP", igmp.KeyAddr, "snooping by IP address"}, {"Ethernet", igmp.KeyHardwareAddr, "snooping by hardware address"}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newIgmpLab(t, netlab.NewSnooping(igmp.SnooperConfig{Key: c.key, Querier: true, Timers: igmp.SnooperTimers{QueryInterval: 2 * time.Second, QueryResponse: 200 * time.Millisecond}}))
+			s := l.start(1, "doctor", "--serve", "-i", "eth0", "--json")
+			s.event("serving", "")
+			lines, status := l.run(0, "doctor", "--peer", "192.0.2.2", "--json")
+			verdict := igmpLine{}
+			for _, x := range lines {
+				if x.Event == "verdict" {
+					verdict = x
+				}
+			}
+			if status != 0 || verdict.Switch != c.want {
+				t.Errorf("status %d, %+v", status, lines)
+			}
+			if status := s.end(); status != 0 {
+				t.Errorf("serve ends with %d: %s", status, s.errs)
+			}
+			lines, status = l.run(0, "doctor", "--peer", "192.0.2.3", "--json", "--timeout", "6s")
+			if status != 4 {
+				t.Errorf("status %d without a peer, %+v", status, lines)
+			}
+		})
+	}
+}
