@@ -35,7 +35,7 @@ type mcastLine struct {
 	Restarted   bool
 }
 
-func mcastLines(t *testing.T, out []byte) (all []mcastLine) {
+func mcastLines(t testing.TB, out []byte) (all []mcastLine) {
 	t.Helper()
 	for _, b := range bytes.Split(bytes.TrimSpace(out), []byte("\n")) {
 		var l mcastLine
