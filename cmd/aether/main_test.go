@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { testscript.Main(lab{m}, map[string]func(){"aether"
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Condition: scriptCondition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serving": scriptServing},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serving": scriptServing, "status": scriptStatus},
 	})
 }
 

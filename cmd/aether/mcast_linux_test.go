@@ -35,7 +35,7 @@ type mcastLine struct {
 	Restarted   bool
 }
 
-func mcastLines(t *testing.T, out []byte) (all []mcastLine) {
+func mcastLines(t testing.TB, out []byte) (all []mcastLine) {
 	t.Helper()
 	for _, b := range bytes.Split(bytes.TrimSpace(out), []byte("\n")) {
 		var l mcastLine
@@ -311,5 +311,61 @@ func TestMcast_PingEverywhere(t *testing.T) {
 		if status != 0 || len(sums) != 6 || !strings.HasPrefix(sums[0].From, "fe80::") {
 			t.Errorf("host %d: status %d, %+v\n%s", i, status, ofEvent(lines, "verdict"), b.errs.String())
 		}
+	}
+}
+
+// Groups of both families, more of them than a socket has room for, and channels that
+// hear one source: each datagram is counted where it belongs and nowhere else.
+func TestMcast_FamiliesAndSources(t *testing.T) {
+	t.Parallel()
+	m := newMcastLab(t)
+	r := m.start(t, 2, "recv", "239.255.7.1+50", "ff15::8000:1+50", "192.0.2.1,232.1.1.1", "192.0.2.9,232.1.1.2")
+	var senders []*background
+	for host := range 2 {
+		senders = append(senders, m.start(t, host, "send", "-c", "20", "-f", "10", "239.255.7.1+60", "ff15::8000:1+60", "232.1.1.1+2"))
+	}
+	for _, s := range senders {
+		if _, status := s.wait(t); status != 0 {
+			t.Errorf("status %d: %s", status, s.errs.String())
+		}
+	}
+	ends := 0
+	r.await(t, func(l mcastLine) bool {
+		if l.Event == "ended" {
+			ends++
+		}
+		return ends == 2*100+1
+	})
+	all, status := r.stop(t)
+	streams := map[string]int{}
+	for _, s := range ofEvent(all, "summary") {
+		if s.Sent != 20 || s.Received != 20 || s.Hops == nil || *s.Hops != 0 {
+			t.Errorf("%+v", s)
+		}
+		family, _, _ := strings.Cut(s.Group, ":")
+		if !strings.Contains(s.Group, ":") {
+			family, _, _ = strings.Cut(s.Group, ".")
+		}
+		streams[family]++
+	}
+	if status != 0 || streams["239"] != 100 || streams["ff15"] != 100 || streams["232"] != 1 || len(streams) != 3 {
+		t.Errorf("status %d, streams %v, %s", status, streams, r.errs.String())
+	}
+}
+
+// -c and -W end recv, with the status that says whether anything came.
+func TestMcast_RecvEnds(t *testing.T) {
+	t.Parallel()
+	m := newMcastLab(t)
+	r := m.start(t, 1, "recv", "-c", "5", "239.255.1.1", "239.255.1.2")
+	if out, err := m.command(0, "send", "-c", "6", "-f", "5", "239.255.1.1+2").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if all, status := r.wait(t); status != 0 || len(ofEvent(all, "received")) != 10 {
+		t.Errorf("status %d, %d datagrams, want 10", status, len(ofEvent(all, "received")))
+	}
+	out, err := m.command(1, "recv", "-W", "0.2", "-q", "--json", "239.255.1.1").Output()
+	if all := mcastLines(t, out); exitStatus(t, err) != 1 || len(all) != 1 || all[0].Event != "total" {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -40,19 +40,25 @@ func mcastMACCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return mcastMAC(groups, c.Args().First(), out)
+			return mcastMAC(groups, out)
 		},
 	}
 }
 
-func groupsToTell(c *cli.Context) (groups []netip.Addr, err error) {
+// told is a group to tell about, and the name under which a safe one is picked.
+type told struct {
+	group netip.Addr
+	name  string
+}
+
+func groupsToTell(c *cli.Context) (groups []told, err error) {
 	for _, word := range c.Args().Slice() {
 		if c.Bool("pick") {
 			if c.Bool("4") || !c.Bool("6") {
-				groups = append(groups, multicast.Pick(word, multicast.IPv4))
+				groups = append(groups, told{multicast.Pick(word, multicast.IPv4), word})
 			}
 			if c.Bool("6") || !c.Bool("4") {
-				groups = append(groups, multicast.Pick(word, multicast.IPv6))
+				groups = append(groups, told{multicast.Pick(word, multicast.IPv6), word})
 			}
 			continue
 		}
@@ -60,22 +66,23 @@ func groupsToTell(c *cli.Context) (groups []netip.Addr, err error) {
 		if err != nil || !a.Unmap().IsMulticast() {
 			return nil, usage("%q is not a group: want an address of 224.0.0.0/4 or ff00::/8", word)
 		}
-		groups = append(groups, a.Unmap().WithZone(""))
+		groups = append(groups, told{a.Unmap().WithZone(""), word})
 	}
 	return groups, nil
 }
 
-func mcastMAC(groups []netip.Addr, name string, out *printer) error {
-	for i, g := range groups {
+func mcastMAC(groups []told, out *printer) error {
+	for i, t := range groups {
+		g := t.group
 		hw, err := multicast.EthernetAddr(g)
 		if err != nil {
 			return err
 		}
 		aliases, bad := multicast.Aliases(g), multicast.Flooded(g)
-		safe := multicast.Pick(name, multicast.FamilyOf(g))
+		safe := multicast.Pick(t.name, multicast.FamilyOf(g))
 		err = out.event("group", groupText(g, hw, aliases, safe, i),
 			"group", g, "hardware_addr", hw.String(), "scope", multicast.ScopeOf(g).String(),
-			"aliases", slices.Concat([]netip.Addr{}, aliases), "flooded", bad,
+			"aliases", append([]netip.Addr{}, aliases...), "flooded", bad,
 			"source_specific", multicast.SourceSpecific(g), "safe", safe)
 		if err != nil {
 			return err

@@ -81,8 +81,9 @@ func mcastRecv(ctx context.Context, s stream, buffer int) error {
 // printListening tells what was joined.
 func (s stream) printListening(conns []multicast.Config, end func()) {
 	for _, c := range conns {
+		s.log.Debug("listening", "group", c.Group, "interface", c.Interface, "more", len(c.More))
 		if s.quiet {
-			return
+			continue
 		}
 		text := fmt.Sprintf("listening to %v on %s", c.Group, c.Interface)
 		if n := len(c.More); n > 0 {

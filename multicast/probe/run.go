@@ -14,8 +14,8 @@ import (
 )
 
 // DefaultReadBuffer is the receive buffer in bytes that [Receive] asks for when the
-// Config names none: room for some 80 ms of 100,000 small datagrams a second.
-const DefaultReadBuffer = 8 << 20
+// Config names none: room for 0.8 s of 100,000 small datagrams a second.
+const DefaultReadBuffer = 32 << 20
 
 // errFinished ends a loop whose engine has done all.
 var errFinished = errors.New("probe: finished")
