@@ -40,6 +40,7 @@ type member struct {
 	since    time.Time // of the first hello
 	heard    time.Time
 	interval time.Duration
+	isNew    bool // it said so
 	tokens   bucket
 	// claims are what it last said to have, by author.
 	claims map[MemberID]claim
@@ -112,6 +113,7 @@ func (r *roster) hello(now time.Time, from MemberID, h *hello) (news, fresh bool
 	}
 	m.beat, m.heard = h.beat, now
 	m.interval = min(max(time.Duration(min(h.interval, 1<<32))*time.Millisecond, minInterval), maxInterval)
+	m.isNew = h.flags&flagNew != 0
 	r.note(m, h.claims)
 	if _, hearsUs := m.claims[r.self.ID]; r.proof && !hearsUs && m.presence == candidate {
 		return news, true
@@ -141,7 +143,7 @@ func (r *roster) here(m *member) {
 	m.presence = present
 	switch was {
 	case candidate:
-		r.tell(Joined{r.shown(m.id, m.name)})
+		r.tell(Joined{Member: r.shown(m.id, m.name), New: m.isNew})
 	case vanished, gone:
 		r.tell(Returned{r.shown(m.id, m.name)})
 	}
