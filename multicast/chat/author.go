@@ -24,6 +24,8 @@ type author struct {
 	lost  []span
 	ask   ask
 	touch time.Time // when anything was last heard
+	// listed is when our hellos spoke of an author who is not here.
+	listed listing
 }
 
 // record is a complete message.

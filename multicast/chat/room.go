@@ -58,7 +58,6 @@ type pulse struct {
 	beat   uint64
 	next   time.Time
 	last   time.Time
-	turn   int // where the claims of the next hello begin
 	byes   int // goodbyes to say
 	ending bool
 }
