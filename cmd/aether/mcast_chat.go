@@ -33,7 +33,7 @@ func mcastChatCommand() *cli.Command {
 			"those who know it can. A shared passphrase proves that a message is of somebody in the group, not of which\n" +
 			"member: members can speak in each other's names.\n\n" +
 			"JSON: entered {room, name, id, sealed, group, interfaces}, message {from, id, sequence, kind, text, sent, past, late},\n" +
-			"joined, returned, left, vanished {member, id}, lost {from, id, first, last}, ended {waiting}.\n" +
+			"joined {member, id, new}, returned, left, vanished {member, id}, lost {from, id, first, last}, ended {waiting}.\n" +
 			"Exit status: 1 when at the end of input somebody present had not got everything in time." +
 			examples(`aether mcast chat`, `aether mcast chat --room kitchen --name ana --passphrase-file kitchen.txt`,
 				`dmesg --follow | aether mcast chat --room logs --plain`),

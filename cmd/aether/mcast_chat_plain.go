@@ -191,7 +191,7 @@ func (s *chatSession) show(e chat.Event) error {
 	case chat.Message:
 		return s.showMessage(e)
 	case chat.Joined:
-		return s.showMember("joined", e.Member, e)
+		return s.showMember("joined", e.Member, e, "new", e.New)
 	case chat.Returned:
 		return s.showMember("returned", e.Member, e)
 	case chat.Left:
@@ -207,9 +207,9 @@ func (s *chatSession) show(e chat.Event) error {
 	return nil
 }
 
-func (s *chatSession) showMember(event string, m chat.Member, e chat.Event) error {
+func (s *chatSession) showMember(event string, m chat.Member, e chat.Event, more ...any) error {
 	if s.out.json {
-		return s.out.event(event, "", "member", m.Label, "id", memberID(m.ID))
+		return s.out.event(event, "", append([]any{"member", m.Label, "id", memberID(m.ID)}, more...)...)
 	}
 	s.note("%v", e)
 	return nil

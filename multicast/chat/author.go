@@ -24,6 +24,8 @@ type author struct {
 	lost  []span
 	ask   ask
 	touch time.Time // when anything was last heard
+	// listed is when our hellos spoke of an author who is not here.
+	listed listing
 }
 
 // record is a complete message.
@@ -73,8 +75,14 @@ func (a *assembly) complete() bool { return bits.OnesCount64(a.have) == a.count 
 
 func (a *assembly) join() []byte { return slices.Concat(a.pieces...) }
 
-// span is the sequences from first to last.
-type span struct{ first, last uint64 }
+// span is the sequences from first to last that were given up. It is sought again
+// once somebody comes who has them.
+type span struct {
+	first, last uint64
+	sought      bool
+}
+
+func (s span) has(sequence uint64) bool { return s.first <= sequence && sequence <= s.last }
 
 // maxLost bounds the spans that are remembered as lost, so that they are taken
 // when they come after all.
@@ -82,7 +90,7 @@ const maxLost = 16
 
 // lose gives up everything before to.
 func (a *author) lose(to uint64) span {
-	s := span{a.next, to - 1}
+	s := span{first: a.next, last: to - 1}
 	a.lost = append(a.lost, s)
 	if len(a.lost) > maxLost {
 		a.lost = a.lost[1:]
@@ -93,7 +101,7 @@ func (a *author) lose(to uint64) span {
 
 // wasLost reports whether a sequence was given up.
 func (a *author) wasLost(sequence uint64) bool {
-	return slices.ContainsFunc(a.lost, func(s span) bool { return s.first <= sequence && sequence <= s.last })
+	return slices.ContainsFunc(a.lost, func(s span) bool { return s.has(sequence) })
 }
 
 // wanted reports whether a piece of sequence is of use.
@@ -130,7 +138,30 @@ func (a *author) missing(high uint64, limit int) (list []uint64) {
 			list = append(list, s)
 		}
 	}
+	for _, l := range a.lost {
+		for s := l.first; l.sought && s <= l.last && len(list) < limit; s++ {
+			if a.held[s] == nil {
+				list = append(list, s)
+			}
+		}
+	}
 	return list
+}
+
+// seek looks for lost messages again when a claim has some of them.
+func (a *author) seek(c claim) {
+	for i, l := range a.lost {
+		if c.low <= l.last && l.first <= c.high {
+			a.lost[i].sought = true
+		}
+	}
+}
+
+// rest ends the search for lost messages.
+func (a *author) rest() {
+	for i := range a.lost {
+		a.lost[i].sought = false
+	}
 }
 
 // lacks returns the pieces of a message that are missing: a bit for each, all when

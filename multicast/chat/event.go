@@ -36,7 +36,11 @@ type Member struct {
 }
 
 // Joined says that a member was heard for the first time.
-type Joined struct{ Member Member }
+type Joined struct {
+	Member Member
+	// New says that the member has just come; it may have been here before us.
+	New bool
+}
 
 // Returned says that a member that had vanished is heard again.
 type Returned struct{ Member Member }
@@ -88,7 +92,12 @@ func (Lost) event()     {}
 func (Settled) event()  {}
 
 // String returns the event in one line.
-func (e Joined) String() string { return e.Member.Label + " joined" }
+func (e Joined) String() string {
+	if !e.New {
+		return e.Member.Label + " is here"
+	}
+	return e.Member.Label + " joined"
+}
 
 // String returns the event in one line.
 func (e Returned) String() string { return e.Member.Label + " is back" }

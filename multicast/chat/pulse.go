@@ -1,6 +1,10 @@
 package chat
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // interval returns the time between hellos: all members together say about ten a
 // second at most, as RFC 3550 section 6.2 bounds the reports of a session.
@@ -14,7 +18,7 @@ func (r *Room) hello(now time.Time) {
 	p.beat++
 	p.last = now
 	every := r.interval()
-	h := &hello{beat: p.beat, interval: uint64(every / time.Millisecond), name: r.roster.self.Name, claims: r.claims(now)}
+	h := &hello{beat: p.beat, interval: uint64(every / time.Millisecond), name: r.roster.self.Name, claims: r.claims()}
 	if p.beat <= joinHellos {
 		h.flags |= flagNew
 	}
@@ -40,43 +44,51 @@ func (r *Room) soon(now time.Time, d time.Duration) {
 	}
 }
 
+// listing is how often our hellos spoke of somebody, and in which one last.
+type listing struct {
+	times uint64
+	beat  uint64
+}
+
+// mustKnow is in how many hellos somebody new comes first: who joins must see that
+// we hear them, and some hellos are lost.
+const mustKnow = 3
+
+// compare puts who is new before all others, then whom the hellos spoke of longest ago.
+func (l *listing) compare(o *listing) int {
+	return cmp.Or(cmp.Compare(min(l.times, mustKnow), min(o.times, mustKnow)), cmp.Compare(l.beat, o.beat))
+}
+
 // claims returns what the next hello says that we have: our own messages, then
-// whom we have just come to know, who must see that we hear them, then all others
-// in turn.
-func (r *Room) claims(now time.Time) (list []claim) {
-	size := 0
-	add := func(c claim) bool {
-		size += len(c.append(nil))
-		if len(list) >= maxClaims || size > helloSize {
-			return false
-		}
-		list = append(list, c)
-		return true
+// those of all others in turn, as many as it has room for.
+func (r *Room) claims() []claim {
+	type entry struct {
+		id     MemberID
+		listed *listing
 	}
-	add(r.claimOf(r.env.self))
-	var rest []MemberID
-	fresh := now.Add(-2 * r.interval())
+	var all []entry
 	for _, m := range r.roster.sorted() {
-		switch {
-		case m.presence == candidate || m.presence == present && m.since.After(fresh):
-			add(r.claimOf(m.id))
-		case m.presence == present:
-			rest = append(rest, m.id)
+		if m.presence == candidate || m.presence == present {
+			all = append(all, entry{m.id, &m.listed})
 		}
 	}
 	for _, a := range r.log.sorted() {
 		if m := r.roster.members[a.id]; a != r.log.own() && (m == nil || m.presence == vanished || m.presence == gone) && len(a.held) > 0 {
-			rest = append(rest, a.id)
+			all = append(all, entry{a.id, &a.listed})
 		}
 	}
-	for i := range rest {
-		id := rest[(r.pulse.turn+i)%len(rest)]
-		if !add(r.claimOf(id)) {
-			r.pulse.turn = (r.pulse.turn + i) % len(rest)
-			return list
+	slices.SortStableFunc(all, func(a, b entry) int { return a.listed.compare(b.listed) })
+	own := r.claimOf(r.env.self)
+	list, size := []claim{own}, len(own.append(nil))
+	for _, e := range all {
+		c := r.claimOf(e.id)
+		if size += len(c.append(nil)); len(list) >= maxClaims || size > helloSize {
+			break
 		}
+		list = append(list, c)
+		e.listed.times++
+		e.listed.beat = r.pulse.beat
 	}
-	r.pulse.turn = 0
 	return list
 }
 

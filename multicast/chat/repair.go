@@ -36,8 +36,9 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 // ask is when an author's missing messages are asked for.
 type ask struct {
 	at      time.Time // zero: nothing is missing
+	next    uint64    // the first that was missing; when it has come, tries and blocked begin anew
 	tries   int
-	blocked time.Time // since when nobody present has the next message
+	blocked time.Time // since when nobody present has that one
 }
 
 // slot is a message by author and sequence.
@@ -152,9 +153,12 @@ func (r *Room) plan(now time.Time, a *author) {
 	}
 }
 
-// progress plans anew after a useful piece: more may be on the way.
-func (r *Room) progress(now time.Time, a *author) {
-	a.ask = ask{}
+// progress plans anew after a useful piece of a message: more may be on the way.
+func (r *Room) progress(now time.Time, a *author, sequence uint64) {
+	if a.ask.next != a.next || sequence == a.next {
+		a.ask = ask{next: a.next}
+	}
+	a.ask.at = time.Time{}
 	if len(a.missing(a.high, 1)) > 0 {
 		a.ask.at = now.Add(between(r.cfg.Rand, quietLeast, quietMost))
 	}
@@ -190,11 +194,17 @@ func (r *Room) askAll(now time.Time) {
 // giveUp looks whether anybody has the next message of a, and gives it up when
 // that has not been so for long enough.
 func (r *Room) giveUp(now time.Time, a *author) {
+	if a.ask.next != a.next {
+		a.ask.next, a.ask.tries, a.ask.blocked = a.next, 0, time.Time{}
+	}
+	exhausted := a.ask.tries >= maxTries
+	if exhausted {
+		a.rest()
+	}
 	if a.held[a.next] != nil || a.high < a.next {
 		return
 	}
 	held, lowest, own := r.holders(a)
-	exhausted := a.ask.tries >= maxTries
 	if held && !exhausted {
 		a.ask.blocked = time.Time{}
 		return
@@ -225,7 +235,7 @@ func (r *Room) giveUp(now time.Time, a *author) {
 	}
 	if now.Sub(a.ask.blocked) >= wait {
 		r.log.give(a, to)
-		a.ask = ask{at: a.ask.at}
+		a.ask = ask{at: a.ask.at, next: a.next}
 	}
 }
 

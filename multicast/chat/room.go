@@ -58,7 +58,6 @@ type pulse struct {
 	beat   uint64
 	next   time.Time
 	last   time.Time
-	turn   int // where the claims of the next hello begin
 	byes   int // goodbyes to say
 	ending bool
 }
@@ -230,6 +229,7 @@ func (r *Room) handleHello(now time.Time, from MemberID, h *hello) {
 		if a == nil {
 			continue
 		}
+		a.seek(c)
 		if newly[c.author] {
 			a.ask = ask{}
 		}
@@ -263,7 +263,7 @@ func (r *Room) handlePiece(now time.Time, from MemberID, p *piece) {
 	switch {
 	case a == nil:
 	case useful:
-		r.progress(now, a)
+		r.progress(now, a, p.sequence)
 	default:
 		if rec := a.held[p.sequence]; rec != nil && from != a.id {
 			rec.repaired = now

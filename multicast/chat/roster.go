@@ -14,7 +14,7 @@ const (
 	// The interval that a hello may announce.
 	minInterval, maxInterval = 100 * time.Millisecond, time.Minute
 	// maxCandidates bounds the senders that have not shown to hear us.
-	maxCandidates = 64
+	maxCandidates = 256
 	// forgetAfter is how long a member that is gone is remembered.
 	forgetAfter = 10 * time.Minute
 	// What one sender may send: packets a second, and at once.
@@ -40,7 +40,9 @@ type member struct {
 	since    time.Time // of the first hello
 	heard    time.Time
 	interval time.Duration
+	isNew    bool // it said so
 	tokens   bucket
+	listed   listing
 	// claims are what it last said to have, by author.
 	claims map[MemberID]claim
 }
@@ -54,8 +56,10 @@ type roster struct {
 	proof   bool // members must show to hear us
 	limit   int
 	members map[MemberID]*member
-	stats   *Stats
-	tell    func(Event)
+	// wake is when expire has something to do, or earlier; zero is never.
+	wake  time.Time
+	stats *Stats
+	tell  func(Event)
 }
 
 func newRoster(self Member, proof bool, limit int, stats *Stats, tell func(Event)) *roster {
@@ -112,10 +116,13 @@ func (r *roster) hello(now time.Time, from MemberID, h *hello) (news, fresh bool
 	}
 	m.beat, m.heard = h.beat, now
 	m.interval = min(max(time.Duration(min(h.interval, 1<<32))*time.Millisecond, minInterval), maxInterval)
-	r.note(m, h.claims)
-	if _, hearsUs := m.claims[r.self.ID]; r.proof && !hearsUs && m.presence == candidate {
+	r.wakeAt(m.expiry())
+	m.isNew = h.flags&flagNew != 0
+	hearsUs := slices.ContainsFunc(h.claims, func(c claim) bool { return c.author == r.self.ID })
+	if r.proof && !hearsUs && m.presence == candidate {
 		return news, true
 	}
+	r.note(m, h.claims)
 	r.here(m)
 	return news, true
 }
@@ -141,7 +148,7 @@ func (r *roster) here(m *member) {
 	m.presence = present
 	switch was {
 	case candidate:
-		r.tell(Joined{r.shown(m.id, m.name)})
+		r.tell(Joined{Member: r.shown(m.id, m.name), New: m.isNew})
 	case vanished, gone:
 		r.tell(Returned{r.shown(m.id, m.name)})
 	}
@@ -218,35 +225,45 @@ func (r *roster) makeRoom() bool {
 	return true
 }
 
+// expiry is when silence changes what m is, or m is forgotten.
+func (m *member) expiry() time.Time {
+	if m.presence == vanished || m.presence == gone {
+		return m.heard.Add(forgetAfter)
+	}
+	return m.due()
+}
+
+// wakeAt makes sure that expire is called at t.
+func (r *roster) wakeAt(t time.Time) {
+	if r.wake.IsZero() || t.Before(r.wake) {
+		r.wake = t
+	}
+}
+
 // expire does what is due at now.
 func (r *roster) expire(now time.Time) {
+	if r.wake.IsZero() || r.wake.After(now) {
+		return
+	}
 	for _, m := range r.sorted() {
 		switch {
-		case m.presence == candidate && !m.due().After(now):
-			delete(r.members, m.id)
-		case m.presence == present && !m.due().After(now):
+		case m.expiry().After(now):
+		case m.presence == present:
 			was := r.shown(m.id, m.name)
 			m.presence = vanished
 			r.tell(Vanished{was})
-		case m.presence != present && m.presence != candidate && !m.heard.Add(forgetAfter).After(now):
+		default:
 			delete(r.members, m.id)
 		}
+	}
+	r.wake = time.Time{}
+	for _, m := range r.members {
+		r.wakeAt(m.expiry())
 	}
 }
 
 // next returns when expire must be called.
-func (r *roster) next() (at time.Time, ok bool) {
-	for _, m := range r.members {
-		t := m.due()
-		if m.presence == vanished || m.presence == gone {
-			t = m.heard.Add(forgetAfter)
-		}
-		if !ok || t.Before(at) {
-			at, ok = t, true
-		}
-	}
-	return at, ok
-}
+func (r *roster) next() (at time.Time, ok bool) { return r.wake, !r.wake.IsZero() }
 
 // shown returns how a member is to be shown: with a part of its ID where somebody
 // else who is here has the same name.
