@@ -45,9 +45,10 @@ type core struct {
 	soft     softState
 	root     rootTimer
 	lapsing  lapsing
-	doubt    bool  // the index was lost: operations of our own may be missing
-	unknown  bool  // the machine could not make itself known yet
-	err      error // why the core cannot go on
+	doubt    bool      // the index was lost: operations of our own may be missing
+	unknown  bool      // the machine could not make itself known yet
+	metSome  time.Time // while in doubt: when another machine had first said what it has
+	err      error     // why the core cannot go on
 	choosing choosing
 
 	removals, tidied atomic.Int64 // versions shown no more, and how many when room was last made
@@ -280,7 +281,7 @@ func (c *core) HandlePacket(now time.Time, p gossip.Packet) {
 	c.gossip.HandlePacket(now, p)
 	c.absorb(now)
 	c.listen(now)
-	c.settleDoubt(now, p.Peer)
+	c.settleDoubt(now)
 }
 
 // absorb applies the operations that have come, batch by batch.
@@ -400,6 +401,7 @@ func (c *core) HandleTimeout(now time.Time) {
 	if stalled && c.stalled.IsZero() {
 		c.m.clear(AlarmFull, "")
 	}
+	c.settleDoubt(now)
 	c.copying.HandleTimeout(now)
 	for _, ev := range c.copying.Events() {
 		c.m.log.Debug("copies", "event", ev.String())

@@ -399,6 +399,9 @@ func (m *Machine) furnish() (err error) {
 		return err
 	}
 	m.keys.LimitCompression(drive.ShareOfTime())
+	if err := m.alarms.load(m.kv, m.now()); err != nil {
+		return err
+	}
 	if m.tree, err = tree.Open(m.kv, m.pool.Machine); err != nil {
 		return err
 	}

@@ -168,6 +168,11 @@ func (c *core) judged(tx store.Txn, op tree.Op) error {
 	s := c.members.standings[id]
 	c.m.log.Info("a machine's standing has changed", "machine", id.String(), "standing", s.Standing.String(), "by", s.By.String())
 	c.wantBalance()
+	if !c.members.within(id) { // what it did wrong is of no concern any more
+		for _, kind := range []string{AlarmForked, AlarmFault, AlarmFlood} {
+			c.m.clear(kind, id.String())
+		}
+	}
 	if s.Standing > Left && id != c.m.ID() { // who leaves hangs up when it has been heard
 		c.m.part(id)
 	}

@@ -106,13 +106,14 @@ func (c *core) mayWrite() error {
 	return nil
 }
 
-// settleDoubt ends a doubt once another machine has said what it has, and all of ours
-// is here. Then the machine makes itself known, which it could not before.
-func (c *core) settleDoubt(now time.Time, peer store.MachineID) {
-	if !c.doubt && !c.unknown {
-		return
-	}
-	if _, met := c.gossip.Known(peer); !met || c.gossip.Ready() != nil {
+// doubtWait is how long a machine that lost its index waits for members that it has not
+// met, once it has met some.
+const doubtWait = 30 * time.Second
+
+// settleDoubt ends a doubt once others have said what they have, and all of ours is here.
+// Then the machine makes itself known, which it could not before.
+func (c *core) settleDoubt(now time.Time) {
+	if !c.doubt && !c.unknown || c.gossip.Ready() != nil || !c.metEnough(now) {
 		return
 	}
 	if c.doubt {
@@ -128,6 +129,42 @@ func (c *core) settleDoubt(now time.Time, peer store.MachineID) {
 		c.unknown = true
 		c.m.log.Warn("this machine cannot make itself known", "error", err)
 	}
+}
+
+// metEnough reports whether nobody who can be asked is likely to have operations of this
+// machine that are not here: while there is a doubt it takes all members, or all who can
+// be reached, for a while, and what they have must be here. Who is away and has more
+// makes the log fork, which is noticed.
+func (c *core) metEnough(now time.Time) bool {
+	ids := map[store.MachineID]bool{}
+	for _, m := range c.members.all() {
+		ids[m.ID] = c.members.within(m.ID)
+	}
+	for id := range c.absent.here {
+		ids[id] = true
+	}
+	delete(ids, c.m.ID())
+	ours, met, away, waiting := c.gossip.Vector(), 0, 0, 0
+	for id, within := range ids {
+		theirs, ok := c.gossip.Known(id)
+		switch {
+		case ok && c.doubt && !ours.Covers(theirs):
+			waiting++
+		case ok:
+			met++
+		case c.absent.here[id]:
+			waiting++
+		case within:
+			away++
+		}
+	}
+	if met == 0 || !c.doubt {
+		return met > 0
+	}
+	if c.metSome.IsZero() {
+		c.metSome = now
+	}
+	return waiting == 0 && (away == 0 || now.Sub(c.metSome) >= doubtWait)
 }
 
 // present makes the machine known at the start, or later where it may not write yet.

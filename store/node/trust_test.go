@@ -61,6 +61,51 @@ func TestServe_LostIndexComesBackFromOthers(t *testing.T) {
 	}
 }
 
+// A machine that has lost its index may have told its last changes to somebody other than
+// the first that it meets: it waits for the others for a while.
+func TestServe_LostIndexWaitsForTheOthers(t *testing.T) {
+	secret, dir := pool.NewSecret(), t.TempDir()
+	a := serve(t, dir+"/a", secret)
+	b := serve(t, dir+"/b", secret, a.addr)
+	c := serve(t, dir+"/c", secret, a.addr, b.addr)
+	if err := a.write(t, "/one"); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []*host{b, c} {
+		eventually(t, "they know all", func() bool {
+			s, err := h.client.Status(t.Context())
+			return err == nil && len(s.Machines) == 3 && slices.Contains(h.names(t), "/one")
+		})
+	}
+	b.stop()
+	if err := a.write(t, "/two"); err != nil { // which b has not
+		t.Fatal(err)
+	}
+	eventually(t, "c has it", func() bool { return slices.Contains(c.names(t), "/two") })
+	c.stop()
+	a.stop()
+	for _, name := range []string{indexName, segmentsName} {
+		if err := os.RemoveAll(filepath.Join(dir, "a", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = serve(t, dir+"/a", secret)
+	b = serve(t, dir+"/b", secret, a.addr)
+	eventually(t, "a has what b had", func() bool { return slices.Contains(a.names(t), "/one") })
+	if err := a.write(t, "/three"); !errors.Is(err, errIndexLost) {
+		t.Errorf("with one of two others: %v", err)
+	}
+	c = serve(t, dir+"/c", secret, a.addr, b.addr)
+	eventually(t, "a can write again", func() bool { return a.write(t, "/three") == nil })
+	for _, h := range []*host{a, b, c} {
+		eventually(t, h.Name()+" has all", func() bool { return len(h.names(t)) == 3 })
+		all, _ := h.alarms.list(time.Now())
+		if slices.ContainsFunc(all, func(al Alarm) bool { return al.Kind == AlarmForked }) {
+			t.Errorf("%s: %+v", h.Name(), all)
+		}
+	}
+}
+
 // A copy of a machine's directory that is put back has an older log. When it has met
 // others it goes on where they know it to be.
 func TestServe_DirectoryPutBack(t *testing.T) {
