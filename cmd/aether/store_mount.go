@@ -62,6 +62,7 @@ func storeMountAlone(c *cli.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	answerAtOnce()
 	m, err := node.Open(node.Config{Dir: storeDir(c), Logger: newLogger(c)})
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -103,7 +105,18 @@ func serveConfig(c *cli.Context) (cfg node.ServeConfig, err error) {
 	return cfg, nil
 }
 
+// answerAtOnce lets more goroutines run than there are processors, unless the environment
+// says how many. With one for each a request that arrives while all of them compute
+// waits up to 10 ms for Go to take one away; with more, the system divides the
+// processors, and gives them first to who has waited.
+func answerAtOnce() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), runtime.NumCPU()) + 2)
+	}
+}
+
 func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
+	answerAtOnce()
 	dir := storeDir(c)
 	mcfg, secret, err := machineConfig(c, dir)
 	if err != nil {

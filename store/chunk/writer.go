@@ -177,7 +177,7 @@ func (w *Writer) send(n int) {
 	w.block.refs.Add(1)
 	w.start += n
 	w.size += int64(n)
-	workers := runtime.GOMAXPROCS(0)
+	workers := processors()
 	if w.jobs == nil {
 		w.jobs = make(chan *job, depth*workers)
 		for range workers {
@@ -194,6 +194,10 @@ func (w *Writer) send(n int) {
 		}
 	}
 }
+
+// processors is how many goroutines that compute can run at once. A process may allow
+// itself more than there are, for those that mostly wait.
+func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
 
 func (w *Writer) work() {
 	for j := range w.jobs {

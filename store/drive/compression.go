@@ -37,7 +37,7 @@ func (c *compression) spend() (done func(), ok bool) {
 	if c.last.IsZero() {
 		c.credit = compressionBurst
 	} else {
-		c.credit += began.Sub(c.last) * time.Duration(runtime.GOMAXPROCS(0)) / compressionShare
+		c.credit += began.Sub(c.last) * time.Duration(min(runtime.GOMAXPROCS(0), runtime.NumCPU())) / compressionShare
 		c.credit = min(c.credit, compressionBurst)
 	}
 	c.last = began

@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -173,7 +174,12 @@ func headerOf(fsys vfs.FS, name string) (h [headerSize]byte, err error) {
 // Create implements vfs.FS.
 func (s *sealedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := s.FS.Create(name, category)
-	return s.fresh(f, err)
+	if err != nil {
+		return nil, err
+	}
+	sealed := s.fresh(f)
+	sealed.table = strings.HasSuffix(name, ".sst")
+	return sealed, nil
 }
 
 // ReuseForWrite implements vfs.FS. The old header and text stay in place until the
@@ -181,15 +187,13 @@ func (s *sealedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File
 // a log takes for its end.
 func (s *sealedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := s.FS.ReuseForWrite(oldname, newname, category)
-	return s.fresh(f, err)
-}
-
-func (s *sealedFS) fresh(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sealedFile{File: f, keys: s.keys}, nil
+	return s.fresh(f), nil
 }
+
+func (s *sealedFS) fresh(f vfs.File) *sealedFile { return &sealedFile{File: f, keys: s.keys} }
 
 // Open implements vfs.FS.
 func (s *sealedFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {

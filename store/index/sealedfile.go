@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type sealedFile struct {
 	block cipher.Block // nil: no header was written or read yet
 	empty bool         // it has no header and reads as empty
 	done  error        // why it takes no more writes
+	table bool         // it is a table, which is written when nobody waits for it
 
 	stream keystream // of Write and of Read
 	// ahead is a keystream that the last ReadAt left at its end: who reads a file
@@ -82,6 +84,9 @@ func (f *sealedFile) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 		p = p[len(text):]
+	}
+	if f.table {
+		runtime.Gosched() // else it may be 10 ms until others have their turn
 	}
 	return n, nil
 }

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/aether-lan/aether/store"
@@ -184,6 +185,7 @@ func (s *Store) copyAll(refs []at, limit int64) (moves []move, stopped uint32, e
 	s.watch(refs...)
 	defer s.unwatch()
 	for _, r := range refs {
+		runtime.Gosched() // else it may be 10 ms until others have their turn
 		p, err := indexed(s.kv, r.ref)
 		if errors.Is(err, store.ErrNotFound) || err == nil && !p.at(place{segment: s.mover.file.number, offset: r.offset}) {
 			continue
@@ -264,6 +266,7 @@ func (s *Store) finishMoves(moves []move) error {
 		return err
 	}
 	for _, v := range moves {
+		runtime.Gosched()
 		if _, err := s.read(v.ref, v.to); err != nil {
 			return fmt.Errorf("copy of %s: %w", v.ref, err)
 		}
