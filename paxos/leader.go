@@ -105,8 +105,9 @@ func (l *leadership) promised(n *Node, p promiseOf) {
 	if !slices.ContainsFunc(l.promises, func(q promiseOf) bool { return q.id == p.id && q.inc == p.inc }) {
 		l.recover(l.placed, p.Accepted)
 		l.begin = max(l.begin, p.Chosen)
-		if k := len(l.recovered); k > 0 {
-			l.begin = max(l.begin, l.recovered[k-1].Slot+1)
+		if k := len(l.recovered); k > 0 && l.recovered[k-1].Slot >= l.begin {
+			l.begin = l.recovered[k-1].Slot + 1
+			l.enqueue(Entry{Kind: Noop})
 		}
 		p.Accepted = nil
 		l.promises = append(l.promises, p)
