@@ -21,18 +21,18 @@ type Watching struct {
 // Watch has m listen on t until ctx ends, which is no error, and closes t. Between
 // its start and its end m belongs to it.
 func Watch(ctx context.Context, m *Monitor, t *Tap, w Watching) error {
-	err := loop.Run(ctx, watched{m}, frames{t}, loop.Config[[]byte, MonitorEvent]{Event: w.Event, Do: w.Do})
+	err := loop.Run(ctx, listening{m}, frames{t}, loop.Config[[]byte, MonitorEvent]{Event: w.Event, Do: w.Do})
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the end that was asked for
 	}
 	return err
 }
 
-// watched is a Monitor as an engine of frames.
-type watched struct{ *Monitor }
+// listening is a Monitor as an engine of frames.
+type listening struct{ *Monitor }
 
-func (w watched) HandlePacket(now time.Time, frame []byte) { w.HandleFrame(now, frame) }
-func (w watched) Outgoing() [][]byte                       { return nil }
+func (w listening) HandlePacket(now time.Time, frame []byte) { w.HandleFrame(now, frame) }
+func (w listening) Outgoing() [][]byte                       { return nil }
 
 // frames is a tap as what frames are read from.
 type frames struct{ *Tap }
