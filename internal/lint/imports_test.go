@@ -34,15 +34,16 @@ var mayImport = map[string][]string{
 	"multicast/bulk":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
 	"multicast/seal":  {"multicast"},
 
-	"paxos":       {},
-	"paxos/log":   {"paxos", "internal/link", "internal/wire"},
-	"paxos/peer":  {"paxos", "internal/link", "internal/wire"},
-	"paxos/sim":   {"paxos"},
-	"paxos/kv":    {"paxos", "internal/link", "internal/wire"},
-	"dht":         {},
-	"dht/records": {"dht", "paxos", "internal/link", "internal/wire"},
-	"dht/topics":  {"dht", "paxos", "internal/link", "internal/wire"},
-	"dht/peer":    {"dht", "paxos", "internal/link", "internal/wire"},
+	"paxos":         {},
+	"paxos/log":     {"paxos", "internal/link", "internal/wire"},
+	"paxos/peer":    {"paxos", "internal/link", "internal/wire"},
+	"paxos/sim":     {"paxos"},
+	"paxos/kv":      {"paxos", "internal/link", "internal/wire"},
+	"paxos/replica": {"paxos", "paxos/log", "paxos/peer", "paxos/kv"},
+	"dht":           {},
+	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/peer":      {"dht", "paxos", "internal/link", "internal/wire"},
 
 	"store":                 {},
 	"store/index":           {"store"},
@@ -68,7 +69,6 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"paxos/peer",
 	"dht/records",
 	"dht/topics",
 	"dht/peer",
