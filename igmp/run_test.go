@@ -21,17 +21,17 @@ func TestRun_HostLeavesWhenItsContextEnds(t *testing.T) {
 			medium := netsim.NewMedium[igmp.Packet](1, netsim.Faults{Delay: time.Millisecond})
 			q := newQuerier(t, igmp.QuerierConfig{Address: addr("10.0.0.1"), Version: version})
 			h := newHost(t, igmp.HostConfig{Address: addr("10.0.0.7"), Version: version})
+			router, conn := medium.Attach(), medium.Attach()
 			var heard []igmp.QuerierEvent
 			qctx, stopQuerier := context.WithCancel(t.Context())
 			hctx, stopHost := context.WithCancel(t.Context())
 			qended, hended := make(chan error, 1), make(chan error, 1)
 			go func() {
-				qended <- igmp.RunQuerier(qctx, q, medium.Attach(), igmp.RunConfig[igmp.QuerierEvent]{
+				qended <- igmp.RunQuerier(qctx, q, router, igmp.RunConfig[igmp.QuerierEvent]{
 					Event: func(e igmp.QuerierEvent) { heard = append(heard, e) }})
 			}()
 			do, hostEnded := make(chan func(time.Time)), make(chan struct{})
 			sent := 0
-			conn := medium.Attach()
 			go func() {
 				defer close(hostEnded)
 				hended <- igmp.RunHost(hctx, h, conn, igmp.RunConfig[igmp.HostEvent]{Do: do, Sent: func(igmp.Packet) { sent++ }})
@@ -44,6 +44,7 @@ func TestRun_HostLeavesWhenItsContextEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			if len(heard) == 0 || heard[len(heard)-1].Kind == igmp.GroupExpired {
 				t.Errorf("version %d: a member of an hour is not one: %v", version, heard)
 			}
@@ -62,6 +63,7 @@ func TestRun_HostLeavesWhenItsContextEnds(t *testing.T) {
 				t.Errorf("the connection is open: %v", err)
 			}
 			time.Sleep(5 * time.Second)
+			synctest.Wait()
 			if last := heard[len(heard)-1]; last.Kind != igmp.GroupExpired {
 				t.Errorf("version %d: the group lives on: %v", version, last)
 			}
