@@ -47,6 +47,8 @@ func (c *checker) admits(p Packet, r *Refused) bool {
 		return false
 	}
 	switch {
+	case version < V1 || version > V3 || version == V1 && c.family == IPv6:
+		r.Unknown++
 	case p.TTL != 1 && (harmful || c.strict || c.family == IPv6):
 		r.TTL++
 	case !p.RouterAlert && (c.strict && version > V1 || c.family == IPv6):

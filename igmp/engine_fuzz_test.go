@@ -94,7 +94,7 @@ func FuzzQuerier(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := tape(b)
 		cfg := igmp.QuerierConfig{Version: igmp.Version(1 + d.n(3)), Strict: d.n(2) == 1,
-			Bounds: igmp.QuerierBounds{Groups: 1 + d.n(3), Sources: 1 + d.n(4), Hosts: 1 + d.n(2)}}
+			Bounds: igmp.QuerierBounds{Groups: 1 + d.n(3), Sources: 1 + d.n(4), Hosts: 1 + d.n(2), Entries: 1 + d.n(8)}}
 		cfg.Family = igmp.IPv4
 		if d.n(2) == 1 {
 			cfg.Family, cfg.Version = igmp.IPv6, max(cfg.Version, 2)
@@ -123,8 +123,12 @@ func FuzzQuerier(f *testing.F) {
 			if len(groups) > cfg.Bounds.Groups {
 				t.Fatalf("%d groups", len(groups))
 			}
+			entries := 0
 			for _, g := range groups {
 				r := g.Reception
+				if entries += len(r.Requested) + len(r.Excluded) + len(g.Hosts); entries > cfg.Bounds.Entries {
+					t.Fatalf("%d entries", entries)
+				}
 				if n := len(r.Requested) + len(r.Excluded); n > cfg.Bounds.Sources || len(g.Hosts) > cfg.Bounds.Hosts || len(g.SourceExpires) != len(r.Requested) {
 					t.Fatalf("%+v", g)
 				}

@@ -165,6 +165,9 @@ func (h *Host) SetFilter(now time.Time, socket SocketID, group netip.Addr, mode 
 	}
 	g := h.groups[group]
 	if g == nil {
+		if mode == Include && len(sources) == 0 {
+			return nil // left already
+		}
 		if len(h.groups) >= h.cfg.MaxGroups {
 			return fmt.Errorf("igmp: filter for %v: %w groups: limit %d", group, ErrFull, h.cfg.MaxGroups)
 		}

@@ -49,6 +49,9 @@ type QuerierBounds struct {
 	Sources int
 	// Hosts is the largest number of hosts remembered for one group. Zero means 256.
 	Hosts int
+	// Entries is the largest number of sources and hosts of all groups together.
+	// Zero means 65536.
+	Entries int
 }
 
 // QuerierStats counts what a Querier has done and has not.
@@ -58,8 +61,8 @@ type QuerierStats struct {
 	QueriesHeard    int // from others, admitted
 	Reports, Leaves int // admitted
 	GroupsRefused   int // groups not taken up because of QuerierBounds.Groups
-	SourcesRefused  int // sources not taken up because of QuerierBounds.Sources
-	HostsRefused    int // hosts not remembered because of QuerierBounds.Hosts
+	SourcesRefused  int // sources not taken up because of QuerierBounds.Sources or Entries
+	HostsRefused    int // hosts not remembered because of QuerierBounds.Hosts or Entries
 	Refused         Refused
 }
 
@@ -91,6 +94,7 @@ type Querier struct {
 	check    checker
 	election election
 	groups   map[netip.Addr]*routerGroup
+	entries  int // sources and hosts of all groups
 	due      dueQueue
 	out      []Packet
 	events   []QuerierEvent
@@ -122,6 +126,7 @@ func (c QuerierConfig) withDefaults() (QuerierConfig, error) {
 	c.Bounds.Groups = cmp.Or(c.Bounds.Groups, 4096)
 	c.Bounds.Sources = cmp.Or(c.Bounds.Sources, 512)
 	c.Bounds.Hosts = cmp.Or(c.Bounds.Hosts, 256)
+	c.Bounds.Entries = cmp.Or(c.Bounds.Entries, 65536)
 	switch {
 	case c.Family != IPv4 && c.Family != IPv6:
 		return c, fmt.Errorf("family %d", uint8(c.Family))

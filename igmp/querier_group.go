@@ -2,6 +2,7 @@ package igmp
 
 import (
 	"container/heap"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -18,6 +19,7 @@ type routerGroup struct {
 	older   [V3]time.Time // by version: older host present timers
 	version Version       // compatibility mode, as last told
 	hosts   map[netip.Addr]time.Time
+	entries int       // sources and hosts, as counted in Querier.entries
 	due     time.Time // when something is due; zero: never
 	place   int       // in the dueQueue; -1: not there
 }
@@ -165,7 +167,7 @@ func (q *Querier) handleRecord(now time.Time, host netip.Addr, v Version, rec Re
 	}
 	before := g.reception()
 	action := before.Apply(t, sources)
-	if len(action.Next.Requested)+len(action.Next.Excluded) > q.cfg.Bounds.Sources {
+	if n := len(action.Next.Requested) + len(action.Next.Excluded); n > q.cfg.Bounds.Sources || n > len(g.sources) && !q.hasRoom(n-len(g.sources)) {
 		q.stats.SourcesRefused += len(sources)
 		q.tell(QuerierEvent{Kind: GroupRefused, Group: g.addr})
 		if t == BlockOldSources {
@@ -179,8 +181,9 @@ func (q *Querier) handleRecord(now time.Time, host netip.Addr, v Version, rec Re
 	if fresh && !q.takeUp(g, host) {
 		return
 	}
-	q.note(now, g, host, leaves)
 	g.perform(now, action, q.election.timing.GroupMembershipInterval())
+	q.count(g)
+	q.note(now, g, host, leaves)
 	if q.election.role == RoleQuerier {
 		q.ask(now, g, action)
 	}
@@ -223,16 +226,9 @@ func (q *Querier) note(now time.Time, g *routerGroup, host netip.Addr, leaves bo
 		q.tell(QuerierEvent{Kind: HostLeft, Group: g.addr, Host: host})
 		return
 	}
-	if _, there := g.hosts[host]; !there && len(g.hosts) >= q.cfg.Bounds.Hosts {
-		for h, expires := range g.hosts { // make room among those long silent
-			if !expires.After(now) {
-				delete(g.hosts, h)
-			}
-		}
-		if len(g.hosts) >= q.cfg.Bounds.Hosts {
-			q.stats.HostsRefused++
-			return
-		}
+	if _, there := g.hosts[host]; !there && !q.hostFits(now, g) {
+		q.stats.HostsRefused++
+		return
 	}
 	if g.hosts == nil {
 		g.hosts = make(map[netip.Addr]time.Time)
@@ -241,6 +237,26 @@ func (q *Querier) note(now time.Time, g *routerGroup, host netip.Addr, leaves bo
 	if !known {
 		q.tell(QuerierEvent{Kind: HostJoined, Group: g.addr, Host: host})
 	}
+}
+
+// hostFits reports whether one more host can be remembered, and makes room among
+// those long silent if need be.
+func (q *Querier) hostFits(now time.Time, g *routerGroup) bool {
+	if len(g.hosts) >= q.cfg.Bounds.Hosts || !q.hasRoom(1) {
+		maps.DeleteFunc(g.hosts, func(_ netip.Addr, expires time.Time) bool { return !expires.After(now) })
+		q.count(g)
+	}
+	return len(g.hosts) < q.cfg.Bounds.Hosts && q.hasRoom(1)
+}
+
+// hasRoom reports whether n more sources or hosts fit.
+func (q *Querier) hasRoom(n int) bool { return q.entries+n <= q.cfg.Bounds.Entries }
+
+// count keeps the number of entries right after g has changed.
+func (q *Querier) count(g *routerGroup) {
+	n := len(g.sources) + len(g.hosts)
+	q.entries += n - g.entries
+	g.entries = n
 }
 
 // perform does to the state and its timers what an action says; gmi is the group
@@ -307,6 +323,8 @@ func (q *Querier) tellChange(g *routerGroup, before Reception, fresh bool) {
 func (q *Querier) settle(now time.Time, g *routerGroup) {
 	if g.mode == Include && len(g.sources) == 0 {
 		delete(q.groups, g.addr)
+		g.hosts = nil
+		q.count(g)
 		if g.place >= 0 {
 			heap.Remove(&q.due, g.place)
 			g.place = -1
@@ -318,6 +336,7 @@ func (q *Querier) settle(now time.Time, g *routerGroup) {
 		g.version = v
 		q.tell(QuerierEvent{Kind: GroupVersion, Group: g.addr, Version: v})
 	}
+	q.count(g)
 	g.due = earlier(g.expires, g.asking.next)
 	for _, s := range g.sources {
 		g.due = earlier(g.due, s.expires)
