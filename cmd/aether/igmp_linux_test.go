@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -345,5 +346,33 @@ func TestIgmpQuerier_ElectionAndLeave(t *testing.T) {
 	}
 	if status := b.end(); status != 0 {
 		t.Errorf("status %d: %s", status, b.errs)
+	}
+}
+
+// The kernel as host, our querier and our switch: the group goes where it was joined.
+func TestIgmpQuerier_TeachesASwitchThatSnoops(t *testing.T) {
+	t.Parallel()
+	snoop := netlab.NewSnooping(igmp.SnooperConfig{})
+	l := newIgmpLab(t, snoop)
+	group := netip.MustParseAddr("239.1.2.3")
+	leave := l.join(1, group.String())
+	q := l.start(0, "querier", "-i", "eth0", "--json", "--interval", "2s", "--max-response", "300ms", "--last-member-interval", "300ms")
+	q.event("group_joined", group.String())
+	soon := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(); <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("not in 20 s: %s; the table is %v", what, snoop.Table())
+			}
+		}
+	}
+	soon("the switch knows the querier's port and the member's", func() bool {
+		return slices.Equal(snoop.RouterPorts(false), []int{1}) && slices.Equal(snoop.Ports(group), []int{2})
+	})
+	leave()
+	q.event("group_expired", group.String())
+	soon("the switch forgets the member", func() bool { return len(snoop.Ports(group)) == 0 })
+	if status := q.end(); status != 0 {
+		t.Errorf("status %d: %s", status, q.errs)
 	}
 }
