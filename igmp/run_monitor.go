@@ -21,31 +21,33 @@ type Watching struct {
 // Watch has m listen on t until ctx ends, which is no error, and closes t. Between
 // its start and its end m belongs to it.
 func Watch(ctx context.Context, m *Monitor, t *Tap, w Watching) error {
-	err := loop.Run(ctx, listening{m}, frames{t}, loop.Config[[]byte, MonitorEvent]{Event: w.Event, Do: w.Do})
+	err := loop.Run(ctx, monitorOfFrames{m}, &tapFrames{Tap: t}, loop.Config[[]byte, MonitorEvent]{Event: w.Event, Do: w.Do})
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // the end that was asked for
 	}
 	return err
 }
 
-// listening is a Monitor as an engine of frames.
-type listening struct{ *Monitor }
+// monitorOfFrames is a Monitor as an engine of frames.
+type monitorOfFrames struct{ *Monitor }
 
-func (w listening) HandlePacket(now time.Time, frame []byte) { w.HandleFrame(now, frame) }
-func (w listening) Outgoing() [][]byte                       { return nil }
+func (w monitorOfFrames) HandlePacket(now time.Time, frame []byte) { w.HandleFrame(now, frame) }
+func (w monitorOfFrames) Outgoing() [][]byte                       { return nil }
 
-// frames is a tap as what frames are read from.
-type frames struct{ *Tap }
+// tapFrames is a tap as what frames are read from.
+type tapFrames struct {
+	*Tap
+	b [maxFrame]byte
+}
 
 // maxFrame holds any frame of an interface with offloads.
 const maxFrame = 1 << 16
 
-func (f frames) ReadPacket() ([]byte, error) {
-	var b [maxFrame]byte
+func (f *tapFrames) ReadPacket() ([]byte, error) {
 	for {
-		n, err := f.Read(b[:])
+		n, err := f.Read(f.b[:])
 		if err == nil {
-			return append([]byte(nil), b[:n]...), nil
+			return append([]byte(nil), f.b[:n]...), nil
 		}
 		// An interface that goes down for a while tells it once.
 		if errors.Is(err, net.ErrClosed) || !isDown(err) {
@@ -54,4 +56,4 @@ func (f frames) ReadPacket() ([]byte, error) {
 	}
 }
 
-func (f frames) WritePacket([]byte) error { return errors.ErrUnsupported }
+func (f *tapFrames) WritePacket([]byte) error { return errors.ErrUnsupported }

@@ -190,7 +190,7 @@ func (s *Snooper) HandleFrame(now time.Time, port int, frame []byte) {
 	switch m := t.packet.Message.(type) {
 	case *Query:
 		s.stats.Queries++
-		s.heardQuery(v, port, t.packet.Src, m)
+		s.heardQuery(v, port, HardwareAddr(frame[6:12]), t.packet.Src, m)
 	case *Report:
 		s.stats.Reports++
 		s.heardReport(v, port, m)

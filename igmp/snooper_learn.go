@@ -15,8 +15,8 @@ const (
 )
 
 // heardQuery learns the querier, its port and its timers from a general query, and
-// lowers timers on a specific one.
-func (s *Snooper) heardQuery(v *snoopedVLAN, port int, src netip.Addr, q *Query) {
+// lowers timers on a specific one. from is the frame's source.
+func (s *Snooper) heardQuery(v *snoopedVLAN, port int, from HardwareAddr, src netip.Addr, q *Query) {
 	if !q.IsGeneral() {
 		if !snoopable(q.Group) {
 			s.stats.Ignored++
@@ -26,6 +26,9 @@ func (s *Snooper) heardQuery(v *snoopedVLAN, port int, src netip.Addr, q *Query)
 			s.lower(v, q.Group, q.Sources, q.MaxResponse)
 		}
 		return
+	}
+	if s.outranks(v, src, from) {
+		return // it will hear us, and fall silent
 	}
 	s.adopt(v, q)
 	if !v.heardQuerier(s.now) || v.querier != src {
@@ -41,6 +44,19 @@ func (s *Snooper) heardQuery(v *snoopedVLAN, port int, src netip.Addr, q *Query)
 	if src.IsValid() && !src.IsUnspecified() {
 		s.learnRouter(v, routerKey{port, src}, v.querierUntil)
 	}
+}
+
+// outranks reports whether we go on asking although another does. Between switches
+// that ask from 0.0.0.0 the hardware address decides, so that one of two remains; in
+// MLD the link-local address does (RFC 9777 section 7.6.2).
+func (s *Snooper) outranks(v *snoopedVLAN, src netip.Addr, from HardwareAddr) bool {
+	switch {
+	case !s.asks(v):
+		return false
+	case v.key.six:
+		return linkLocalAddr(s.cfg.HardwareAddr).Less(src)
+	}
+	return src.IsUnspecified() && slices.Compare(s.cfg.HardwareAddr[:], from[:]) < 0
 }
 
 // adopt takes the timers of a general query. One query alone, which may be a

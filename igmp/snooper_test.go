@@ -556,6 +556,26 @@ func TestSnooper_AsksWhileNobodyElseDoes(t *testing.T) {
 	}
 }
 
+// Two switches that begin at once must not silence each other.
+func TestSnooper_OfTwoSwitchesThatAskOneRemains(t *testing.T) {
+	a := newSnoopRig(t, SnooperConfig{Querier: true, HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 1}})
+	b := newSnoopRig(t, SnooperConfig{Querier: true, HardwareAddr: HardwareAddr{2, 0, 0, 0, 0, 2}})
+	asked := [2][2]int{}
+	for range 40 {
+		for i, r := range []*snoopRig{a, b} {
+			r.wait(10 * time.Second)
+			other := []*snoopRig{b, a}[i]
+			for _, f := range r.s.Outgoing() {
+				asked[i][map[bool]int{true: 1}[DissectFrame(f.Frame)[2].Value == "86dd"]]++
+				other.s.HandleFrame(other.now, 1, f.Frame)
+			}
+		}
+	}
+	if asked[0][0] < 4 || asked[0][1] < 4 || asked[1][0] > 1 || asked[1][1] > 1 {
+		t.Errorf("queries of a and b by IGMP and MLD: %v", asked)
+	}
+}
+
 func TestSnooper_QuerierTellsTheTimers(t *testing.T) {
 	short := Query{Version: V3, MaxResponse: time.Second, Robustness: 2, Interval: 10 * time.Second}
 	r := newSnoopRig(t, SnooperConfig{}).asked()

@@ -13,7 +13,8 @@ func igmpCommand() *cli.Command {
 		Name:  "igmp",
 		Usage: "who listens to which group (IGMP, RFC 9776, and MLD for IPv6)",
 		Subcommands: []*cli.Command{
-			igmpMonitorCommand(), igmpDecodeCommand(), igmpDoctorCommand(),
+			igmpJoinCommand(), igmpLeaveCommand(), igmpMonitorCommand(), igmpQueryCommand(), igmpQuerierCommand(),
+			igmpDecodeCommand(), igmpDoctorCommand(),
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -245,5 +246,133 @@ func TestIgmpDoctor_Peer(t *testing.T) {
 				t.Errorf("status %d without a peer, %+v", status, lines)
 			}
 		})
+	}
+}
+
+// about accepts lines of an event about a group.
+func about(event, group string) func(igmpLine) bool {
+	return func(l igmpLine) bool { return l.Event == event && l.Group == group }
+}
+
+func TestIgmpJoin_KernelAndRaw(t *testing.T) {
+	t.Parallel()
+	l := newIgmpLab(t, nil)
+	m := l.start(1, "monitor", "-i", "eth0", "--json", "-4")
+	<-time.After(500 * time.Millisecond) // it listens
+	for _, c := range []struct {
+		args    string
+		group   string
+		source  string
+		version int
+		method  string
+	}{
+		{"join 239.1.2.3 -i eth0 --json", "239.1.2.3", "", 3, "kernel"},
+		{"join --json 232.1.2.3 --source 192.0.2.9", "232.1.2.3", "192.0.2.9", 3, "kernel"},
+		{"join 239.1.2.4 --version 2 --json", "239.1.2.4", "", 2, "raw"},
+		{"join 239.1.2.5 --raw --source 192.0.2.9 --json", "239.1.2.5", "192.0.2.9", 3, "raw"},
+	} {
+		j := l.start(0, strings.Fields(c.args)...)
+		if x := j.event("joined", c.group); x.Method != c.method || x.Interface != "eth0" || x.Source != c.source {
+			t.Errorf("%s: %+v", c.args, x)
+		}
+		if x := m.event("join", c.group); x.Version != c.version || x.Host != "192.0.2.1" || x.Source != c.source {
+			t.Errorf("%s: %+v", c.args, x)
+		}
+		if status := j.end(); status != 0 {
+			t.Errorf("%s ends with %d: %s", c.args, status, j.errs)
+		}
+		m.event("leave", c.group)
+	}
+	m.end()
+}
+
+func TestIgmpQuery_ListsWhoAnswers(t *testing.T) {
+	t.Parallel()
+	l := newIgmpLab(t, nil)
+	l.join(1, "239.1.2.3")
+	l.join(2, "239.1.2.3")
+	l.join(2, "239.1.2.4")
+	lines, status := l.run(0, "query", "-i", "eth0", "--json", "--max-response", "300ms")
+	heard := map[string]bool{}
+	for _, x := range lines {
+		if x.Event == "report" {
+			heard[x.Host+" "+x.Group] = true
+		}
+	}
+	if status != 0 || !heard["192.0.2.2 239.1.2.3"] || !heard["192.0.2.3 239.1.2.3"] || !heard["192.0.2.3 239.1.2.4"] {
+		t.Errorf("status %d, %v", status, heard)
+	}
+	if lines, status := l.run(0, "query", "239.1.2.4", "-i", "eth0", "--json", "--version", "2", "--max-response", "300ms"); status != 0 || len(lines) != 2 || lines[1].Host != "192.0.2.3" || lines[1].Version != 2 {
+		t.Errorf("status %d, %+v", status, lines)
+	}
+	if lines, status := l.run(0, "query", "239.9.9.9", "-i", "eth0", "--json", "--max-response", "200ms"); status != 1 || len(lines) != 1 {
+		t.Errorf("status %d, %+v", status, lines)
+	}
+	l.join(1, "ff05::77")
+	if lines, status := l.run(0, "query", "ff05::77", "-i", "eth0", "--json", "--max-response", "300ms"); status != 0 || !strings.HasPrefix(lines[1].Host, "fe80::") {
+		t.Errorf("status %d, %+v", status, lines)
+	}
+}
+
+// The querier knows the kernel's memberships, and one of a lower address takes over.
+func TestIgmpQuerier_ElectionAndLeave(t *testing.T) {
+	t.Parallel()
+	l := newIgmpLab(t, nil)
+	b := l.start(1, "querier", "-i", "eth0", "--json", "--interval", "4s", "--max-response", "500ms", "--last-member-interval", "300ms")
+	b.await("that b asks", func(x igmpLine) bool { return x.Event == "querier" && x.Querier == "192.0.2.2" })
+	leave := l.join(2, "239.1.2.3")
+	b.event("group_joined", "239.1.2.3")
+
+	// Leaving by hand makes the querier ask; the kernel's member says that it stays.
+	lines, status := l.run(0, "leave", "239.1.2.3", "-i", "eth0", "--json")
+	asked, stays := false, false
+	for _, x := range lines {
+		asked = asked || about("query", "239.1.2.3")(x) && x.Host == "192.0.2.2"
+		stays = stays || about("report", "239.1.2.3")(x) && x.Host == "192.0.2.3"
+	}
+	if status != 0 || !asked || !stays {
+		t.Errorf("status %d, asked %t, stays %t: %+v", status, asked, stays, lines)
+	}
+	leave()
+	b.event("group_expired", "239.1.2.3")
+
+	a := l.start(0, "querier", "-i", "eth0", "--json", "--interval", "4s", "--max-response", "500ms")
+	b.await("that a asks", func(x igmpLine) bool { return x.Event == "querier" && x.Querier == "192.0.2.1" })
+	if status := a.end(); status != 0 {
+		t.Errorf("status %d: %s", status, a.errs)
+	}
+	if lines, status := l.run(2, "doctor", "-i", "eth0", "--json"); status != 0 || lines[0].Querier == "" {
+		t.Errorf("status %d: %+v", status, lines)
+	}
+	if status := b.end(); status != 0 {
+		t.Errorf("status %d: %s", status, b.errs)
+	}
+}
+
+// The kernel as host, our querier and our switch: the group goes where it was joined.
+func TestIgmpQuerier_TeachesASwitchThatSnoops(t *testing.T) {
+	t.Parallel()
+	snoop := netlab.NewSnooping(igmp.SnooperConfig{})
+	l := newIgmpLab(t, snoop)
+	group := netip.MustParseAddr("239.1.2.3")
+	leave := l.join(1, group.String())
+	q := l.start(0, "querier", "-i", "eth0", "--json", "--interval", "2s", "--max-response", "300ms", "--last-member-interval", "300ms")
+	q.event("group_joined", group.String())
+	soon := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !ok(); <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("not in 20 s: %s; the table is %v", what, snoop.Table())
+			}
+		}
+	}
+	soon("the switch knows the querier's port and the member's", func() bool {
+		return slices.Equal(snoop.RouterPorts(false), []int{1}) && slices.Equal(snoop.Ports(group), []int{2})
+	})
+	leave()
+	q.event("group_expired", group.String())
+	soon("the switch forgets the member", func() bool { return len(snoop.Ports(group)) == 0 })
+	if status := q.end(); status != 0 {
+		t.Errorf("status %d: %s", status, q.errs)
 	}
 }
