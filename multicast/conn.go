@@ -30,6 +30,10 @@ type Datagram struct {
 	IfIndex int
 	// HopLimit is the TTL or hop limit it arrived with, 0 where unknown.
 	HopLimit int
+	// Received is when the kernel received it, by the system's clock, however long it
+	// waited for its reader. Zero where that is not known: only ReadBatch on Linux
+	// tells, and not of what it reads from the queue.
+	Received time.Time
 }
 
 // Stats counts what a [Conn] did not give to its reader, and what it had to wait for.
@@ -168,6 +172,7 @@ func (c *Conn) start() {
 		return
 	}
 	c.started = true
+	noTimestamps(c.sockets.read[0].conn()) // the queue's readers have no room for them
 	for _, s := range c.sockets.read {
 		c.wg.Go(func() { c.receive(s) })
 	}

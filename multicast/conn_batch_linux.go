@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,8 @@ func (r *batchReader) prepare(s socket) (err error) {
 	if r.raw, err = rawConn(s).SyscallConn(); err != nil {
 		return err
 	}
+	// A kernel that tells no time sends datagrams without it.
+	_ = setTimestamps(s.conn(), 1)
 	r.msgs, r.slot, r.b = make([]mmsghdr, maxBatch), make([]readSlot, maxBatch), make([]byte, maxBatch*maxDatagram)
 	for i := range r.slot {
 		s := &r.slot[i]
@@ -115,8 +118,17 @@ func (d *Datagram) control(level, kind int32, b []byte) {
 		if len(b) >= 4 {
 			d.HopLimit = int(binary.NativeEndian.Uint32(b))
 		}
+	case level == unix.SOL_SOCKET && kind == unix.SCM_TIMESTAMPNS && len(b) >= int(unsafe.Sizeof(unix.Timespec{})):
+		d.Received = time.Unix((*unix.Timespec)(unsafe.Pointer(&b[0])).Unix())
 	}
 }
+
+// setTimestamps asks the kernel to tell when it received each datagram, or not to.
+func setTimestamps(pc net.PacketConn, on int) error {
+	return onDescriptor(pc, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, on) })
+}
+
+func noTimestamps(pc net.PacketConn) { _ = setTimestamps(pc, 0) }
 
 // sender reads the address that the kernel wrote.
 func (s *readSlot) sender(ifi *net.Interface) netip.AddrPort {

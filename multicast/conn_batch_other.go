@@ -2,7 +2,10 @@
 
 package multicast
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // batchReader reads one datagram at a time.
 type batchReader struct{ b []byte }
@@ -29,3 +32,5 @@ func (*batchWriter) write(c *Conn, bs [][]byte, to netip.AddrPort) (n int, err e
 	}
 	return n, nil
 }
+
+func noTimestamps(net.PacketConn) {}

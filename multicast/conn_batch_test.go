@@ -54,6 +54,10 @@ func TestBatches_CarryWhatSinglesCarry(t *testing.T) {
 			t.Fatal("nothing read one by one")
 		}
 		for i, d := range got {
+			if since := time.Since(d.Received); since < 0 || since > time.Minute {
+				t.Errorf("received %v ago", since)
+			}
+			d.Received = time.Time{}
 			if string(d.Payload) != string(bs[i]) {
 				t.Fatalf("datagram %d is %q, want %q", i, d.Payload, bs[i])
 			}

@@ -20,6 +20,8 @@ type Packet struct {
 	// HopLimit is the TTL or hop limit that a received packet arrived with, 0 where
 	// unknown.
 	HopLimit int
+	// Received is when the system received it. Zero means when the engine got it.
+	Received time.Time
 }
 
 // The wire format, all integers in network byte order. A message may be followed by

@@ -196,7 +196,11 @@ func (r *Receiver) number(now time.Time, p Packet, m message, f Format) {
 	s.bytes += uint64(len(p.Data))
 	s.interval = m.interval
 	if outcome != Duplicate && f == Ours {
-		transit := time.Duration(now.UnixNano() - m.sent)
+		at := now
+		if !p.Received.IsZero() { // not when there was time to read it
+			at = p.Received
+		}
+		transit := time.Duration(at.UnixNano() - m.sent)
 		if s.transit.Count == 0 {
 			s.fastest = transit
 		}

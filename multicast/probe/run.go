@@ -128,6 +128,7 @@ type gather struct {
 	quit    chan struct{}
 	once    sync.Once
 	wg      sync.WaitGroup
+	pace    pace // of the only connection
 }
 
 // start starts a reader for each connection, when there are several.
@@ -137,8 +138,9 @@ func (g *gather) start() {
 	}
 	for _, c := range g.conns {
 		g.wg.Go(func() {
+			var p pace
 			for {
-				b, err := g.read(c)
+				b, err := g.read(c, &p)
 				if err != nil {
 					return
 				}
@@ -152,7 +154,9 @@ func (g *gather) start() {
 	}
 }
 
-func (g *gather) read(c *multicast.Conn) (b *batch, err error) {
+// read reads what has come by c, at a pace.
+func (g *gather) read(c *multicast.Conn, p *pace) (b *batch, err error) {
+	p.pause(time.Now(), p.last)
 	select {
 	case b = <-g.free:
 	default:
@@ -160,12 +164,42 @@ func (g *gather) read(c *multicast.Conn) (b *batch, err error) {
 	}
 	b.to = c.Group().Port()
 	b.n, err = c.ReadBatch(b.ds)
+	p.last = b.n
 	return b, err
+}
+
+// pace makes a reader wait a little for more datagrams when many come: waking up for
+// each costs more than reading it. The kernel notes when each arrived.
+type pace struct {
+	since time.Time
+	n     int
+	last  int // of the last batch
+	busy  bool
+}
+
+// The rate is looked at every paceWindow. From paceRate datagrams a second on, a reader
+// that found few waits for pacePause, in which not many more than a hundred come.
+const (
+	paceWindow = 10 * time.Millisecond
+	paceRate   = 20_000
+	paceFew    = 32
+	pacePause  = time.Millisecond
+)
+
+// pause waits if that is worth while, after n datagrams were read at now.
+func (p *pace) pause(now time.Time, n int) {
+	p.n += n
+	if d := now.Sub(p.since); d >= paceWindow {
+		p.busy, p.since, p.n = float64(p.n) >= paceRate*d.Seconds(), now, 0
+	}
+	if p.busy && n < paceFew {
+		time.Sleep(pacePause)
+	}
 }
 
 func (g *gather) ReadPacket() (*batch, error) {
 	if len(g.conns) == 1 {
-		return g.read(g.conns[0])
+		return g.read(g.conns[0], &g.pace)
 	}
 	select {
 	case b := <-g.arrived:

@@ -124,5 +124,5 @@ func (f *fan) backoffs() (n uint64) {
 
 // packetOf turns a datagram into a packet whose destination has the port to.
 func packetOf(d *multicast.Datagram, to uint16) Packet {
-	return Packet{Data: d.Payload, From: d.From, To: netip.AddrPortFrom(d.To.WithZone(""), to), HopLimit: d.HopLimit}
+	return Packet{Data: d.Payload, From: d.From, To: netip.AddrPortFrom(d.To.WithZone(""), to), HopLimit: d.HopLimit, Received: d.Received}
 }
