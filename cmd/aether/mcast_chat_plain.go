@@ -175,15 +175,12 @@ func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (wait
 
 // print prints what happens until the conversation has ended.
 func (s *chatSession) print(talk *chat.Conversation) error {
-	for {
-		e, end := talk.Next(context.Background())
-		if end != nil {
-			return nil
-		}
+	for e := range talk.Events(context.Background()) {
 		if err := s.show(e); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 func (s *chatSession) show(e chat.Event) error {
