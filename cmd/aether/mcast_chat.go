@@ -214,8 +214,16 @@ func (s *chatSession) entered(talk *chat.Conversation) error {
 	if !talk.Sealed() {
 		how = "NOT ENCRYPTED: everybody on the network can read and write here"
 	}
-	s.note("room %s as %s, group %v on %s, %s", s.cfg.Room, s.cfg.Name, talk.Group(), strings.Join(talk.Interfaces(), ", "), how)
+	s.note("room %s as %s, group %v on %s, %s", s.cfg.Room, s.cfg.Name, talk.Group(), chatWhere(talk), how)
 	return nil
+}
+
+// chatWhere names the interfaces in use.
+func chatWhere(talk *chat.Conversation) string {
+	if names := talk.Interfaces(); len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
+	return "no interface yet: none has an address"
 }
 
 // note tells something on standard error.

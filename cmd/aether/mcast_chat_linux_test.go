@@ -243,3 +243,27 @@ func TestMcastChat_TwoOfTheSameNameOverIPv6(t *testing.T) {
 		t.Errorf("shown as %q", labels)
 	}
 }
+
+// A chat that began without a network, on the loopback interface, goes on when the
+// network comes.
+func TestMcastChat_NetworkThatComesLater(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t)
+	sw := lab.Switch(netlab.SwitchConfig{Seed: 9})
+	bin := buildAether(t)
+	var hosts []*netlab.Host
+	var all []*chatMachine
+	for i, name := range []string{"ana", "bob"} {
+		hosts = append(hosts, lab.Host(name))
+		if i == 0 {
+			all = append(all, chatIn(t, hosts[i], bin, name))
+			all[0].await("rooms", 1, func(l chatLine) bool { return l.Event == "entered" })
+		}
+		hosts[i].Attach(sw, "eth0")
+		hosts[i].AddAddr("eth0", netip.MustParsePrefix(fmt.Sprintf("192.0.2.%d/24", i+1)))
+	}
+	all = append(all, chatIn(t, hosts[1], bin, "bob"))
+	all[0].await("members", 1, func(l chatLine) bool { return l.Event == "joined" && l.Member == "bob" })
+	all[0].say("at last")
+	all[1].await("messages", 1, isMessage)
+}

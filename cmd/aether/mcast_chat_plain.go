@@ -38,6 +38,7 @@ func (s *chatSession) plain(ctx context.Context) error {
 		cancel(err) // whoever reads our output has enough
 		printed <- err
 	}()
+	go s.look(ctx, talk)
 	said := make(chan error, 1)
 	go func() { said <- s.speak(ctx, talk) }()
 
@@ -61,6 +62,46 @@ func (s *chatSession) plain(ctx context.Context) error {
 		s.note("%d messages were dropped, since the output was not read fast enough", n)
 	}
 	return err
+}
+
+// look tells what keeps people apart, until ctx ends.
+func (s *chatSession) look(ctx context.Context, talk *chat.Conversation) {
+	var hints chatHints
+	for tick := time.NewTicker(chatTickEvery); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		st, err := talk.Stats(ctx)
+		if err != nil {
+			continue
+		}
+		for _, text := range hints.next(st, talk.Sealed()) {
+			s.note("%s", text)
+		}
+	}
+}
+
+// chatHints are the hints that were given.
+type chatHints struct{ key, mark, oneWay bool }
+
+// next returns what there is to say about st that was not said yet.
+func (h *chatHints) next(st chat.Stats, sealed bool) (texts []string) {
+	once := func(said *bool, is bool, text string) {
+		if is && !*said {
+			*said, texts = true, append(texts, text)
+		}
+	}
+	once(&h.key, st.OtherKey > 0, "Somebody uses a room of this name with another passphrase.")
+	if sealed {
+		once(&h.mark, st.Mark > 0, "Somebody uses a room of this name without a passphrase.")
+	} else {
+		once(&h.mark, st.Mark > 0, "Somebody uses a room of this name with a passphrase.")
+	}
+	once(&h.oneWay, st.OneWay > 0, "Somebody in this room is heard but does not hear this machine: does a firewall drop what comes in there, or goes out here?")
+	return texts
 }
 
 // listensOnly reports whether the input is a device without an end to wait for,
@@ -175,15 +216,12 @@ func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (wait
 
 // print prints what happens until the conversation has ended.
 func (s *chatSession) print(talk *chat.Conversation) error {
-	for {
-		e, end := talk.Next(context.Background())
-		if end != nil {
-			return nil
-		}
+	for e := range talk.Events(context.Background()) {
 		if err := s.show(e); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 func (s *chatSession) show(e chat.Event) error {

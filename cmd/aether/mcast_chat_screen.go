@@ -39,7 +39,7 @@ func (s *chatSession) screen(ctx context.Context, out io.Writer, colour string) 
 	case "always":
 		env = append(env, "CLICOLOR_FORCE=1")
 	}
-	m := newChatScreen(ctx, talk, chatPlace{room: s.cfg.Room, self: talk.Self(), sealed: talk.Sealed(), where: strings.Join(talk.Interfaces(), ", ")})
+	m := newChatScreen(ctx, talk, chatPlace{room: s.cfg.Room, self: talk.Self(), sealed: talk.Sealed(), where: chatWhere(talk)})
 	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(s.in), tea.WithOutput(out), tea.WithEnvironment(env), tea.WithoutSignalHandler())
 	fed := make(chan struct{})
 	go func() {
@@ -93,7 +93,7 @@ type chatScreen struct {
 	members []chat.Member
 	notice  string // an error or a hint, until the next key
 	blurred bool   // the terminal's window is not in front
-	strange uint64 // packets of the room's name with another passphrase, shown so far
+	hints   chatHints
 }
 
 func newChatScreen(ctx context.Context, talk chatTalker, place chatPlace) *chatScreen {
@@ -270,24 +270,14 @@ func (m *chatScreen) census() {
 	}
 }
 
-// look tells once when somebody uses the room's name with another passphrase.
+// look tells, each once, what keeps people apart who mean to meet.
 func (m *chatScreen) look() {
 	ctx, cancel := context.WithTimeout(m.ctx, time.Second)
 	defer cancel()
-	st, err := m.talk.Stats(ctx)
-	if err != nil || st.OtherKey+st.Mark == m.strange {
-		return
-	}
-	first := m.strange == 0
-	m.strange = st.OtherKey + st.Mark
-	switch {
-	case !first:
-	case m.place.sealed && st.Mark == 0:
-		m.scroll.note("Somebody uses a room of this name with another passphrase.", time.Now())
-	case m.place.sealed:
-		m.scroll.note("Somebody uses a room of this name without a passphrase.", time.Now())
-	default:
-		m.scroll.note("Somebody uses a room of this name with a passphrase.", time.Now())
+	if st, err := m.talk.Stats(ctx); err == nil {
+		for _, text := range m.hints.next(st, m.place.sealed) {
+			m.scroll.note(text, time.Now())
+		}
 	}
 }
 

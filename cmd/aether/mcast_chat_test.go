@@ -303,7 +303,7 @@ func TestChatScreen_TellsOfAnotherPassphrase(t *testing.T) {
 	d.Update(chatTick{})
 	d.fake.stats.Mark = 5
 	d.Update(chatTick{})
-	d.wantShown("Somebody uses a room of this name with a passphrase.")
+	d.wantShown("Somebody uses a room of this name with a")
 	if n := strings.Count(d.shown(), "Somebody"); n != 1 {
 		t.Errorf("told %d times", n)
 	}

@@ -225,7 +225,7 @@ func (m *chatScreen) arrange() {
 	m.prompt.area.SetWidth(m.width)
 	width := m.width
 	if m.hasPeople() {
-		width -= peopleWidth
+		width -= peopleWidth + 1
 	}
 	m.scroll.resize(width, max(m.height-2-m.prompt.area.Height(), 1))
 	if m.scroll.atBottom() && !m.blurred {
@@ -270,7 +270,7 @@ func (m *chatScreen) middle() []string {
 	}
 	people := m.people(len(lines))
 	for i := range lines {
-		pad := max(m.scroll.width-lipgloss.Width(lines[i]), 0)
+		pad := max(m.width-peopleWidth-lipgloss.Width(lines[i]), 0)
 		lines[i] += strings.Repeat(" ", pad) + people[i]
 	}
 	return lines

@@ -133,6 +133,10 @@ type Stats struct {
 	// Unproven packets came from senders that have not shown to hear this member:
 	// recordings, or members whose way back is blocked.
 	Unproven uint64
+	// OneWay is how many are heard now that do not seem to hear this member, as
+	// behind a firewall. It is not a count of packets, and a hint only: in a sealed
+	// room a recording of hellos looks the same.
+	OneWay int
 	// Rate packets were beyond what one sender may send.
 	Rate uint64
 	// Full counts members, authors, pieces and repairs for which there was no room.

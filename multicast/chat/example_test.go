@@ -23,11 +23,7 @@ func ExampleJoin() {
 	if err := talk.Say(ctx, "dinner is ready"); err != nil {
 		fmt.Println(err)
 	}
-	for {
-		e, err := talk.Next(ctx)
-		if err != nil {
-			return
-		}
+	for e := range talk.Events(ctx) {
 		fmt.Println(e)
 	}
 }

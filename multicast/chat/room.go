@@ -102,7 +102,11 @@ func (r *Room) Members() []Member { return r.roster.list() }
 func (r *Room) History() []Message { return r.log.history() }
 
 // Stats returns the counters.
-func (r *Room) Stats() Stats { return *r.stats }
+func (r *Room) Stats() Stats {
+	st := *r.stats
+	st.OneWay = r.roster.oneWay()
+	return st
+}
 
 // Say says text to the room. The message comes back as an event at once. It fails
 // with [ErrText], [ErrBusy] or [ErrLeft].

@@ -245,6 +245,29 @@ func TestRoom_RecordingFromBeforeShowsNothing(t *testing.T) {
 	}
 }
 
+// Who is heard but does not hear us is told from who does.
+func TestRoom_NoticesWhenHearingIsOneWay(t *testing.T) {
+	for _, cfg := range []RoomConfig{sealedConfig(), {}} {
+		p := newParty(t, 1, cfg, noFaults)
+		ana, bob := p.join("ana"), p.join("bob")
+		deaf := p.enter("deaf") // says hello, hears nothing
+		for range 10 {
+			for _, k := range deaf.Outgoing() {
+				p.sim.Inject(bob, ana, k)
+			}
+			p.sim.RunFor(3 * time.Second)
+			deaf.HandleTimeout(p.sim.Now())
+		}
+		if n := p.rooms[ana].Stats().OneWay; n != 1 {
+			t.Errorf("%d heard one way", n)
+		}
+		p.sim.RunFor(time.Minute)
+		if n := p.rooms[ana].Stats().OneWay; n != 0 {
+			t.Errorf("%d heard one way although silent", n)
+		}
+	}
+}
+
 // Messages that nobody has any more are given up after a time, and told as lost;
 // who has them comes back, they are shown as late.
 func TestRoom_GivesUpWhatNobodyHas(t *testing.T) {

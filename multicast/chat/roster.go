@@ -41,6 +41,7 @@ type member struct {
 	heard    time.Time
 	interval time.Duration
 	isNew    bool // it said so
+	hearsUs  bool // a hello of its listed us
 	tokens   bucket
 	listed   listing
 	// claims are what it last said to have, by author.
@@ -118,8 +119,8 @@ func (r *roster) hello(now time.Time, from MemberID, h *hello) (news, fresh bool
 	m.interval = min(max(time.Duration(min(h.interval, 1<<32))*time.Millisecond, minInterval), maxInterval)
 	r.wakeAt(m.expiry())
 	m.isNew = h.flags&flagNew != 0
-	hearsUs := slices.ContainsFunc(h.claims, func(c claim) bool { return c.author == r.self.ID })
-	if r.proof && !hearsUs && m.presence == candidate {
+	m.hearsUs = m.hearsUs || slices.ContainsFunc(h.claims, func(c claim) bool { return c.author == r.self.ID })
+	if r.proof && !m.hearsUs {
 		return news, true
 	}
 	r.note(m, h.claims)
@@ -277,6 +278,17 @@ func (r *roster) shown(id MemberID, name string) Member {
 		label += "#" + id.String()[:4]
 	}
 	return Member{ID: id, Name: name, Label: label}
+}
+
+// oneWay returns how many have been heard for so long that they should have listed
+// us, and have not.
+func (r *roster) oneWay() (n int) {
+	for _, m := range r.members {
+		if (m.presence == candidate || m.presence == present) && !m.hearsUs && m.heard.Sub(m.since) > missedBeats*m.interval {
+			n++
+		}
+	}
+	return n
 }
 
 // list returns this member and those present, by name.

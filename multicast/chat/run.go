@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -176,6 +177,15 @@ func (c *Conversation) heard(e Event) {
 // [net.ErrClosed], when all events were read. Of more than 8,192 that wait the
 // oldest are dropped.
 func (c *Conversation) Next(ctx context.Context) (Event, error) { return c.events.next(ctx) }
+
+// Events gives the events until the end of the Conversation or of ctx.
+func (c *Conversation) Events(ctx context.Context) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		for e, err := c.Next(ctx); err == nil && yield(e); {
+			e, err = c.Next(ctx)
+		}
+	}
+}
 
 // Missed returns how many events were dropped since nobody read them.
 func (c *Conversation) Missed() uint64 { return c.events.missed() }

@@ -78,6 +78,9 @@ func TestConversation_TalksAndLeaves(t *testing.T) {
 			t.Errorf("Say after Close = %v", err)
 		}
 		bob.Close()
+		for e := range bob.Events(t.Context()) {
+			t.Errorf("an event after Close: %v", e)
+		}
 		if _, err := bob.Next(t.Context()); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("Next after Close = %v", err)
 		}

@@ -51,7 +51,8 @@ type Dropped struct {
 // number of senders and at least 16,384; beyond it new starts are refused with
 // [ErrFull]. Only who has the secret can make an Opener remember anything.
 type Opener struct {
-	secret  Secret
+	secret  []byte // extracted
+	failed  error  // of the extraction
 	senders map[origin]*sender
 	limit   int
 	retired map[brief]uint64 // the highest counter of each
@@ -75,8 +76,9 @@ func NewOpener(secret Secret, senders int) *Opener {
 	if senders <= 0 {
 		senders = defaultSenders
 	}
+	extracted, err := extract(&secret)
 	return &Opener{
-		secret: secret, limit: senders,
+		secret: extracted, failed: err, limit: senders,
 		senders: make(map[origin]*sender), retired: make(map[brief]uint64),
 	}
 }
@@ -147,7 +149,10 @@ func (o *Opener) sender(from *origin) (*sender, error) {
 	if s := o.senders[*from]; s != nil {
 		return s, nil
 	}
-	aead, err := cipherOf(&o.secret, from)
+	if o.failed != nil {
+		return nil, o.failed
+	}
+	aead, err := cipherOf(o.secret, from)
 	if err != nil {
 		return nil, err
 	}

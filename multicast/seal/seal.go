@@ -41,7 +41,11 @@ func NewSealer(secret Secret, id SenderID, random io.Reader) (*Sealer, error) {
 	if _, err := io.ReadFull(random, o.start[:]); err != nil {
 		return nil, fmt.Errorf("seal: new sealer: %w", err)
 	}
-	aead, err := cipherOf(&secret, &o)
+	var aead cipher.AEAD
+	extracted, err := extract(&secret)
+	if err == nil {
+		aead, err = cipherOf(extracted, &o)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("seal: new sealer: %w", err)
 	}

@@ -59,14 +59,17 @@ type origin struct {
 	start [startLen]byte
 }
 
-// cipherOf derives the key of one start: HKDF-SHA256 over the secret, the sender's
-// ID and the start in its info (RFC 5869 section 3.2).
-func cipherOf(secret *Secret, o *origin) (cipher.AEAD, error) {
+// extract is the first half of HKDF (RFC 5869 section 2.2), the same for all starts.
+func extract(secret *Secret) ([]byte, error) { return hkdf.Extract(sha256.New, secret[:], nil) }
+
+// cipherOf derives the key of one start, the second half of HKDF: the sender's ID
+// and the start are its info (RFC 5869 section 3.2).
+func cipherOf(extracted []byte, o *origin) (cipher.AEAD, error) {
 	info := make([]byte, 0, 64+len(o.id)+len(o.start))
 	info = append(info, "aether seal v1 key\x00"...)
 	info = append(info, o.id[:]...)
 	info = append(info, o.start[:]...)
-	key, err := hkdf.Key(sha256.New, secret[:], nil, string(info), 32)
+	key, err := hkdf.Expand(sha256.New, extracted, string(info), 32)
 	if err != nil {
 		return nil, err
 	}
