@@ -14,6 +14,8 @@ const (
 	trainShare = 0.9
 	// lossAllowed is the loss of the median receiver that is no sign of congestion.
 	lossAllowed = 0.01
+	// ownMost bounds the loss that is taken as the link's own.
+	ownMost = 0.3
 )
 
 // pacer decides how fast to send: from what a packet train measured, then up by a
@@ -22,12 +24,13 @@ const (
 //
 // Two things a rule on loss alone gets wrong are told apart. A queue that grows
 // delivers more slowly than we send before it loses anything: then the rate drops
-// just below what arrives. And a link that loses at random loses as much at a lower
-// rate: what is still lost after the rate went down counts as the link's own.
+// just below what arrives. And a link that loses at random delivers less at a lower
+// rate, in proportion, where a full one delivers as much as before: what is still
+// lost after such a step down counts as the link's own.
 type pacer struct {
 	rate, min, max float64
 	own            float64 // loss that does not come from sending too fast
-	cut            bool    // the last judgement lowered the rate for loss
+	before         round   // the one for whose loss the rate was lowered last; else zero
 	start          bool    // nothing was lost yet: grow quickly
 	tokens         float64
 	at             time.Time
@@ -66,10 +69,10 @@ func (p *pacer) judge(r round) {
 	if r.cap > 0 {
 		p.max = max(p.min, min(p.max, r.cap))
 	}
-	if p.cut || loss < p.own {
-		p.own = loss
+	if loss < p.own || p.byChance(r, arrival) {
+		p.own = min(loss, ownMost)
 	}
-	p.cut = false
+	p.before = round{}
 	sent := r.rate
 	if r.sent > 0 {
 		sent = min(sent, r.sent)
@@ -77,7 +80,7 @@ func (p *pacer) judge(r round) {
 	delivered := arrival / max(0.01, 1-loss) // as if nothing had been lost by chance
 	switch {
 	case loss > p.own*1.5+lossAllowed:
-		p.start, p.cut = false, true
+		p.start, p.before = false, r
 		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
 	case arrival > 0 && delivered < 0.96*sent:
 		p.start = false
@@ -89,6 +92,16 @@ func (p *pacer) judge(r round) {
 	default:
 		p.set(1.05 * r.rate)
 	}
+}
+
+// byChance reports whether r, after a step down for loss, shows that what arrives
+// went down with it.
+func (p *pacer) byChance(r round, arrival float64) bool {
+	was := median(p.before.arrivals)
+	if p.before.rate == 0 || was == 0 || arrival == 0 || r.rate >= p.before.rate {
+		return false
+	}
+	return arrival/was < 1-0.5*(1-r.rate/p.before.rate)
 }
 
 // silence lowers the rate when no receiver is heard at all.
