@@ -145,6 +145,7 @@ func (s *Sender) progress() {
 // checkSilence evicts active receivers that were not heard for too long, and slows
 // down when none is.
 func (s *Sender) checkSilence(now time.Time) {
+	s.roster.replaceGhosts(now)
 	for _, m := range s.roster.in(active) {
 		if now.Sub(m.heard) > s.cfg.Evict {
 			s.evict(m, "silent for "+s.cfg.Evict.String())
