@@ -105,6 +105,21 @@ func TestTransfer_SmallObjects(t *testing.T) {
 	}
 }
 
+// An object of many windows: each is repaired before the next is sent.
+func TestTransfer_ManyWindows(t *testing.T) {
+	l := newLAN(t, 6, 3, 11*SectionBlocks*MaxBlock+5, netsim.Faults{Delay: time.Millisecond, Loss: 0.02}, nil)
+	l.sender.pass.size = 2
+	l.sim.At(700*time.Millisecond, func() { l.crash(2) })
+	l.sim.At(1500*time.Millisecond, func() { l.restart(2) })
+	if !l.sim.RunIdle(2 * time.Minute) {
+		t.Error("not idle")
+	}
+	l.result()
+	if p := l.sender.pass; p.window != 10 {
+		t.Errorf("the last window begins with section %d", p.window)
+	}
+}
+
 // A receiver that has the object already, and one that has a part, get only what
 // they lack.
 func TestTransfer_SendsOnlyWhatLacks(t *testing.T) {
