@@ -97,13 +97,14 @@ func (l *bulkLab) plainUDP(d time.Duration) float64 {
 	l.Helper()
 	cfg := multicast.Config{Interface: "eth0", Group: netip.MustParseAddrPort("239.255.20.2:9001"), ReadBuffer: 4 << 20}
 	var got []*atomic.Int64
+	var heard []*multicast.Conn
 	var wg sync.WaitGroup
 	for _, h := range l.hosts[1:] {
 		var in *multicast.Conn
 		if err := h.Do(func() (err error) { in, err = multicast.Listen(context.Background(), cfg); return err }); err != nil {
 			l.Fatal(err)
 		}
-		defer in.Close()
+		heard = append(heard, in)
 		n := new(atomic.Int64)
 		got = append(got, n)
 		wg.Go(func() {
@@ -118,9 +119,13 @@ func (l *bulkLab) plainUDP(d time.Duration) float64 {
 				}
 			}
 		})
-		defer wg.Wait()
-		defer in.Close()
 	}
+	defer wg.Wait()
+	defer func() {
+		for _, in := range heard {
+			_ = in.Close()
+		}
+	}()
 	var out *multicast.Conn
 	if err := l.hosts[0].Do(func() (err error) { out, err = multicast.Dial(context.Background(), cfg); return err }); err != nil {
 		l.Fatal(err)

@@ -83,7 +83,7 @@ func CheckName(name string) error {
 	stem = strings.TrimRight(stem, " ")
 	device := len(stem) == 4 && (stem[:3] == "COM" || stem[:3] == "LPT") && stem[3] >= '0' && stem[3] <= '9'
 	switch {
-	case name == "" || len(name) > maxName-len(partSuffix)-1:
+	case name == "" || len(name) > maxName-len(stateSuffix):
 		return fmt.Errorf("bulk: a name of %d bytes", len(name))
 	case !utf8.ValidString(name):
 		return fmt.Errorf("bulk: the name %q is not UTF-8", name)
@@ -93,7 +93,7 @@ func CheckName(name string) error {
 		return fmt.Errorf("bulk: the name %q begins or ends with what a file name must not", name)
 	case device || stem == "CON" || stem == "PRN" || stem == "AUX" || stem == "NUL":
 		return fmt.Errorf("bulk: the name %q is a device on some systems", name)
-	case strings.HasSuffix(name, partSuffix):
+	case strings.HasSuffix(name, partSuffix) || strings.HasSuffix(name, stateSuffix):
 		return fmt.Errorf("bulk: the name %q is one of unfinished files", name)
 	}
 	return nil
@@ -201,5 +201,8 @@ func (m Close) Verify(key []byte) bool {
 	return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, m.unsigned([]byte(closeContext)), m.Signature[:])
 }
 
-// partSuffix ends the names of unfinished files.
-const partSuffix = ".aether-part"
+// The ends of the names of an unfinished file and of its state.
+const (
+	partSuffix  = ".aether-part"
+	stateSuffix = ".aether-state"
+)

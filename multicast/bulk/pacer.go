@@ -12,8 +12,13 @@ const (
 	// trainShare of what a train of packets measured is where sending begins: a
 	// short train can find a queue empty that a long one fills.
 	trainShare = 0.9
+	// startMost bounds the rate to begin with: a train of 64 packets fits into
+	// buffers that say nothing of what lies behind them.
+	startMost = 64 << 20
 	// lossAllowed is the loss of the median receiver that is no sign of congestion.
 	lossAllowed = 0.01
+	// ownMost bounds the loss that is taken as the link's own.
+	ownMost = 0.3
 )
 
 // pacer decides how fast to send: from what a packet train measured, then up by a
@@ -22,12 +27,15 @@ const (
 //
 // Two things a rule on loss alone gets wrong are told apart. A queue that grows
 // delivers more slowly than we send before it loses anything: then the rate drops
-// just below what arrives. And a link that loses at random loses as much at a lower
-// rate: what is still lost after the rate went down counts as the link's own.
+// just below what arrives. And a link that loses at random delivers less at a lower
+// rate, in proportion, where a full one delivers as much as before: what is still
+// lost after such a step down counts as the link's own.
 type pacer struct {
 	rate, min, max float64
 	own            float64 // loss that does not come from sending too fast
-	cut            bool    // the last judgement lowered the rate for loss
+	before         round   // the one for whose loss the rate was lowered last; else zero
+	slow           int     // rounds in a row that arrived more slowly than they were sent
+	best           float64 // the rate that was good lately: growth up to there is quick
 	start          bool    // nothing was lost yet: grow quickly
 	tokens         float64
 	at             time.Time
@@ -47,7 +55,7 @@ func newPacer(least, most int64) *pacer {
 }
 
 // measured sets the rate from what a train found; zero is that it found nothing.
-func (p *pacer) measured(rate float64) { p.set(trainShare * rate) }
+func (p *pacer) measured(rate float64) { p.set(min(startMost, trainShare*rate)) }
 
 func (p *pacer) set(rate float64) { p.rate = min(p.max, max(p.min, rate)) }
 
@@ -66,29 +74,51 @@ func (p *pacer) judge(r round) {
 	if r.cap > 0 {
 		p.max = max(p.min, min(p.max, r.cap))
 	}
-	if p.cut || loss < p.own {
-		p.own = loss
+	if loss < p.own || p.byChance(r, arrival) {
+		p.own = min(loss, ownMost)
 	}
-	p.cut = false
+	p.before = round{}
 	sent := r.rate
 	if r.sent > 0 {
 		sent = min(sent, r.sent)
 	}
 	delivered := arrival / max(0.01, 1-loss) // as if nothing had been lost by chance
+	slow := arrival > 0 && delivered < 0.96*sent
+	if !slow {
+		p.slow = 0
+	}
 	switch {
 	case loss > p.own*1.5+lossAllowed:
-		p.start, p.cut = false, true
+		p.start, p.before = false, r
+		p.best *= 0.85
 		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
-	case arrival > 0 && delivered < 0.96*sent:
-		p.start = false
-		p.set(max(0.7*r.rate, 0.94*delivered))
+	case slow:
+		// Once may be a machine that was busy; a queue is there the next time too.
+		if p.slow++; p.slow > 1 {
+			p.start, p.slow = false, 0
+			p.best *= 0.9
+			p.set(max(0.7*r.rate, 0.94*delivered))
+		}
 	case r.sent > 0 && r.sent < 0.8*r.rate:
 		// The machine does not send what it may: more would be a guess.
-	case p.start:
-		p.set(1.15 * r.rate)
 	default:
+		p.best = max(p.best, r.rate)
+		if p.start || r.rate < 0.9*p.best {
+			p.set(1.15 * r.rate)
+			return
+		}
 		p.set(1.05 * r.rate)
 	}
+}
+
+// byChance reports whether r, after a step down for loss, shows that what arrives
+// went down with it.
+func (p *pacer) byChance(r round, arrival float64) bool {
+	was := median(p.before.arrivals)
+	if p.before.rate == 0 || was == 0 || arrival == 0 || r.rate >= p.before.rate {
+		return false
+	}
+	return arrival/was < 1-0.5*(1-r.rate/p.before.rate)
 }
 
 // silence lowers the rate when no receiver is heard at all.

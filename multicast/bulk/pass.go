@@ -21,6 +21,7 @@ type span struct{ group, from, to int }
 type pass struct {
 	number  uint16
 	window  int // the first section of the window
+	size    int // sections of a window at most
 	tasks   []task
 	next    int           // the task after the one being sent
 	used    map[int][]int // rows of parity used up, by section and group
@@ -62,7 +63,7 @@ type record struct {
 const maxRecords = 32
 
 func newPass(o Object) *pass {
-	return &pass{records: make(map[uint32]*record), used: make(map[int][]int), cur: current{parity: newParity(o.Block)}}
+	return &pass{size: windowSections, records: make(map[uint32]*record), used: make(map[int][]int), cur: current{parity: newParity(o.Block)}}
 }
 
 // startPass begins the first pass over the window that starts at section first,
@@ -77,7 +78,7 @@ func (s *Sender) startPass(now time.Time, first int) {
 	for _, m := range members {
 		clear(m.reports)
 	}
-	for i := first; i < min(first+windowSections, s.offer.Sections()); i++ {
+	for i := first; i < min(first+p.size, s.offer.Sections()); i++ {
 		for _, m := range members {
 			if !m.have.has(i) {
 				p.tasks = append(p.tasks, task{section: i, all: true})

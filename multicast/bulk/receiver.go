@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/aether-lan/aether/multicast/seal"
@@ -26,6 +27,7 @@ const (
 	defaultBuffers = 16
 	rowsLimit      = 8192
 	reportsLimit   = 2048
+	overLimit      = 64
 )
 
 // Store is where a receiver puts verified sections, and sections it has in part and
@@ -92,6 +94,7 @@ type Receiver struct {
 	cur     transfer
 	rep     reporter
 	ends    ending
+	over    []Session // that ended for good: late offers of them are not heard
 	out     []Packet
 	events  []Event
 	stats   ReceiverStats
@@ -207,7 +210,7 @@ func (r *Receiver) handleOffer(now time.Time, m Offer) {
 	}
 	// A new session of the same object takes over: its sender was started again.
 	again := (r.state == registering || r.state == receiving) && m.Object == r.cur.offer.Object
-	if r.state != idle && !again {
+	if r.state != idle && !again || slices.Contains(r.over, m.Session) {
 		return
 	}
 	if r.cfg.Key != nil && !r.cfg.Key.Equal(ed25519.PublicKey(m.Key[:])) || m.Verify() != nil {
@@ -363,8 +366,12 @@ func (r *Receiver) handleClose(m Close) {
 	r.leave(fmt.Errorf("bulk: %w: %s", ErrClosed, m.Text))
 }
 
-// leave forgets the session.
+// leave forgets the session. After silence its offers are heard again.
 func (r *Receiver) leave(err error) {
+	if !errors.Is(err, ErrSilent) {
+		r.over = append(r.over, r.cur.offer.Session)
+		r.over = r.over[max(0, len(r.over)-overLimit):]
+	}
 	r.say(Left{Session: r.cur.offer.Session, Err: err})
 	r.state, r.cur, r.rep = idle, transfer{}, reporter{}
 }

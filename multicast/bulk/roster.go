@@ -16,6 +16,7 @@ const (
 	pulling                   // fetches by TCP
 	done
 	failed
+	replaced // started again under another station ID
 )
 
 // member is what a sender knows of one receiver.
@@ -117,10 +118,32 @@ func (r *roster) touch(now time.Time) {
 	}
 }
 
+// open returns how many receivers something is still expected of.
+func (r *roster) open() int { return r.count(active) + r.count(evicted) + r.count(pulling) }
+
+// ghostAfter of silence a receiver is taken for one that was started again when
+// another of its name and address came after it. Receivers speak once a second.
+const ghostAfter = 2500 * time.Millisecond
+
+// replaceGhosts no longer counts receivers that were started again.
+func (r *roster) replaceGhosts(now time.Time) {
+	for i, m := range r.members {
+		if m.state > pulling || now.Sub(m.heard) < ghostAfter {
+			continue
+		}
+		if slices.ContainsFunc(r.members[i+1:], func(o *member) bool {
+			return o.name == m.name && o.addr.Addr() == m.addr.Addr() && o.state != replaced && o.heard.After(m.heard)
+		}) {
+			m.state = replaced
+			clear(m.reports)
+		}
+	}
+}
+
 // abandon fails all that are not done.
 func (r *roster) abandon(text string, say func(Event)) {
 	for _, m := range r.members {
-		if m.state != done && m.state != failed {
+		if m.state <= pulling {
 			m.state, m.text = failed, text
 			say(ReceiverDone{Receiver: m.name, Text: text})
 		}
@@ -180,7 +203,7 @@ func (s *Sender) handleFinished(now time.Time, from netip.AddrPort, m Finished) 
 	}
 	r.heard = now
 	s.clock.heard = now
-	if r.state != done && r.state != failed {
+	if r.state <= pulling {
 		r.text, r.pulled = m.Text, m.Pulled
 		r.state = failed
 		if m.OK {
@@ -205,6 +228,9 @@ type Outcome struct {
 // Outcomes returns the receivers and how each ended, or has come so far.
 func (s *Sender) Outcomes() (list []Outcome) {
 	for _, m := range s.roster.members {
+		if m.state == replaced {
+			continue
+		}
 		list = append(list, Outcome{Receiver: m.name, Addr: m.addr.Addr(), OK: m.state == done, Text: m.text, Pulled: m.pulled})
 	}
 	return list

@@ -9,8 +9,6 @@ import (
 	"sync"
 )
 
-const stateSuffix = ".aether-state"
-
 // errExists says that a file of the offered name is there.
 var errExists = errors.New("a file of that name exists")
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aether-lan/aether/internal/loop"
+	"github.com/aether-lan/aether/internal/netif"
 	"github.com/aether-lan/aether/multicast/seal"
 )
 
@@ -67,7 +68,11 @@ var ErrIncomplete = errors.New("not all receivers got it")
 // all have it or are given up. The result is also there when the error is
 // [ErrIncomplete]. When ctx ends the receivers are told.
 func Send(ctx context.Context, cfg SendConfig, path string) (Result, error) {
-	f, o, tree, err := describeFile(path, cfg.Name)
+	block, err := blockFor(cfg.Interface, cfg.Group.Addr())
+	if err != nil {
+		return Result{}, fmt.Errorf("bulk: send: %w", err)
+	}
+	f, o, tree, err := describeFile(path, cfg.Name, block)
 	if err != nil {
 		return Result{}, err
 	}
@@ -122,8 +127,21 @@ func headers(group netip.Addr) uint64 {
 	return 48
 }
 
+// minMTU is what every link that carries IPv6 has (RFC 8200 section 5), and what
+// control messages must not exceed either.
+const minMTU = 1280
+
+// blockFor returns the longest block whose packets the interface carries whole.
+func blockFor(ifname string, group netip.Addr) (int, error) {
+	ifi, err := netif.ByName(ifname)
+	if err != nil {
+		return 0, err
+	}
+	return min(MaxBlock, max(ifi.MTU, minMTU)-int(headers(group))-blockHeader-tagLen), nil
+}
+
 // describeFile opens the file and hashes it.
-func describeFile(path, name string) (*os.File, Object, *Tree, error) {
+func describeFile(path, name string, block int) (*os.File, Object, *Tree, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, Object{}, nil, fmt.Errorf("bulk: %w", err)
@@ -141,7 +159,7 @@ func describeFile(path, name string) (*os.File, Object, *Tree, error) {
 	if name == "" {
 		name = filepath.Base(path)
 	}
-	o, tree, err := Describe(name, f, st.Size(), MaxBlock)
+	o, tree, err := Describe(name, f, st.Size(), block)
 	if err != nil {
 		return nil, o, nil, errors.Join(err, f.Close())
 	}

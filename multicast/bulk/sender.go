@@ -253,7 +253,8 @@ func (s *Sender) advance(now time.Time) {
 // gather waits for receivers.
 func (s *Sender) gather(now time.Time) {
 	// Those who have the object already, or refuse it, have come as well.
-	n := len(s.roster.members)
+	s.roster.replaceGhosts(now)
+	n := len(s.roster.members) - s.roster.count(replaced)
 	switch {
 	case n < s.cfg.Receivers && now.Before(s.clock.act):
 		return

@@ -105,7 +105,7 @@ func (s *Sender) plan(now time.Time) {
 		s.startTrailing(now)
 		return
 	}
-	last := min(p.window+windowSections, s.offer.Sections())
+	last := min(p.window+p.size, s.offer.Sections())
 	for i := p.window; i < last; i++ {
 		if t, ok := s.repair(members, i); ok {
 			p.tasks = append(p.tasks, t)
@@ -128,7 +128,7 @@ func (s *Sender) plan(now time.Time) {
 }
 
 func (s *Sender) nextWindow(now time.Time) {
-	if next := s.pass.window + windowSections; next < s.offer.Sections() && s.roster.count(active) > 0 {
+	if next := s.pass.window + s.pass.size; next < s.offer.Sections() && s.roster.count(active) > 0 {
 		passes := s.pass.poll
 		s.startPass(now, next)
 		s.pass.poll.grtt, s.pass.poll.loss = passes.grtt, passes.loss

@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -134,7 +135,7 @@ func (s *Sender) progress() {
 	p := s.pass
 	sent := p.window + p.next
 	if !p.poll.first {
-		sent = min(p.window+windowSections, s.offer.Sections())
+		sent = min(p.window+p.size, s.offer.Sections())
 	}
 	s.say(Progress{
 		Sections: min(sent, s.offer.Sections()), Total: s.offer.Sections(), Pass: p.poll.passes, Rate: s.pace.rate,
@@ -145,6 +146,7 @@ func (s *Sender) progress() {
 // checkSilence evicts active receivers that were not heard for too long, and slows
 // down when none is.
 func (s *Sender) checkSilence(now time.Time) {
+	s.roster.replaceGhosts(now)
 	for _, m := range s.roster.in(active) {
 		if now.Sub(m.heard) > s.cfg.Evict {
 			s.evict(m, "silent for "+s.cfg.Evict.String())
@@ -202,7 +204,7 @@ func (s *Sender) handleReport(now time.Time, r *member, p *Report) {
 	case r.have.has(i):
 		return // it said that it has it, and what is verified stays so
 	}
-	if r.state != active || i < s.pass.window || i >= s.pass.window+windowSections {
+	if r.state != active || i < s.pass.window || i >= s.pass.window+s.pass.size {
 		return
 	}
 	if old := r.reports[i]; old != nil && (old.Complete || old.Pass > p.Pass) {
@@ -258,7 +260,8 @@ func (s *Sender) answer(now time.Time, r *member, m *Status) {
 			s.learn(rec.section)
 		}
 	}
-	for n, old := range s.pass.records { // those that will not be answered by all
+	for _, n := range slices.Sorted(maps.Keys(s.pass.records)) { // those that will not be answered by all
+		old := s.pass.records[n]
 		if n+2 <= m.Number && !old.judged && 2*len(old.heard) >= s.roster.count(active) {
 			s.judge(n, old)
 		}

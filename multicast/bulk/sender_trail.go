@@ -20,8 +20,8 @@ func (s *Sender) startTrailing(now time.Time) {
 
 // trail tells who is not done where to fetch, and gives up on who does not get on.
 func (s *Sender) trail(now time.Time) {
-	open := s.unfinished()
-	if open == 0 {
+	s.roster.replaceGhosts(now)
+	if s.roster.open() == 0 {
 		s.finish(now, "")
 		return
 	}
@@ -31,7 +31,7 @@ func (s *Sender) trail(now time.Time) {
 	s.clock.act = now.Add(trailInterval)
 	for _, m := range s.roster.members {
 		switch {
-		case m.state == done || m.state == failed:
+		case m.state > pulling:
 		case now.Sub(m.heard) > s.cfg.Patience && now.Sub(m.moved) > s.cfg.Patience:
 			s.giveUp(m, fmt.Sprintf("silent for %v", s.cfg.Patience))
 		case now.Sub(m.moved) > s.cfg.Patience:
@@ -42,16 +42,6 @@ func (s *Sender) trail(now time.Time) {
 	}
 	s.broadcast(Poll{Session: s.offer.Session, Number: s.number(), Pass: s.pass.number})
 	s.progress()
-}
-
-// unfinished returns how many receivers are not done.
-func (s *Sender) unfinished() (n int) {
-	for _, m := range s.roster.members {
-		if m.state != done && m.state != failed {
-			n++
-		}
-	}
-	return n
 }
 
 func (s *Sender) giveUp(m *member, text string) {
@@ -74,7 +64,7 @@ func (s *Sender) tellToPull(m *member) {
 	n := len(s.roster.members)
 	for i := range n {
 		o := s.roster.members[(int(m.number)+1+i)%n]
-		if o != m && o.pull.Port() != 0 && o.state != failed && (o.state == done || o.complete > 0) && len(sources) < maxSources-1 {
+		if o != m && o.pull.Port() != 0 && o.state != failed && o.state != replaced && (o.state == done || o.complete > 0) && len(sources) < maxSources-1 {
 			sources = append(sources, o.pull)
 		}
 	}
