@@ -217,15 +217,22 @@ func (c *core) want(bytes int64) {
 }
 
 // othersTake is asked when there is no room here for what is written: it waits a
-// moment and reports whether what others are to keep, and do not yet, is in the way.
+// moment and reports whether what others are to keep, and do not yet, is in the way. Where
+// that is nothing, others that have room are given copies to keep that this machine has.
 func (m *Machine) othersTake(ctx context.Context) (yes bool) {
 	select {
 	case <-ctx.Done():
 		return false
 	case <-time.After(roomInterval):
 	}
+	if len(m.sources(nil)) == 0 {
+		return false
+	}
 	_ = m.core.call(ctx, func() { yes = m.core.foreign > 0 })
-	return yes && len(m.sources(nil)) > 0
+	if yes || m.single {
+		return yes
+	}
+	return m.cedeSoon()
 }
 
 // settling reports whether a machine that is connected may soon say that it has more

@@ -144,6 +144,7 @@ type Machine struct {
 	rekeying  rekeying
 
 	demands     demands
+	ceding      ceding
 	credentials credentials
 	refusals    refusals
 	inviting    atomic.Bool

@@ -1,13 +1,16 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/aether-lan/aether/store"
+	"github.com/aether-lan/aether/store/drive"
 	"github.com/aether-lan/aether/store/tree"
 )
 
@@ -127,12 +130,97 @@ func restore(m *Machine, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	got, err := m.drive.Restore(r.Context(), r.FormValue("path"), at)
+	p := r.FormValue("path")
+	if err := m.restorable(r.Context(), p, at); err != nil {
+		return err
+	}
+	got, err := m.drive.Restore(r.Context(), p, at)
 	if err != nil {
+		return err
+	}
+	if err := m.bodiesBelow(r.Context(), got); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
 	return json.NewEncoder(w).Encode(Restored{Path: got})
+}
+
+// restorable fails with drive.ErrUnreachable, and says so, where the version of a file
+// that is to be brought back is remembered and its bytes are not: it would take the place
+// of one that can be read. With the zero time it is the version before the last change.
+func (m *Machine) restorable(ctx context.Context, p string, at time.Time) error {
+	e, err := m.drive.StatAt(p, at)
+	if at.IsZero() {
+		found := false
+		err = m.drive.History(p, func(v tree.Past) bool {
+			if found = !v.To.IsZero(); found {
+				e = tree.Entry{Path: v.Path, Dir: v.Dir, Version: v.Version}
+			}
+			return !found
+		})
+		if !found {
+			return nil // there is nothing to bring back, which others say better
+		}
+	}
+	if err != nil || e.Dir || m.readable(ctx, e.Version) {
+		return nil
+	}
+	return fmt.Errorf("node: restore %s: the version is remembered, but its %d bytes are gone: %w%s", p, e.Version.Content.Size, drive.ErrUnreachable, m.whoIsAway(ctx))
+}
+
+// readable reports whether some machine that can be reached has a version's first chunk.
+// What is forgotten is forgotten as a whole.
+func (m *Machine) readable(ctx context.Context, v tree.Version) bool {
+	if v.Content.Size == 0 {
+		return true
+	}
+	_, err := m.drive.Body(ctx, v.Content.Root, v.Holders)
+	return !errors.Is(err, drive.ErrUnreachable)
+}
+
+// whoIsAway names machines that may have what those that can be reached have not.
+func (m *Machine) whoIsAway(ctx context.Context) string {
+	s, err := m.Status(ctx)
+	if err != nil {
+		return ""
+	}
+	var away []string
+	for _, x := range s.Machines {
+		if !x.Self && !x.Connected {
+			away = append(away, x.called())
+		}
+	}
+	if len(away) == 0 {
+		return ""
+	}
+	return "; it may be on " + nameList(away) + ", which cannot be reached"
+}
+
+// maxRestoredLooked bounds the files of a directory that are looked at once it is back.
+const maxRestoredLooked = 256
+
+// bodiesBelow fails where files of a directory that was brought back have no bytes.
+func (m *Machine) bodiesBelow(ctx context.Context, dir string) error {
+	var files []tree.Entry
+	err := m.tree.Walk(m.kv, dir, func(e tree.Entry) bool {
+		if !e.Dir {
+			files = append(files, e)
+		}
+		return len(files) < maxRestoredLooked
+	})
+	if err != nil {
+		return nil // a file, which was looked at before
+	}
+	var gone []string
+	for _, e := range files {
+		if !m.readable(ctx, e.Version) {
+			gone = append(gone, e.Path)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return fmt.Errorf("node: restored as %s, but the bytes of %d of its first %d files are gone (%s): %w", dir, len(gone), len(files), nameList(gone), drive.ErrUnreachable)
 }
 
 func collect(m *Machine, w http.ResponseWriter, r *http.Request) error {

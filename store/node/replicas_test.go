@@ -162,6 +162,59 @@ func TestHandBack_FullHolder(t *testing.T) {
 	}
 }
 
+// A machine that is full gives others that have room copies to keep in its place, as many
+// as are wanted, and keeps them until those have them. So who writes there finds room.
+func TestCede_OthersTakeOver(t *testing.T) {
+	hosts := poolOf(t, 1, 256<<20, 64<<20, 256<<20)
+	small := hosts[1]
+	const size, files = 1 << 20, 14
+	var kept []drive.Kept
+	for i := range files {
+		hosts[0].put(t, fmt.Sprint("f", i), randomBytes(byte(i), size))
+		e := hosts[0].entry(t, fmt.Sprint("/f", i))
+		kept = append(kept, drive.Kept{File: e.ID, Placed: e.Version.Placed})
+	}
+	if _, err := hosts[0].drive.Assign(t.Context(), kept, func(store.Reader, drive.Kept, tree.Version) []store.MachineID {
+		return []store.MachineID{small.ID()}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	mine := func() (n int) {
+		for i := range files {
+			e := small.entry(t, fmt.Sprint("/f", i))
+			if slices.Contains(e.Version.Holders, small.ID()) && small.copies(e) == 1 {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "the small machine has them all", func() bool { return len(small.names(t)) == files && mine() == files })
+	const wanted = 5 * size
+	n, bytes, err := small.cede(t.Context(), wanted)
+	if err != nil || bytes < wanted || bytes > wanted+size || int64(n) != bytes/size {
+		t.Fatalf("%d files and %d bytes, want %d; %v", n, bytes, wanted, err)
+	}
+	if got := mine(); got != files-n {
+		t.Errorf("%d files are left, %d of %d were given away", got, n, files)
+	}
+	eventually(t, "others have them", func() bool {
+		for i := range files {
+			if e := small.entry(t, fmt.Sprint("/f", i)); !slices.Contains(e.Version.Holders, small.ID()) && small.mustKeep(e.Version) {
+				return false
+			}
+		}
+		return true
+	})
+	for i := range files {
+		if got := hosts[2].cat(t, fmt.Sprint("/f", i)); !slices.Equal(got, randomBytes(byte(i), size)) {
+			t.Errorf("f%d has %d other bytes", i, len(got))
+		}
+	}
+	if !small.cedeSoon() || !small.cedeSoon() {
+		t.Error("a writer has nothing to hope for")
+	}
+}
+
 // Where a machine joins a pool that is fuller than it by far, it takes its share; files
 // are whole all the while.
 func TestBalance_JoinTakesItsShare(t *testing.T) {

@@ -2,6 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/aether-lan/aether/store"
@@ -81,16 +84,81 @@ func (m *Machine) noRoom(ctx context.Context, versions []replicate.Assignment) {
 	if m.roomLeft() >= need {
 		return // they are fetched again
 	}
-	if n, err := m.handBack(ctx, versions); err != nil {
+	if n, _, err := m.handBack(ctx, versions, false); err != nil {
 		m.log.Warn("copies for which there is no room stay assigned to this machine", "error", err)
 	} else if n > 0 {
 		m.log.Info("other machines keep what there is no room for here", "files", n)
 	}
 }
 
+// cedeAgain is how long a machine that is full and could give nothing away, or has done
+// so, waits before it looks again.
+const cedeAgain = 10 * time.Second
+
+// ceding says whether copies are being given away, since when, and whether any were.
+type ceding struct {
+	mu      sync.Mutex
+	running bool
+	ended   time.Time
+	gave    bool
+}
+
+// cedeSoon has others that have room take over copies from this machine, whose space is
+// full, and reports whether a writer may hope for room.
+func (m *Machine) cedeSoon() bool {
+	c := &m.ceding
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running || !c.ended.IsZero() && time.Since(c.ended) < cedeAgain {
+		return c.running || c.gave
+	}
+	c.running = true
+	m.jobs.Go(func() {
+		files, bytes, err := m.cede(m.background, max(m.space()/16, 16<<20))
+		if err != nil && m.background.Err() == nil {
+			m.log.Warn("copies cannot be given to machines that have room", "error", err)
+		} else if files > 0 {
+			m.log.Info("this machine is full: others that have room keep copies in its place", "files", files, "bytes", bytes)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.running, c.ended, c.gave = false, time.Now(), files > 0
+	})
+	return true
+}
+
+// cede gives away copies of at least so many bytes, as far as others have room for them.
+// They stay here until others have them.
+func (m *Machine) cede(ctx context.Context, wanted int64) (files int, bytes int64, err error) {
+	var batch []replicate.Assignment
+	var size int64
+	flush := func() {
+		var n int
+		var gave int64
+		n, gave, err = m.handBack(ctx, batch, true)
+		files, bytes = files+n, bytes+gave
+		batch, size = batch[:0], 0
+	}
+	werr := m.tree.Walk(m.kv, "/", func(e tree.Entry) bool {
+		if e.Dir || e.Version.Content.Size == 0 || !slices.Contains(e.Version.Holders, m.ID()) {
+			return ctx.Err() == nil
+		}
+		batch = append(batch, assignmentOf(e))
+		if size += e.Version.Content.Size; size >= wanted-bytes || len(batch) == balanceBatch {
+			flush()
+		}
+		return err == nil && bytes < wanted && ctx.Err() == nil
+	})
+	if len(batch) > 0 && err == nil && bytes < wanted {
+		flush()
+	}
+	return files, bytes, errors.Join(err, werr)
+}
+
 // handBack has the next machines of the order that have room keep versions instead of
-// this one. Where there are none they stay.
-func (m *Machine) handBack(ctx context.Context, versions []replicate.Assignment) (int, error) {
+// this one: those that are here, or those that are not. Where there are none they stay. It
+// returns how many files change holders, and their bytes.
+func (m *Machine) handBack(ctx context.Context, versions []replicate.Assignment, here bool) (files int, bytes int64, err error) {
 	var batch []drive.Kept
 	keys := map[drive.Kept][16]byte{}
 	for _, a := range versions {
@@ -100,10 +168,10 @@ func (m *Machine) handBack(ctx context.Context, versions []replicate.Assignment)
 	}
 	c := m.core
 	more := map[store.MachineID]int64{}
-	return m.drive.Assign(ctx, batch, func(tx store.Reader, k drive.Kept, v tree.Version) []store.MachineID {
+	files, err = m.drive.Assign(ctx, batch, func(tx store.Reader, k drive.Kept, v tree.Version) []store.MachineID {
 		now, size := m.now(), v.Content.Size
-		if c.copying.Holds(c.m.kv, k.Placed) {
-			return nil // it is here after all
+		if c.copying.Holds(c.m.kv, k.Placed) != here {
+			return nil // it is here after all, or has gone meanwhile
 		}
 		got := c.mapOf(c.wantedOf(tx, k.File)).Revise(keys[k], len(v.Holders), place.Terms{
 			Now:  v.Holders,
@@ -116,8 +184,10 @@ func (m *Machine) handBack(ctx context.Context, versions []replicate.Assignment)
 		for _, id := range got {
 			more[id] += size
 		}
+		bytes += size
 		return got
 	})
+	return files, bytes, err
 }
 
 // PoolSpace returns how many bytes the drive can hold in the number of copies that is
