@@ -418,6 +418,44 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+// TestReader_ReadOnce says which chunks will not be asked for again: those of a file that
+// is read from front to back, not those of one that is read here and there.
+func TestReader_ReadOnce(t *testing.T) {
+	k := testKeys(t)
+	s := newShelf()
+	c := write(t, k, s, noise(8, 8<<20), 1<<20)
+	var mu sync.Mutex
+	once, all := 0, 0
+	get := func(ctx context.Context, ref store.Ref) ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		all++
+		if ReadOnce(ctx) {
+			once++
+		}
+		return s.get(ref)
+	}
+	r := k.NewReader(t.Context(), c, get)
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if once < all-4 {
+		t.Errorf("from front to back: %d of %d chunks are said to be read once", once, all)
+	}
+	once, all = 0, 0
+	r = k.NewReader(t.Context(), c, get)
+	for _, off := range []int64{6 << 20, 1 << 20, 4 << 20, 0, 7 << 20} {
+		if _, err := r.ReadAt(make([]byte, 4096), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	if once > 0 {
+		t.Errorf("here and there: %d of %d chunks are said to be read once", once, all)
+	}
+}
+
 // TestReader_TakeBodies reads with bodies of the Reader's own, among them ones that are
 // compressed and one that was altered.
 func TestReader_TakeBodies(t *testing.T) {

@@ -39,7 +39,8 @@ type Reader struct {
 	get    func(context.Context, store.Ref) ([]byte, error)
 	ctx    context.Context
 	cancel context.CancelFunc
-	inside bool // bodies are opened in their own memory
+	once   context.Context // ctx, for chunks that are read once; see ReadOnce
+	inside bool            // bodies are opened in their own memory
 
 	offset int64 // of Read and Seek
 
@@ -54,11 +55,18 @@ type Reader struct {
 	wg       sync.WaitGroup
 }
 
+type onceKey struct{}
+
+// ReadOnce reports whether the Reader that asks for a chunk with ctx goes through a file
+// from front to back, and so will not ask for the same chunk soon.
+func ReadOnce(ctx context.Context) bool { return ctx.Value(onceKey{}) != nil }
+
 // NewReader returns a Reader of c whose bodies come from get, which may be called
 // concurrently and must keep to its context. The caller ends it with Close.
 func (k *Keys) NewReader(ctx context.Context, c store.Content, get func(context.Context, store.Ref) ([]byte, error)) *Reader {
 	r := &Reader{k: k, c: c, get: get}
 	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.once = context.WithValue(r.ctx, onceKey{}, true)
 	r.lists.limit, r.chunks.limit = keptLists, keptChunks
 	return r
 }
@@ -160,9 +168,9 @@ func (r *Reader) at(off int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, mine := r.start(p)
+	f, mine, ctx := r.start(p)
 	if mine {
-		r.fetch(p, f)
+		r.fetch(ctx, p, f)
 	}
 	select {
 	case <-f.done:
@@ -175,8 +183,9 @@ func (r *Reader) at(off int64) ([]byte, error) {
 	return f.value[off-p.Offset:], nil
 }
 
-// start returns the fetch of the data p, new or not, and sees to those ahead of it.
-func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
+// start returns the fetch of the data p, new or not, and sees to those ahead of it. ctx
+// is for the one who has to fetch it.
+func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool, ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f = r.waiting.take(p.Ref); f != nil {
@@ -185,7 +194,7 @@ func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 		f, mine = r.chunks.get(p.Ref)
 	}
 	if p.Offset+p.Size == r.next || r.ctx.Err() != nil {
-		return f, mine // the same chunk again
+		return f, mine, r.ctx // the same chunk again
 	}
 	forward := p.Offset == r.next
 	switch {
@@ -202,7 +211,10 @@ func (r *Reader) start(p Part) (f *fetch[[]byte], mine bool) {
 			r.wg.Go(r.ahead)
 		}
 	}
-	return f, mine
+	if ctx = r.ctx; forward && r.near > 0 {
+		ctx = r.once
+	}
+	return f, mine, ctx
 }
 
 // ahead fetches the first chunk ahead that nobody has fetched. An error is left for
@@ -228,14 +240,14 @@ func (r *Reader) ahead() {
 	r.waiting.limit = 2 * aheadAt(off)
 	if f, mine := r.waiting.get(p.Ref); mine {
 		r.mu.Unlock()
-		r.fetch(p, f)
+		r.fetch(r.once, p, f)
 		r.mu.Lock()
 	}
 }
 
 // fetch gets and opens the data p.
-func (r *Reader) fetch(p Part, f *fetch[[]byte]) {
-	body, err := r.get(r.ctx, p.Ref)
+func (r *Reader) fetch(ctx context.Context, p Part, f *fetch[[]byte]) {
+	body, err := r.get(ctx, p.Ref)
 	if err == nil {
 		var into []byte
 		if r.inside && len(body) >= headSize+nonceSize {

@@ -264,7 +264,7 @@ func (i *Inode) chunks() *chunk.Reader {
 // error of it, not a program that hangs.
 func (i *Inode) get(ctx context.Context, ref store.Ref) ([]byte, error) {
 	began := time.Now()
-	b, err := i.d.cfg.Bodies.Get(ref)
+	b, err := i.d.body(ctx, ref)
 	if err == nil {
 		i.d.activity.read(b)
 		i.d.activity.disk.since(began)

@@ -80,7 +80,7 @@ func (d *Drive) OpenEntry(ctx context.Context, e tree.Entry) *File {
 // that has it. Its memory is the caller's.
 func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.MachineID) ([]byte, error) {
 	began := time.Now()
-	b, err := d.cfg.Bodies.Get(ref)
+	b, err := d.body(ctx, ref)
 	d.activity.read(b)
 	if err == nil {
 		d.activity.disk.since(began)
@@ -95,6 +95,14 @@ func (d *Drive) Body(ctx context.Context, ref store.Ref, holders []store.Machine
 		d.activity.network.since(began)
 	}
 	return bytes.Clone(b), err // ours alone: a Reader opens it where it lies
+}
+
+// body returns the body of a chunk from this disk.
+func (d *Drive) body(ctx context.Context, ref store.Ref) ([]byte, error) {
+	if chunk.ReadOnce(ctx) {
+		return d.cfg.Bodies.GetOnce(ref)
+	}
+	return d.cfg.Bodies.Get(ref)
 }
 
 // Entry returns the entry that was opened.

@@ -400,6 +400,33 @@ func (w *behind) forget(segment uint32) {
 	}
 }
 
+// written reports whether all of [from, to) of segment is in the file.
+func (w *behind) written(segment uint32, from, to int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := true
+	w.each(segment, from, to, func(k blockKey, _, to int64) {
+		b := w.blocks[k]
+		all = all && (b == nil || to <= b.written)
+	})
+	return all
+}
+
+// readPast reads [from, to) past the page cache; nil where that cannot be.
+func (h *handle) readPast(from, to int64) []byte {
+	direct := h.directly()
+	if direct == nil {
+		return nil
+	}
+	start := from &^ (pageSize - 1)
+	b := newBuffer((to - start + pageSize - 1) &^ (pageSize - 1))
+	n, _ := direct.ReadAt(b, start) // the file may end before the page does
+	if int64(n) < to-start {
+		return nil
+	}
+	return b[from-start : to-start : to-start]
+}
+
 // readAt reads len(p) bytes at offset of a segment, from memory where they have not
 // been written.
 func (w *behind) readAt(h *handle, p []byte, offset int64) (err error) {

@@ -16,3 +16,7 @@ func openDirect(vfs.File, string) *os.File { return nil }
 func refusesDirect(error) bool { return false }
 
 func (*handle) uncache(int64, int64) {}
+
+func (*handle) remembered(int64, int64) bool { return true }
+
+func (*handle) unordered() {}

@@ -38,7 +38,7 @@ type handle struct {
 	direct *os.File // the same file, past the page cache; nil where that cannot be
 }
 
-// directly returns the file for writes past the page cache, or nil.
+// directly returns the file for reads and writes past the page cache, or nil.
 func (h *handle) directly() *os.File {
 	h.once.Do(func() { h.direct = openDirect(h.File, h.path) })
 	return h.direct
@@ -106,6 +106,7 @@ func (h *handles) get(n uint32, create bool) (*handle, error) {
 		}
 	}
 	f := &handle{File: file, path: h.path(n), number: n, refs: 2, used: h.clock}
+	f.unordered()
 	if len(h.open) >= keptOpen {
 		h.closeOldest()
 	}

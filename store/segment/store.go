@@ -177,13 +177,20 @@ func (s *Store) Has(ref store.Ref) bool {
 // Get returns the body of ref, put by this process or synced by an earlier one. It
 // fails with [store.ErrNotFound], or with [ErrCorrupt] naming segment and offset.
 // The caller may change what it gets.
-func (s *Store) Get(ref store.Ref) ([]byte, error) {
+func (s *Store) Get(ref store.Ref) ([]byte, error) { return s.get(ref, s.read) }
+
+// GetOnce is Get for who will not ask for ref again soon, as who reads a file from its
+// front to its end: what the system does not remember already is read past its cache,
+// which saves it a copy and room for what nobody will ask for.
+func (s *Store) GetOnce(ref store.Ref) ([]byte, error) { return s.get(ref, s.readOnce) }
+
+func (s *Store) get(ref store.Ref, read func(store.Ref, place) ([]byte, error)) ([]byte, error) {
 	for {
 		p, err := s.lookup(ref)
 		if err != nil {
 			return nil, fmt.Errorf("segment: get %s: %w", ref, err)
 		}
-		body, err := s.read(ref, p)
+		body, err := read(ref, p)
 		if err == nil {
 			return body, nil
 		}
@@ -195,21 +202,56 @@ func (s *Store) Get(ref store.Ref) ([]byte, error) {
 }
 
 func (s *Store) read(ref store.Ref, p place) ([]byte, error) {
-	f, err := s.files.get(p.segment, false)
+	f, err := s.open(p)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: segment %d is missing: %w", ErrCorrupt, p.segment, err)
-		}
 		return nil, err
 	}
 	defer s.files.put(f)
 	b := make([]byte, p.size())
-	if err := s.behind.readAt(f, b, int64(p.offset)); err != nil {
-		return nil, fmt.Errorf("%w: segment %d offset %d: %w", ErrCorrupt, p.segment, p.offset, err)
+	err = s.behind.readAt(f, b, int64(p.offset))
+	return bodyOf(ref, p, b, err)
+}
+
+// readOnce is read past the system's cache, where that can be and the record is not in
+// it. Whatever goes wrong there is for read to say.
+func (s *Store) readOnce(ref store.Ref, p place) ([]byte, error) {
+	if p.size() < directMin/2 {
+		return s.read(ref, p)
 	}
-	got, body, err := parseRecord(b)
-	if err == nil && got.ref != ref {
-		err = fmt.Errorf("it is of %s", got.ref)
+	f, err := s.open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer s.files.put(f)
+	from, to := int64(p.offset), int64(p.offset)+p.size()
+	if s.behind.written(p.segment, from, to) && !f.remembered(from, p.size()) {
+		if b := f.readPast(from, to); b != nil {
+			if body, err := bodyOf(ref, p, b, nil); err == nil {
+				return body, nil
+			}
+		}
+	}
+	return s.read(ref, p)
+}
+
+// open returns the file of p, which the caller gives back.
+func (s *Store) open(p place) (*handle, error) {
+	f, err := s.files.get(p.segment, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: segment %d is missing: %w", ErrCorrupt, p.segment, err)
+	}
+	return f, err
+}
+
+// bodyOf returns the body in the record b, which was read from p.
+func bodyOf(ref store.Ref, p place, b []byte, err error) ([]byte, error) {
+	var rec record
+	var body []byte
+	if err == nil {
+		rec, body, err = parseRecord(b)
+	}
+	if err == nil && rec.ref != ref {
+		err = fmt.Errorf("it is of %s", rec.ref)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment %d offset %d: %w", ErrCorrupt, p.segment, p.offset, err)
