@@ -126,7 +126,7 @@ func (r *exampleRun) accept(name string, a int) {
 	n := p.N.Round
 	why := ""
 	if own := r.proposers[name].Value; p.Value != own {
-		why = "not " + own + ": a promise told of " + p.Value
+		why = "not " + own
 	}
 	r.step(Step{Kind: "accept", From: name, To: to, N: n, Value: p.Value, Why: why})
 	promised := r.acceptors[a].Promised.Round
@@ -134,6 +134,7 @@ func (r *exampleRun) accept(name string, a int) {
 		r.step(Step{Kind: "refused", From: to, To: name, N: n, Value: p.Value, Why: fmt.Sprintf("%d > %d", promised, n)})
 		return
 	}
+	r.seen[a] = p
 	r.step(Step{Kind: "accepted", From: to, To: name, N: n, Value: p.Value})
 	before := r.done
 	if r.learner.OnAccepted(a, p) && (!before || r.learner.accepted[p].len() == 2) {
@@ -161,7 +162,7 @@ func (s Step) String() string {
 		return "refused: " + s.Why
 	case "accept":
 		if s.Why != "" {
-			return fmt.Sprintf("accept %s v=%s (%s)", n, s.Value, s.Why)
+			return fmt.Sprintf("accept %s v=%s, %s", n, s.Value, s.Why)
 		}
 		return fmt.Sprintf("accept %s v=%s", n, s.Value)
 	case "accepted":
