@@ -14,6 +14,7 @@ func commands() []*cli.Command {
 		dnssdCommand(),
 		igmpCommand(),
 		mcastCommand(),
+		paxosCommand(),
 		storeCommand(),
 		versionCommand(),
 		completionCommand(),
