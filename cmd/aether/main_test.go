@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -187,4 +188,19 @@ func TestRun_ReadmeListsEveryCommand(t *testing.T) {
 			t.Errorf("README.md does not list aether %s", name)
 		}
 	}
+}
+
+// thisAether returns a program that is aether: this test binary under its name,
+// which TestMain knows. It is there at once, where building takes its time.
+func thisAether(t testing.TB) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "aether")
+	if err := os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }

@@ -7,6 +7,8 @@ func paxosCommand() *cli.Command {
 		Name:  "paxos",
 		Usage: "agreement among machines: a replicated map, and how it works",
 		Subcommands: []*cli.Command{
+			paxosServeCommand(), paxosPutCommand(), paxosGetCommand(), paxosDelCommand(), paxosCasCommand(), paxosWatchCommand(),
+			paxosStatusCommand(), paxosMemberCommand(), paxosSnapshotCommand(), paxosVerifyCommand(), paxosBenchCommand(),
 			paxosExampleCommand(), paxosSimCommand(),
 		},
 	}

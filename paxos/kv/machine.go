@@ -337,7 +337,8 @@ func after(prefix []byte) []byte {
 type Status struct {
 	Keys, Bytes, Sessions, Leases uint64
 	Time                          time.Time // of the state
-	Hash                          uint64
+	Slot                          paxos.Slot
+	Hash                          uint64 // of the state after Slot
 }
 
 // Status returns how large the state is after what was applied last.
@@ -349,7 +350,8 @@ func (m *Machine) Status() (Status, error) {
 		return Status{}, err
 	}
 	c, err := parseCounts(b)
-	return Status{c.keys, c.bytes, c.sessions, c.leases, time.UnixMilli(int64(c.time)).UTC(), c.hash}, err
+	slot, _ := m.o.store.Applied()
+	return Status{c.keys, c.bytes, c.sessions, c.leases, time.UnixMilli(int64(c.time)).UTC(), slot, c.hash}, err
 }
 
 // NextExpiry returns when the next lease ends by the state's time; ok is false when

@@ -116,3 +116,13 @@ func keyActive(s paxos.Slot, c Client) []byte {
 }
 
 func keyOfLease(id uint64, key []byte) []byte { return append(number([]byte{'a'}, id), key...) }
+
+// StoredPair returns the key and value of the map that a pair of a Store stands for;
+// ok is false for what else is stored there.
+func StoredPair(key, value []byte) (k []byte, v Value, ok bool, err error) {
+	if len(key) == 0 || key[0] != 'k' {
+		return nil, Value{}, false, nil
+	}
+	v, err = parseValue(value)
+	return key[1:], v, err == nil, err
+}

@@ -295,19 +295,36 @@ func (in *Incoming) Install() (err error) {
 
 // fill loads the pairs of a snapshot into a state that is not in use.
 func (l *Log) fill(g uint64, r *bufio.Reader) error {
-	head := make([]byte, len(magic))
-	if _, err := io.ReadFull(r, head); err != nil || string(head) != magic {
-		return fmt.Errorf("%w: another format", ErrSnapshot)
-	}
 	b := l.db.NewBatch()
 	defer func() { _ = b.Close() }()
 	if err := b.DeleteRange(keyState(g, nil), keyState(g+1, nil), nil); err != nil {
 		return err
 	}
+	err := EachPair(r, func(k, v []byte) error {
+		if err := b.Set(keyState(g, k), v, nil); err != nil || b.Len() < 1<<20 {
+			return err
+		}
+		full := b
+		b = l.db.NewBatch()
+		return errors.Join(full.Commit(pebble.NoSync), full.Close())
+	})
+	if err != nil {
+		return err
+	}
+	return b.Commit(pebble.NoSync)
+}
+
+// EachPair calls f with the keys and values in the bytes of a snapshot, whose sum has
+// been verified, in order; they are f's to keep. The errors are ErrSnapshot and f's.
+func EachPair(r *bufio.Reader, f func(key, value []byte) error) error {
+	head := make([]byte, len(magic))
+	if _, err := io.ReadFull(r, head); err != nil || string(head) != magic {
+		return fmt.Errorf("%w: another format", ErrSnapshot)
+	}
 	for {
 		k, err := readPart(r)
 		if errors.Is(err, io.EOF) {
-			return b.Commit(pebble.NoSync)
+			return nil
 		}
 		if err != nil {
 			return err
@@ -316,14 +333,8 @@ func (l *Log) fill(g uint64, r *bufio.Reader) error {
 		if err != nil {
 			return fmt.Errorf("%w: it ends within a pair", ErrSnapshot)
 		}
-		if err := b.Set(keyState(g, k), v, nil); err != nil {
+		if err := f(k, v); err != nil {
 			return err
-		}
-		if b.Len() > 1<<20 {
-			if err := errors.Join(b.Commit(pebble.NoSync), b.Close()); err != nil {
-				return err
-			}
-			b = l.db.NewBatch()
 		}
 	}
 }

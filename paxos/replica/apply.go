@@ -117,7 +117,7 @@ func (r *Replica) runApplier(ctx context.Context, fail func(error)) {
 			}
 		case err := <-a.snapped:
 			a.snapping = false
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
 				r.cfg.Logger.Error("snapshot", "error", err)
 			}
 		}
@@ -206,23 +206,28 @@ func (a *applier) snapshot(ctx context.Context) {
 		return
 	}
 	a.snapping, a.last = true, paxos.Slot(a.r.applied.Load())
-	a.wg.Go(func() { a.snapped <- a.r.makeSnapshot(ctx) })
+	a.wg.Go(func() {
+		_, err := a.r.makeSnapshot(ctx)
+		a.snapped <- err
+	})
 }
 
 // makeSnapshot writes a snapshot and lets the log be forgotten behind it.
-func (r *Replica) makeSnapshot(ctx context.Context) error {
+func (r *Replica) makeSnapshot(ctx context.Context) (paxos.Snapshot, error) {
+	r.snapping.Lock()
+	defer r.snapping.Unlock()
 	s, err := r.disk.Snapshot()
 	if err != nil {
-		return err
+		return s, err
 	}
 	r.cfg.Logger.Info("snapshot", "slot", uint64(s.Slot), "bytes", s.Size)
 	done := make(chan error, 1)
 	r.later(ctx, func(l *loop) { done <- l.node.Compact(s, s.Slot-min(s.Slot, r.cfg.Keep)) })
 	select {
 	case err := <-done:
-		return err
+		return s, err
 	case <-ctx.Done():
-		return nil
+		return s, context.Cause(ctx)
 	}
 }
 

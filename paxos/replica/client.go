@@ -3,9 +3,11 @@ package replica
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"sync"
 	"time"
@@ -155,8 +157,11 @@ func (c *Client) ask(ctx context.Context, method uint16, header, body []byte) ([
 
 func (c *Client) once(ctx context.Context, a netip.AddrPort, method uint16, header, body []byte) ([]byte, error) {
 	try := c.cfg.Try
-	if method == methodWatch {
+	switch method {
+	case methodWatch:
 		try += watchFor
+	case methodSnapshot: // writes the whole map
+		try += 10 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
@@ -278,12 +283,6 @@ func (c *Client) Member(ctx context.Context, action string, id paxos.NodeID, add
 	return c.query(ctx, methodMember, memberRequest{action, id, addr, stay}, &struct{}{})
 }
 
-// Snapshot has one node make a snapshot.
-func (c *Client) Snapshot(ctx context.Context, a netip.AddrPort) error {
-	_, err := c.once(ctx, a, methodSnapshot, nil, nil)
-	return err
-}
-
 func (c *Client) query(ctx context.Context, method uint16, q, a any) error {
 	b, err := c.ask(ctx, method, encode(q), nil)
 	var e *peer.Error
@@ -294,4 +293,33 @@ func (c *Client) query(ctx context.Context, method uint16, q, a any) error {
 		return err
 	}
 	return json.Unmarshal(b, a)
+}
+
+// SaveSnapshot has one node make a snapshot and writes its bytes to w, verified.
+func (c *Client) SaveSnapshot(ctx context.Context, a netip.AddrPort, w io.Writer) (s paxos.Snapshot, err error) {
+	b, err := c.once(ctx, a, methodSnapshot, nil, nil)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return s, err
+	}
+	sum := sha256.New()
+	for at := uint64(0); at < s.Size; at += uint64(len(b)) {
+		if b, err = c.once(ctx, a, methodPiece, pieceHeader(s.Slot, at), nil); err != nil {
+			return s, err
+		}
+		if len(b) == 0 {
+			return s, errEmpty
+		}
+		b = b[:min(uint64(len(b)), s.Size-at)] // the node's file goes on with its description
+		sum.Write(b)
+		if _, err := w.Write(b); err != nil {
+			return s, err
+		}
+	}
+	if [32]byte(sum.Sum(nil)) != s.Sum {
+		return s, errors.New("the snapshot arrived other than it was made")
+	}
+	return s, nil
 }

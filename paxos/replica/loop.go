@@ -179,7 +179,9 @@ func (l *loop) event(e paxos.Event) {
 		l.fail(fmt.Errorf("paxos/replica: the state after slot %v is not that of node %v; keep %s for whoever looks for the reason", e.Slot, e.Peer, l.r.cfg.Dir))
 	case paxos.EventBadInput:
 		lg.Debug("bad input", "node", uint64(e.Peer), "note", e.Note)
-	case paxos.EventConfirmed, paxos.EventWiped:
-		lg.Warn(e.String(), "note", e.Note)
+	case paxos.EventConfirmed:
+		lg.Info("every first member knows this disk: its votes count")
+	case paxos.EventWiped:
+		lg.Warn("another disk", "node", uint64(e.Peer), "note", e.Note)
 	}
 }

@@ -41,6 +41,8 @@ type Replica struct {
 	full    atomic.Bool
 	applied atomic.Uint64 // slot
 	pending pending
+	// snapping is held while a snapshot is made.
+	snapping sync.Mutex
 
 	in    inputs
 	save  chan job

@@ -34,7 +34,9 @@ func (r *Replica) serve(ctx context.Context, method uint16, header, body []byte)
 	case methodMember:
 		b, err = answer(header, func(q memberRequest) (struct{}, error) { return struct{}{}, r.member(ctx, q) })
 	case methodSnapshot:
-		err = r.makeSnapshot(ctx)
+		var s paxos.Snapshot
+		s, err = r.makeSnapshot(ctx)
+		b = encode(s)
 	default:
 		err = fmt.Errorf("%w: method %d", errRequest, method)
 	}
