@@ -241,7 +241,8 @@ func (c *Conn) HardwareAddr() HardwareAddr {
 func (c *Conn) MTU() int { return c.ifi.MTU }
 
 // Addr returns the address that the interface had, when it was opened, to send
-// from: the first of IPv4, the link-local one of IPv6 (RFC 9777 section 5.1.14).
+// from: of IPv4 one that routers use, if there is one, and of IPv6 the link-local one
+// (RFC 9777 section 5.1.14).
 // It is the zero Addr when there is none.
 func (c *Conn) Addr(family Family) netip.Addr {
 	return sourceAddr(c.ifi, family)
