@@ -160,9 +160,8 @@ type ServeConfig struct {
 
 // Serve is a querier on an interface until ctx ends: it takes part in the
 // election, asks when it wins, and knows who listens. When the link comes back or
-// the address changes, it begins again. What this machine's own programs join it
-// hears when they do, but its queries do not reach its own kernel: a group with no
-// other members is forgotten after its membership interval.
+// the address changes, it begins again. This machine's own kernel is asked like
+// any other host, unless the interface has no address to ask from.
 //
 // It needs CAP_NET_RAW. It returns the cause of ctx's end, or an error that wraps
 // one of those of [Open].
