@@ -166,7 +166,7 @@ func TestSim_RoutersKnowWhatHostsWant(t *testing.T) {
 		check := func(exact bool) {
 			t.Helper()
 			for i, q := range l.queriers {
-				m, _ := q.Group(l.Now(), group)
+				m, _ := q.Group(group)
 				for _, a := range universe {
 					if got := forwards(m.Reception, a); wanted(a) && !got || exact && got && !wanted(a) {
 						l.errorf("router %d has %v, the hosts want %v: %v is forwarded = %t", i, m.Reception, wants, a, got)

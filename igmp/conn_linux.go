@@ -23,14 +23,14 @@ import (
 const maxPacket = 65535
 
 // Conn hears every IGMP and MLD packet that reaches or leaves one interface,
-// whatever its group, and sends others. What it sends itself it does not hear,
-// and neither does this machine's kernel; what the kernel and other programs
-// send it does hear, marked [Frame].Own. Reading and writing may be done at once,
+// whatever its group, and sends others. What it sends itself it does not hear;
+// what the kernel and other programs send it does, marked [Frame].Own. Reading and writing may be done at once,
 // each by one goroutine.
 type Conn struct {
 	ifi  netif.Interface
 	f    *os.File
 	raw  syscall.RawConn
+	echo *echo
 	stop func() bool // of the context
 	once sync.Once
 	shut atomic.Bool
@@ -58,9 +58,10 @@ func Open(ctx context.Context, name string, family Family) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("igmp: packet socket on %s: %w", name, err)
 	}
-	c := &Conn{ifi: ifi, f: os.NewFile(uintptr(fd), "packet socket on "+name)}
+	c := &Conn{ifi: ifi, f: os.NewFile(uintptr(fd), "packet socket on "+name), echo: newEcho(name, ifi.Index, family)}
 	if c.raw, err = c.f.SyscallConn(); err != nil {
 		c.f.Close()
+		c.echo.close()
 		return nil, fmt.Errorf("igmp: packet socket on %s: %w", name, err)
 	}
 	c.stop = context.AfterFunc(ctx, func() { c.Close() })
@@ -150,7 +151,7 @@ func (c *Conn) ReadFrame() (Frame, error) {
 			f.Source = HardwareAddr(from.Addr[:])
 		}
 		f.Packet, f.Err = ParsePacket(f.Bytes)
-		if !errors.Is(f.Err, ErrNotGroupProtocol) {
+		if !errors.Is(f.Err, ErrNotGroupProtocol) && (!f.Own || !c.echo.take(f.Bytes)) {
 			return f, nil
 		}
 	}
@@ -180,11 +181,15 @@ func (c *Conn) ReadPacket() (Packet, error) {
 	}
 }
 
-// WritePacket sends p to the group that it is addressed to.
+// WritePacket sends p to the group that it is addressed to. A query with a source
+// is, where the system lets us, also put to this machine's own kernel.
 func (c *Conn) WritePacket(p Packet) error {
 	b, err := p.Append(nil)
 	if err != nil {
 		return err
+	}
+	if c.echo.send(p, b) {
+		return nil
 	}
 	return c.WriteBytes(p.Dst, b)
 }
@@ -222,6 +227,7 @@ func (c *Conn) Close() error {
 		}
 		c.shut.Store(true)
 		c.err = c.f.Close()
+		c.echo.close()
 	})
 	return c.err
 }
@@ -241,7 +247,8 @@ func (c *Conn) HardwareAddr() HardwareAddr {
 func (c *Conn) MTU() int { return c.ifi.MTU }
 
 // Addr returns the address that the interface had, when it was opened, to send
-// from: the first of IPv4, the link-local one of IPv6 (RFC 9777 section 5.1.14).
+// from: of IPv4 one that routers use, if there is one, and of IPv6 the link-local one
+// (RFC 9777 section 5.1.14).
 // It is the zero Addr when there is none.
 func (c *Conn) Addr(family Family) netip.Addr {
 	return sourceAddr(c.ifi, family)

@@ -15,7 +15,7 @@
 // # Engines
 //
 // [Host] is the listener's side, [Querier] the router's; [Snooper] is a switch that
-// listens in. They are values that eat packets and instants; they have no
+// listens in, [Monitor] keeps who said what. They are values that eat packets and instants; they have no
 // goroutine, clock, socket or randomness of their own.
 //
 //	Host      Join, Leave, SetFilter ─► reports, leaves        answers ◄─ queries

@@ -119,7 +119,7 @@ func FuzzQuerier(f *testing.F) {
 			}
 			checkOutgoing(t, q.Outgoing())
 			q.Events()
-			groups := q.Groups(now)
+			groups := q.Groups()
 			if len(groups) > cfg.Bounds.Groups {
 				t.Fatalf("%d groups", len(groups))
 			}

@@ -167,6 +167,57 @@ func TestConn_HearsMLD(t *testing.T) {
 	})
 }
 
+// Queries are put to our own kernel as well, which answers, and are not heard by
+// the Conn that sent them; another Conn on the same machine hears them once.
+func TestConn_AsksItsOwnKernel(t *testing.T) {
+	lab := netlab.New(t)
+	sw := lab.Switch(netlab.SwitchConfig{})
+	m := newMachine(t, lab, sw, "a", "10.0.0.1/24", 0)
+	other := newMachine(t, lab, sw, "b", "10.0.0.2/24", 0)
+	defer m.join("239.1.2.3")()
+	defer m.join("ff05::77")()
+	m.await("report", reports("239.1.2.3", 3, true))
+	m.await("report", reports("ff05::77", 3, true))
+	isQuery := func(f igmp.Frame) bool { return f.Packet.Message.Kind() == "query" }
+	for _, family := range []igmp.Family{igmp.IPv4, igmp.IPv6} {
+		group := "239.1.2.3"
+		if family == igmp.IPv6 {
+			group = "ff05::77"
+		}
+		q := igmp.NewPacket(m.conn.Addr(family), family.AllSystems(), &igmp.Query{Version: 3, MaxResponse: 100 * time.Millisecond, Robustness: 2})
+		if err := m.conn.WritePacket(q); err != nil {
+			t.Fatal(err)
+		}
+		answer := m.await("answer of our own kernel", func(f igmp.Frame) bool {
+			if isQuery(f) {
+				t.Errorf("the Conn hears its own query: %v", f.Packet)
+			}
+			r, ok := f.Packet.Message.(*igmp.Report)
+			return ok && f.Own && slices.ContainsFunc(r.Records, func(r igmp.Record) bool {
+				return r.Group == addr(group) && r.Type == igmp.ModeIsExclude
+			})
+		})
+		if answer.Packet.TTL != 1 {
+			t.Errorf("answer %v", answer.Packet)
+		}
+		f := other.await("query on the wire", isQuery)
+		if f.Packet.Src != q.Src || f.Packet.Dst != q.Dst || f.Packet.TTL != 1 || !f.Packet.RouterAlert || f.Packet.TOS != q.TOS {
+			t.Errorf("on the wire: %+v", f.Packet)
+		}
+	}
+	for quiet := time.After(300 * time.Millisecond); ; {
+		select {
+		case f := <-other.in:
+			if isQuery(f) {
+				t.Errorf("a second query on the wire: %v", f.Packet)
+			}
+			continue
+		case <-quiet:
+		}
+		break
+	}
+}
+
 func TestOpen_Errors(t *testing.T) {
 	if _, err := igmp.Open(t.Context(), "none", igmp.IPv4); !errors.Is(err, igmp.ErrNoInterface) && !errors.Is(err, igmp.ErrNotSupported) {
 		t.Errorf("Open of an interface that is not there: %v", err)

@@ -386,12 +386,12 @@ func TestQuerier_RFC9776_8_4_GroupMembershipInterval(t *testing.T) {
 			q.HandlePacket(began, recv(t, v.query))
 		}
 		q.HandlePacket(began, recv(t, "10.0.0.7 report v3 to_ex 239.1.1.1"))
-		g, ok := q.Group(began, addr("239.1.1.1"))
+		g, ok := q.Group(addr("239.1.1.1"))
 		if !ok || g.Expires.Sub(began) != v.want {
 			t.Errorf("%q: expires %v, want %v later", v.query, g.Expires, v.want)
 		}
 		pass(q, began, began.Add(v.want))
-		if len(q.Groups(began.Add(v.want))) != 0 {
+		if len(q.Groups()) != 0 {
 			t.Errorf("%q: the group outlives its interval", v.query)
 		}
 	}
@@ -417,7 +417,7 @@ func TestQuerier_RFC9776_6_6_1_WhatLowersTimers(t *testing.T) {
 		q.Start(began)
 		q.HandlePacket(began, recv(t, "10.0.0.7 report v3 to_ex 239.1.1.1"))
 		q.HandlePacket(began, recv(t, v.query))
-		if g, _ := q.Group(began, addr("239.1.1.1")); g.Expires.Sub(began) != v.want {
+		if g, _ := q.Group(addr("239.1.1.1")); g.Expires.Sub(began) != v.want {
 			t.Errorf("%s: expires after %v, want %v", v.query, g.Expires.Sub(began), v.want)
 		}
 	}
@@ -433,7 +433,7 @@ func TestQuerier_Strict(t *testing.T) {
 		if strict {
 			want = 1
 		}
-		if got := len(q.Groups(began)); got != want {
+		if got := len(q.Groups()); got != want {
 			t.Errorf("strict %t: %d groups, want %d", strict, got, want)
 		}
 	}
@@ -455,22 +455,22 @@ func TestQuerier_BoundsAreCounted(t *testing.T) {
 		now = now.Add(time.Millisecond)
 	}
 	entries := 0
-	for _, g := range q.Groups(now) {
+	for _, g := range q.Groups() {
 		entries += len(g.Hosts) + len(g.Reception.Requested) + len(g.Reception.Excluded)
 		if len(g.Hosts) > 5 {
 			t.Errorf("%d hosts", len(g.Hosts))
 		}
 	}
 	s := q.Stats()
-	if len(q.Groups(now)) != 10 || entries > 40 || s.GroupsRefused == 0 || s.SourcesRefused == 0 || s.HostsRefused == 0 {
-		t.Errorf("%d groups, %d entries, %+v", len(q.Groups(now)), entries, s)
+	if len(q.Groups()) != 10 || entries > 40 || s.GroupsRefused == 0 || s.SourcesRefused == 0 || s.HostsRefused == 0 {
+		t.Errorf("%d groups, %d entries, %+v", len(q.Groups()), entries, s)
 	}
 	pass(q, now, now.Add(time.Hour))
-	if n := len(q.Groups(now.Add(time.Hour))); n != 0 {
+	if n := len(q.Groups()); n != 0 {
 		t.Errorf("%d groups outlive the flood", n)
 	}
 	q.HandlePacket(now.Add(time.Hour), recv(t, "10.0.0.7 report v3 to_in 239.9.9.9 10.1.1.1,10.1.1.2"))
-	if g, ok := q.Group(now.Add(time.Hour), addr("239.9.9.9")); !ok || len(g.Reception.Requested) != 2 || len(g.Hosts) != 1 {
+	if g, ok := q.Group(addr("239.9.9.9")); !ok || len(g.Reception.Requested) != 2 || len(g.Hosts) != 1 {
 		t.Errorf("after the flood there is no room: %+v", g)
 	}
 }
@@ -481,7 +481,7 @@ func TestQuerier_TooManySourcesMeanAll(t *testing.T) {
 	q := newQuerier(t, igmp.QuerierConfig{Bounds: igmp.QuerierBounds{Sources: 2}})
 	q.HandlePacket(began, recv(t, "10.0.0.7 report v3 allow 232.1.1.1 10.9.0.1,10.9.0.2"))
 	q.HandlePacket(began, recv(t, "10.0.0.8 report v3 allow 232.1.1.1 10.9.0.3"))
-	if g, _ := q.Group(began, addr("232.1.1.1")); g.Reception.Mode != igmp.Exclude || g.Reception.Excluded != nil {
+	if g, _ := q.Group(addr("232.1.1.1")); g.Reception.Mode != igmp.Exclude || g.Reception.Excluded != nil {
 		t.Errorf("%+v", g)
 	}
 }

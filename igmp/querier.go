@@ -91,6 +91,7 @@ func (r Role) String() string {
 // which of their sources, somebody listens to. It is an engine; see package doc.
 type Querier struct {
 	cfg      QuerierConfig
+	now      time.Time // of the last input
 	check    checker
 	election election
 	groups   map[netip.Addr]*routerGroup
@@ -193,6 +194,7 @@ func (q *Querier) HandlePacket(now time.Time, p Packet) {
 
 // HandleTimeout does what is due at now.
 func (q *Querier) HandleTimeout(now time.Time) {
+	q.now = now
 	q.handleElectionTimeout(now)
 	for len(q.due) > 0 && !q.due[0].due.After(now) {
 		g := q.due[0]

@@ -52,24 +52,24 @@ type GroupMembership struct {
 	Checking bool
 }
 
-// Groups returns all groups that have members at now, sorted by address. It owns
-// what it returns.
-func (q *Querier) Groups(now time.Time) []GroupMembership {
+// Groups returns all groups that had members at the last input, sorted by address.
+// The caller owns the result.
+func (q *Querier) Groups() []GroupMembership {
 	all := make([]GroupMembership, 0, len(q.groups))
 	for _, g := range q.groups {
-		all = append(all, g.membership(now))
+		all = append(all, g.membership(q.now))
 	}
 	slices.SortFunc(all, func(a, b GroupMembership) int { return a.Group.Compare(b.Group) })
 	return all
 }
 
 // Group returns what is known of one group, with ok false if it has no members.
-func (q *Querier) Group(now time.Time, group netip.Addr) (m GroupMembership, ok bool) {
+func (q *Querier) Group(group netip.Addr) (m GroupMembership, ok bool) {
 	g := q.groups[group]
 	if g == nil {
 		return GroupMembership{}, false
 	}
-	return g.membership(now), true
+	return g.membership(q.now), true
 }
 
 func (g *routerGroup) membership(now time.Time) GroupMembership {

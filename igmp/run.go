@@ -160,7 +160,8 @@ type ServeConfig struct {
 
 // Serve is a querier on an interface until ctx ends: it takes part in the
 // election, asks when it wins, and knows who listens. When the link comes back or
-// the address changes, it begins again.
+// the address changes, it begins again. This machine's own kernel is asked like
+// any other host, unless the interface has no address to ask from.
 //
 // It needs CAP_NET_RAW. It returns the cause of ctx's end, or an error that wraps
 // one of those of [Open].
@@ -271,14 +272,15 @@ func (w *linkWatch) see(name string, e netif.Event) func(now time.Time) {
 	}
 }
 
-// sourceAddr returns the address of i to send from: the first of IPv4, the
-// link-local one of IPv6 (RFC 9777 section 5.1.14); the zero Addr if there is none.
-func sourceAddr(i netif.Interface, family Family) netip.Addr {
+// sourceAddr returns the address of i to send from: of IPv4 the first that wins
+// elections, if there is one; of IPv6 the link-local one (RFC 9777 section 5.1.14);
+// the zero Addr if there is none.
+func sourceAddr(i netif.Interface, family Family) (best netip.Addr) {
 	for _, p := range i.Addresses {
 		a := p.Addr()
-		if FamilyOf(a) == family.orIPv4() && (a.Is4() || a.IsLinkLocalUnicast()) {
-			return a
+		if FamilyOf(a) == family.orIPv4() && (a.Is4() || a.IsLinkLocalUnicast()) && (!best.IsValid() || electable(a) > electable(best)) {
+			best = a
 		}
 	}
-	return netip.Addr{}
+	return best
 }

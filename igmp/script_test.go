@@ -149,7 +149,8 @@ func drainOf[E any](out *strings.Builder, at string, e loop.Engine[igmp.Packet, 
 }
 
 func (s *stage) groups() {
-	for _, g := range s.querier.Groups(s.now) {
+	s.querier.HandleTimeout(s.now)
+	for _, g := range s.querier.Groups() {
 		fmt.Fprintf(&s.out, "%v %v %v", g.Group, g.Reception, g.Version)
 		if !g.Expires.IsZero() {
 			fmt.Fprintf(&s.out, " expires %v", g.Expires.Sub(s.now))
