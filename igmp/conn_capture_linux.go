@@ -22,8 +22,9 @@ type Tap struct {
 // flowHead is how much of a UDP frame is read: its headers.
 const flowHead = 96
 
-// OpenTap opens a tap on the interface called name. It needs CAP_NET_RAW; the error
-// says so. The tap is opened in the network namespace of the calling thread.
+// OpenTap opens a tap on the interface called name. It needs CAP_NET_RAW; errors wrap
+// [ErrNotPermitted] or a system's error. The tap belongs to the network namespace of
+// the calling thread.
 func OpenTap(name string) (*Tap, error) {
 	ifi, err := net.InterfaceByName(name)
 	if err != nil {
@@ -35,7 +36,7 @@ func OpenTap(name string) (*Tap, error) {
 	}
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ALL, &packet.Config{Filter: filter})
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return nil, fmt.Errorf("igmp: listen on %s: needs CAP_NET_RAW: %w", name, err)
+		return nil, fmt.Errorf("igmp: packet socket on %s: %w: needs CAP_NET_RAW", name, ErrNotPermitted)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("igmp: listen on %s: %w", name, err)

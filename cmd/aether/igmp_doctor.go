@@ -145,6 +145,12 @@ func (d *igmpExamining) examine(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(c.StringSlice("interface")) == 0 {
+		// A bridge without ports, say, is no link to judge.
+		if alive := slices.DeleteFunc(slices.Clone(list), func(i netif.Interface) bool { return !i.Carrier }); len(alive) > 0 {
+			list = alive
+		}
+	}
 	var peer netip.AddrPort
 	if s := c.String("peer"); s != "" {
 		if peer, err = peerAddress(c.Context, s, d.families); err != nil {

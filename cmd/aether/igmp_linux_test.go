@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,7 +39,7 @@ type igmpLab struct {
 func newIgmpLab(t *testing.T, f netlab.Forwarder) *igmpLab {
 	t.Helper()
 	lab := netlab.New(t)
-	l := &igmpLab{t: t, bin: buildAether(t), sw: lab.Switch(netlab.SwitchConfig{Forwarder: f})}
+	l := &igmpLab{t: t, bin: thisAether(t), sw: lab.Switch(netlab.SwitchConfig{Forwarder: f})}
 	for i, name := range []string{"a", "b", "c"} {
 		h := lab.Host(name)
 		h.Attach(l.sw, "eth0")
@@ -45,6 +47,21 @@ func newIgmpLab(t *testing.T, f netlab.Forwarder) *igmpLab {
 		l.hosts = append(l.hosts, h)
 	}
 	return l
+}
+
+// thisAether returns a program that is aether: this test binary under its name,
+// which TestMain knows. It is there at once, where building takes its time.
+func thisAether(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "aether")
+	if err := os.Symlink(self, bin); err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 // igmpRun is a command that runs in a host.

@@ -345,7 +345,7 @@ func (e *examination) flows() {
 		if multicast.Flooded(x.Group) && multicast.ScopeOf(x.Group) != multicast.ScopeLinkLocal {
 			e.find(Finding{Severity: Warning, Rule: FloodedGroup, Group: x.Group,
 				Text:     fmt.Sprintf("%v has the Ethernet address of a group 224.0.0.x: switches send it to every port", x.Group),
-				Evidence: "a report of " + x.Host.String(), Cure: "choose a group whose last two and a half bytes are not 0.0.x"})
+				Evidence: "a report of " + x.Host.String(), Cure: "choose another group: not one with 0 or 128 in the second byte and 0 in the third"})
 		}
 	}
 	flowing := make(map[netip.Addr]bool)

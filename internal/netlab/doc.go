@@ -26,6 +26,9 @@
 //		out, err := b.Command("ip", "address").Output()
 //	}
 //
+// Group frames are flooded; a switch that snoops, as most do, is made with
+// [NewSnooping] as the Forwarder of its [SwitchConfig].
+//
 // # Rights
 //
 // Namespaces need CAP_SYS_ADMIN. [Main] runs the tests as they are when the
