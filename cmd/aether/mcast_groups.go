@@ -102,6 +102,7 @@ func channelsOf(words []string, m mcast) (all []multicast.Channel, err error) {
 		}
 		return []multicast.Channel{{Group: group}}, nil
 	}
+	seen := make(map[multicast.Channel]bool)
 	for _, w := range words {
 		ch, n, err := parseChannel(w)
 		if err != nil {
@@ -117,7 +118,10 @@ func channelsOf(words []string, m mcast) (all []multicast.Channel, err error) {
 			if !ch.Group.IsMulticast() {
 				return nil, usage("%s: %v is not a group", w, ch.Group)
 			}
-			all = append(all, ch)
+			if !seen[ch] { // ranges may overlap
+				all = append(all, ch)
+			}
+			seen[ch] = true
 			ch.Group = ch.Group.Next()
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,11 +84,11 @@ func pingOf(c *cli.Context) (p pinging, err error) {
 		return p, err
 	}
 	for _, word := range c.Args().Slice() {
-		a, err := netip.ParseAddr(word)
-		if err != nil || a.IsMulticast() || a.IsUnspecified() {
-			return p, usage("%q is not the address of a host; a group is given with --group", word)
+		a, err := p.hostAddr(c.Context, word)
+		if err != nil {
+			return p, err
 		}
-		q.Hosts = append(q.Hosts, a.Unmap())
+		q.Hosts = append(q.Hosts, a)
 	}
 	group, err := p.pingGroup(c.String("group"), q.Hosts)
 	if err != nil {
@@ -99,6 +101,32 @@ func pingOf(c *cli.Context) (p pinging, err error) {
 	}
 	p.cfg.Conn.Interface, err = p.interfaceFor(multicast.FamilyOf(group))
 	return p, err
+}
+
+// hostAddr returns the address of a host, which the system is asked for when word is
+// a name.
+func (p pinging) hostAddr(ctx context.Context, word string) (netip.Addr, error) {
+	if a, err := netip.ParseAddr(word); err == nil {
+		if a.IsMulticast() || a.IsUnspecified() {
+			return a, usage("%q is not the address of a host; a group is given with --group", word)
+		}
+		return a.Unmap(), nil
+	}
+	network := "ip"
+	switch {
+	case p.ipv4:
+		network = "ip4"
+	case p.ipv6:
+		network = "ip6"
+	}
+	all, err := net.DefaultResolver.LookupNetIP(ctx, network, word)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("host %q: %w", word, err)
+	}
+	slices.SortStableFunc(all, func(a, b netip.Addr) int { // an IPv4 address first
+		return int(multicast.FamilyOf(a)) - int(multicast.FamilyOf(b))
+	})
+	return all[0].Unmap(), nil
 }
 
 // pingGroup returns the group to meet in: the one named, or the one picked for the

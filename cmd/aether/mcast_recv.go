@@ -130,8 +130,9 @@ func appendEventJSON(b []byte, e *probe.Event) []byte {
 	b = append(b, `","time":"`...)
 	b = e.Time.AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","from":"`...)
-	b = e.From.AppendTo(b)
-	b = append(b, `","group":"`...)
+	b = e.From.Addr().AppendTo(b)
+	b = strconv.AppendUint(append(b, `","port":`...), uint64(e.From.Port()), 10)
+	b = append(b, `,"group":"`...)
 	b = e.Group.AppendTo(b)
 	b = append(b, '"')
 	if e.Kind == probe.Received || e.Kind == probe.Ended {
@@ -198,7 +199,7 @@ func printReceived(s stream, r probe.Result) error {
 }
 
 func printReport(out *printer, r probe.Report) error {
-	kv := []any{"from", r.From, "group", r.Group}
+	kv := []any{"from", r.From.Addr(), "port", r.From.Port(), "group", r.Group}
 	if r.Format == probe.Raw {
 		text := fmt.Sprintf("%v : %v, %d datagrams of another program, %d bytes", r.From, r.Group, r.Received, r.Bytes)
 		return out.event("summary", text, append(kv, "format", "raw", "sent", nil, "received", r.Received, "lost", nil, "duplicate", nil, "reordered", nil, "bytes", r.Bytes)...)

@@ -69,7 +69,9 @@ func Receive(ctx context.Context, cfg ReceiveConfig) (Result, error) {
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
-	err := loop.Run(ctx, &batched{r, in.free}, &in, loop.Config[*batch, []Event]{
+	e := &batched{Receiver: r, free: in.free}
+	err := loop.Run(ctx, e, &in, loop.Config[*batch, []Event]{
+		Stop: e.stop, Grace: lastReads,
 		Event: func(events []Event) {
 			if cfg.Event != nil {
 				cfg.Event(events)
@@ -93,23 +95,50 @@ type batch struct {
 	to uint16 // the port of the groups
 }
 
+// What waits in the kernel when ctx ends is still read: until a datagram comes that
+// arrived later, until none comes for lastRead, or for lastReads in all.
+const (
+	lastRead  = 20 * time.Millisecond
+	lastReads = 2 * time.Second
+)
+
 // batched makes an engine of a Receiver that takes batches: a goroutine need not be
 // woken for each datagram.
 type batched struct {
 	*Receiver
-	free chan *batch
+	free    chan *batch
+	stopped time.Time // zero: it goes on
+	until   time.Time // when stopped, unless more comes
 }
 
 func (e *batched) HandlePacket(now time.Time, b *batch) {
 	for i := range b.ds[:b.n] {
 		d := &b.ds[i]
+		if !e.stopped.IsZero() && d.Received.After(e.stopped) {
+			e.until = time.Time{}
+			break
+		}
 		e.Receiver.HandlePacket(now, packetOf(d, b.to))
+	}
+	if !e.until.IsZero() {
+		e.until = now.Add(lastRead)
 	}
 	select {
 	case e.free <- b:
 	default:
 	}
 }
+
+// stop begins to read the last.
+func (e *batched) stop(now time.Time) {
+	if e.stopped = now; !e.done {
+		e.until = now.Add(lastRead)
+	}
+}
+
+func (e *batched) HandleTimeout(time.Time) { e.until = time.Time{} }
+
+func (e *batched) NextTimeout() (time.Time, bool) { return e.until, !e.until.IsZero() }
 
 func (e *batched) Outgoing() []*batch { return nil }
 

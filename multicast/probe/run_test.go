@@ -165,6 +165,40 @@ func TestReceive_SeveralConnections(t *testing.T) {
 	}
 }
 
+// What had come when ctx ended is counted, although nobody had had time to read it.
+func TestReceive_ReadsWhatWaitsWhenItEnds(t *testing.T) {
+	cfg := multicast.Config{Interface: loopbackOnly(t), Group: netip.MustParseAddrPort("239.255.63.1:16005")}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const sent = 2000
+	s, err := multicast.Dial(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	send := func(n int) {
+		for range n {
+			if err := s.Send([]byte("x")); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	first := true
+	r, err := Receive(ctx, ReceiveConfig{
+		Conns: []multicast.Config{cfg}, Ready: func() { send(1) },
+		Event: func([]Event) {
+			if first { // the loop stands still while the others come
+				first = false
+				send(sent - 1)
+				cancel()
+			}
+		},
+	})
+	if err != nil || r.Totals.Datagrams != sent || r.Socket.KernelDrops != 0 {
+		t.Errorf("%v, %+v, %+v", err, r.Totals, r.Socket)
+	}
+}
+
 // One program of a machine gets the unicast datagrams of a port: a second is told.
 func TestPing_PortTaken(t *testing.T) {
 	cfg := PingConfig{Conn: multicast.Config{Interface: loopbackOnly(t), Group: netip.MustParseAddrPort("239.255.62.1:16004")}, Pinger: PingerConfig{Serve: true}}
