@@ -127,7 +127,13 @@ func (l *logbook) first(low, high uint64) uint64 {
 
 // claim takes what a member claims to have of an author, and returns the author if
 // that is of interest.
-func (l *logbook) claim(now time.Time, c claim) *author {
+func (l *logbook) claim(now time.Time, from MemberID, c claim) *author {
+	if c.author == from && c.delivered == 0 && c.high == 0 { // all that it will say is news
+		if a := l.author(now, from, 1, 0); a != nil {
+			a.begun = true
+		}
+		return nil
+	}
 	if c.author == l.roster.self.ID || c.low == 0 || c.low > c.high {
 		return nil
 	}
@@ -249,10 +255,8 @@ func (l *logbook) give(a *author, to uint64) {
 			l.dropParts(a, s)
 		}
 	}
-	if !a.begun { // what was before we came
-		a.next = to
-	} else {
-		s := a.lose(to)
+	s := a.lose(to)
+	if a.begun { // else it was before we came
 		l.tell(Lost{From: l.roster.shown(a.id, a.name), First: s.first, Last: s.last})
 	}
 	l.deliver(a)
