@@ -194,22 +194,26 @@ func sayPatiently(ctx context.Context, talk *chat.Conversation, text string) err
 	}
 }
 
-// settle waits until everybody has what was said, and returns how many have not.
+// settle waits until everybody has what was said, and returns how many have not:
+// half of the grace for somebody to come, all of it for those who are here.
 func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (waiting int, err error) {
-	if ctx.Err() != nil {
-		return 0, nil
-	}
-	within, cancel := context.WithTimeout(ctx, s.grace)
-	defer cancel()
-	waiting, err = talk.Flush(within)
-	switch {
-	case err == nil, ctx.Err() != nil: // interrupted
-		return waiting, nil
-	case !errors.Is(err, chat.ErrUnsettled):
-		return waiting, err
-	case waiting == 0:
-		s.note("nobody was here to hear it")
-		return 0, nil
+	for range 2 {
+		if ctx.Err() != nil { // interrupted: nobody waits any more
+			return 0, nil
+		}
+		within, cancel := context.WithTimeout(ctx, s.grace/2)
+		waiting, err = talk.Flush(within)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return waiting, nil
+		}
+		if !errors.Is(err, chat.ErrUnsettled) {
+			return waiting, err
+		}
+		if waiting == 0 {
+			s.note("nobody was here to hear it")
+			return 0, nil
+		}
 	}
 	return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
 }
