@@ -197,25 +197,24 @@ func sayPatiently(ctx context.Context, talk *chat.Conversation, text string) err
 // settle waits until everybody has what was said, and returns how many have not:
 // half of the grace for somebody to come, all of it for those who are here.
 func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (waiting int, err error) {
-	for range 2 {
-		if ctx.Err() != nil { // interrupted: nobody waits any more
-			return 0, nil
-		}
+	for try := 0; try < 2 && ctx.Err() == nil; try++ {
 		within, cancel := context.WithTimeout(ctx, s.grace/2)
 		waiting, err = talk.Flush(within)
 		cancel()
-		if err == nil || ctx.Err() != nil {
-			return waiting, nil
-		}
-		if !errors.Is(err, chat.ErrUnsettled) {
-			return waiting, err
-		}
-		if waiting == 0 {
-			s.note("nobody was here to hear it")
-			return 0, nil
+		if !errors.Is(err, chat.ErrUnsettled) || waiting == 0 {
+			break
 		}
 	}
-	return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
+	switch {
+	case ctx.Err() != nil: // interrupted: nobody waits any more
+		return 0, nil
+	case !errors.Is(err, chat.ErrUnsettled):
+		return waiting, err
+	case waiting > 0:
+		return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
+	}
+	s.note("nobody was here to hear it")
+	return 0, nil
 }
 
 // print prints what happens until the conversation has ended.
