@@ -205,8 +205,9 @@ func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (wait
 			break
 		}
 	}
+	interrupted := ctx.Err() != nil // then nobody waits any more
 	switch {
-	case ctx.Err() != nil: // interrupted: nobody waits any more
+	case interrupted:
 		return 0, nil
 	case !errors.Is(err, chat.ErrUnsettled):
 		return waiting, err
