@@ -45,7 +45,7 @@ func mcastChatCommand() *cli.Command {
 			&cli.BoolFlag{Name: "plain", Usage: "lines in, lines out"},
 			&cli.StringFlag{Name: "group", Usage: "use `GROUP:PORT` instead of the group of all rooms"},
 			&cli.IntFlag{Name: "recall", Value: 100, Usage: "ask for the last `N` messages of each member on coming late"},
-			&cli.DurationFlag{Name: "grace", Value: 5 * time.Second, Usage: "at the end of input, wait `TIME` at most until everybody has it"},
+			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "at the end of input, wait `TIME` at most until everybody has it, half of it for somebody to come"},
 			waitFlag("leave after `TIME` (0: never)", 0),
 			interfaceFlag("use `IF` only (repeatable; default: all that can multicast)"),
 			&cli.BoolFlag{Name: "4", Usage: "IPv4 (default)"},

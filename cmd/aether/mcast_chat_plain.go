@@ -194,24 +194,28 @@ func sayPatiently(ctx context.Context, talk *chat.Conversation, text string) err
 	}
 }
 
-// settle waits until everybody has what was said, and returns how many have not.
+// settle waits until everybody has what was said, and returns how many have not:
+// half of the grace for somebody to come, all of it for those who are here.
 func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (waiting int, err error) {
-	if ctx.Err() != nil {
-		return 0, nil
+	for try := 0; try < 2 && ctx.Err() == nil; try++ {
+		within, cancel := context.WithTimeout(ctx, s.grace/2)
+		waiting, err = talk.Flush(within)
+		cancel()
+		if !errors.Is(err, chat.ErrUnsettled) || waiting == 0 {
+			break
+		}
 	}
-	within, cancel := context.WithTimeout(ctx, s.grace)
-	defer cancel()
-	waiting, err = talk.Flush(within)
+	interrupted := ctx.Err() != nil // then nobody waits any more
 	switch {
-	case err == nil, ctx.Err() != nil: // interrupted
-		return waiting, nil
+	case interrupted:
+		return 0, nil
 	case !errors.Is(err, chat.ErrUnsettled):
 		return waiting, err
-	case waiting == 0:
-		s.note("nobody was here to hear it")
-		return 0, nil
+	case waiting > 0:
+		return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
 	}
-	return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
+	s.note("nobody was here to hear it")
+	return 0, nil
 }
 
 // print prints what happens until the conversation has ended.

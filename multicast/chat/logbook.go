@@ -113,38 +113,37 @@ func (l *logbook) say(now time.Time, kind Kind, text string) (uint64, *record) {
 }
 
 // first returns from where the messages of an author new to us are asked for, when
-// low to high can be had.
-func (l *logbook) first(low, high uint64) uint64 {
-	if l.cfg.Recall < 0 {
+// those up to high exist.
+func (l *logbook) first(high uint64) uint64 {
+	switch recall := uint64(max(l.cfg.Recall, 0)); {
+	case l.cfg.Recall < 0:
 		return high + 1
+	case high > recall:
+		return high - recall + 1
 	}
-	first := uint64(1)
-	if recall := uint64(l.cfg.Recall); high > recall {
-		first = high - recall + 1
-	}
-	return max(first, low, 1)
+	return 1
 }
 
 // claim takes what a member claims to have of an author, and returns the author if
 // that is of interest.
-func (l *logbook) claim(now time.Time, c claim) *author {
+func (l *logbook) claim(now time.Time, from MemberID, c claim) *author {
+	if c.author == from && c.delivered == 0 && c.high == 0 { // all that it will say is news
+		if a := l.author(now, from, 1, 0); a != nil {
+			a.begun = true
+		}
+		return nil
+	}
 	if c.author == l.roster.self.ID || c.low == 0 || c.low > c.high {
 		return nil
 	}
-	first := l.first(c.low, c.high)
-	a := l.author(now, c.author, first, c.high)
-	if a != nil && !a.begun && first < a.next { // somebody has more of the past
-		a.next = first
-	}
-	return a
+	return l.author(now, c.author, l.first(c.high), c.high)
 }
 
 // piece takes a piece of a message and reports whether it was of use.
 func (l *logbook) piece(now time.Time, p *piece) (a *author, useful bool) {
 	// A message of an author we know nothing of: the hellos will say more.
 	before := p.sequence - 1
-	first := l.first(1, before)
-	if a = l.author(now, p.author, min(first, p.sequence), before); a == nil {
+	if a = l.author(now, p.author, l.first(before), before); a == nil {
 		return nil, false
 	}
 	a.touch = now
@@ -249,10 +248,8 @@ func (l *logbook) give(a *author, to uint64) {
 			l.dropParts(a, s)
 		}
 	}
-	if !a.begun { // what was before we came
-		a.next = to
-	} else {
-		s := a.lose(to)
+	s := a.lose(to)
+	if a.begun { // else it was before we came
 		l.tell(Lost{From: l.roster.shown(a.id, a.name), First: s.first, Last: s.last})
 	}
 	l.deliver(a)

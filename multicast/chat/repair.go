@@ -24,6 +24,7 @@ const (
 	repairHoldoff             = 80 * time.Millisecond  // a repair just made is not made again
 	maxRepairs                = 512
 	ownGiveUp                 = 1500 * time.Millisecond // what an author says it has not is soon given up
+	pastGiveUp                = 500 * time.Millisecond  // what was before we came, when nobody claims it
 	mostRepairMembers         = 32
 	mostSequencesOfOneRequest = 256
 )
@@ -228,6 +229,8 @@ func (r *Room) giveUp(now time.Time, a *author) {
 	switch {
 	case held: // who claims it does not give it
 		wait = 0
+	case !a.begun && lowest > 0: // the history begins there
+		wait = pastGiveUp
 	case own:
 		wait = ownGiveUp
 	case !a.begun:

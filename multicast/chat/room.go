@@ -229,7 +229,7 @@ func (r *Room) handleHello(now time.Time, from MemberID, h *hello) {
 		return
 	}
 	for _, c := range h.claims {
-		a := r.log.claim(now, c)
+		a := r.log.claim(now, from, c)
 		if a == nil {
 			continue
 		}
