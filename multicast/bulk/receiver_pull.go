@@ -92,6 +92,7 @@ func (r *Receiver) Pulled(now time.Time, p Piece) error {
 	}
 	delete(t.pull.under, p.Section)
 	r.stats.Pulled += uint64(len(p.Content))
+	t.pull.bytes += uint64(len(p.Content))
 	if t.have.has(p.Section) {
 		return nil
 	}
