@@ -11,6 +11,7 @@ import (
 type fetching struct {
 	sources []netip.AddrPort
 	under   map[int]bool
+	bytes   uint64 // of this session
 }
 
 func (f *fetching) stop() { f.sources, f.under = nil, nil }
