@@ -32,6 +32,7 @@ const (
 // lost after such a step down counts as the link's own.
 type pacer struct {
 	rate, min, max float64
+	cap            float64 // the least window of a receiver; 0 none
 	own            float64 // loss that does not come from sending too fast
 	before         round   // the one for whose loss the rate was lowered last; else zero
 	slow           int     // rounds in a row that arrived more slowly than they were sent
@@ -57,7 +58,13 @@ func newPacer(least, most int64) *pacer {
 // measured sets the rate from what a train found; zero is that it found nothing.
 func (p *pacer) measured(rate float64) { p.set(min(startMost, trainShare*rate)) }
 
-func (p *pacer) set(rate float64) { p.rate = min(p.max, max(p.min, rate)) }
+func (p *pacer) set(rate float64) {
+	most := p.max
+	if p.cap > 0 {
+		most = min(most, max(p.min, p.cap))
+	}
+	p.rate = min(most, max(p.min, rate))
+}
 
 // round is what the receivers said of one section or part of it.
 type round struct {
@@ -71,9 +78,7 @@ type round struct {
 // judge changes the rate by what r says.
 func (p *pacer) judge(r round) {
 	loss, arrival := median(r.losses), median(r.arrivals)
-	if r.cap > 0 {
-		p.max = max(p.min, min(p.max, r.cap))
-	}
+	p.cap = r.cap
 	if loss < p.own || p.byChance(r, arrival) {
 		p.own = min(loss, ownMost)
 	}
