@@ -17,6 +17,9 @@ const (
 	startMost = 64 << 20
 	// lossAllowed is the loss of the median receiver that is no sign of congestion.
 	lossAllowed = 0.01
+	// longSection is one for whose measurement a pause of a busy machine does not
+	// matter.
+	longSection = 100 * time.Millisecond
 	// ownMost bounds the loss that is taken as the link's own.
 	ownMost = 0.3
 )
@@ -70,6 +73,7 @@ func (p *pacer) set(rate float64) {
 type round struct {
 	rate     float64   // that was asked for meanwhile
 	sent     float64   // bytes a second that really left
+	took     time.Duration
 	losses   []float64 // a receiver each, 0 to 1
 	arrivals []float64 // bytes a second, of those who could measure it
 	cap      float64   // the least window of any; 0 none
@@ -98,8 +102,9 @@ func (p *pacer) judge(r round) {
 		p.best *= 0.85
 		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
 	case slow:
-		// Once may be a machine that was busy; a queue is there the next time too.
-		if p.slow++; p.slow > 1 {
+		// Once may be a machine that was busy, where a section passes quickly; a
+		// queue is there the next time too.
+		if p.slow++; p.slow > 1 || r.took > longSection {
 			p.start, p.slow = false, 0
 			p.best *= 0.9
 			p.set(max(0.7*r.rate, 0.94*delivered))
