@@ -20,7 +20,6 @@ import (
 	"github.com/aether-lan/aether/multicast"
 	"github.com/aether-lan/aether/multicast/bulk"
 	"github.com/aether-lan/aether/multicast/seal"
-	"github.com/aether-lan/aether/store/pool"
 )
 
 const (
@@ -73,7 +72,7 @@ func bulkSecret(c *cli.Context) (*seal.Secret, error) {
 	case phrase != "" && key != "":
 		return nil, usage("either --passphrase-file or --key-file")
 	case phrase != "":
-		b, err := pool.ReadPassphrase(phrase)
+		b, err := readChatPassphrase(phrase, c.App.ErrWriter)
 		if err != nil {
 			return nil, err
 		}

@@ -385,7 +385,7 @@ func FuzzEngines(f *testing.F) {
 	}
 	f.Add([]byte{magic, version, byte(KindBlock), 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, 1, 2, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		content := randomBytes(1, 300_000)
+		content := randomBytes(1, 70_000)
 		o, tree, err := Describe("x", bytes.NewReader(content), int64(len(content)), MinBlock)
 		if err != nil {
 			t.Fatal(err)
@@ -402,7 +402,7 @@ func FuzzEngines(f *testing.F) {
 			t.Fatal(err)
 		}
 		store := &memory{b: make([]byte, len(content))}
-		for i := range 40 {
+		for i := range 16 {
 			s.HandleTimeout(now)
 			for _, p := range s.Outgoing() {
 				r.HandlePacket(now, Packet{From: simAddr(0), Payload: bytes.Clone(p.Payload)})

@@ -206,7 +206,9 @@ type Pull struct {
 type Finished struct {
 	Session Session
 	Station StationID
-	OK      bool
+	// Name as in Register: who refuses an offer has not registered.
+	Name string
+	OK   bool
 	// Text says what went wrong, or what is remarkable.
 	Text string
 	// Pulled bytes came by TCP.
@@ -430,6 +432,7 @@ func readPull(r *wire.Reader) Message {
 func (m Finished) append(b []byte) []byte {
 	b = appendUint64(b, uint64(m.Session))
 	b = append(b, m.Station[:]...)
+	b = wire.AppendCounted(b, m.Name)
 	b = appendBool(b, m.OK)
 	b = wire.AppendCounted(b, m.Text)
 	return appendUint64(b, m.Pulled)
@@ -438,6 +441,7 @@ func (m Finished) append(b []byte) []byte {
 func readFinished(r *wire.Reader) Message {
 	m := Finished{Session: Session(r.Uint64())}
 	copy(m.Station[:], r.Bytes(len(m.Station)))
+	m.Name = string(r.Counted(maxName))
 	m.OK, m.Text, m.Pulled = readBool(r), string(r.Counted(maxText)), r.Uint64()
 	return m
 }

@@ -35,7 +35,7 @@ func everyMessage() []Message {
 		Probe{Session: 8, Number: 9, Index: 10, Count: 24, Padding: make([]byte, 1000)},
 		TrainReport{Session: 9, Station: 10, Token: 11, Number: 12, Received: 63, Span: 1 << 40},
 		Pull{Session: 10, Station: 11, Token: 12, Reason: "silent", Sources: []netip.AddrPort{netip.MustParseAddrPort("[fe80::1]:9")}},
-		Finished{Session: 11, Station: StationID{7}, OK: true, Text: "done", Pulled: 5},
+		Finished{Session: 11, Station: StationID{7}, Name: "box", OK: true, Text: "done", Pulled: 5},
 		Released{Session: 12, Station: StationID{8}},
 		Close{Session: 13, Text: "interrupted"}.Sign(key),
 	}

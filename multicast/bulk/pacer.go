@@ -17,6 +17,9 @@ const (
 	startMost = 64 << 20
 	// lossAllowed is the loss of the median receiver that is no sign of congestion.
 	lossAllowed = 0.01
+	// longSection is one for whose measurement a pause of a busy machine does not
+	// matter.
+	longSection = 100 * time.Millisecond
 	// ownMost bounds the loss that is taken as the link's own.
 	ownMost = 0.3
 )
@@ -32,6 +35,7 @@ const (
 // lost after such a step down counts as the link's own.
 type pacer struct {
 	rate, min, max float64
+	cap            float64 // the least window of a receiver; 0 none
 	own            float64 // loss that does not come from sending too fast
 	before         round   // the one for whose loss the rate was lowered last; else zero
 	slow           int     // rounds in a row that arrived more slowly than they were sent
@@ -57,12 +61,19 @@ func newPacer(least, most int64) *pacer {
 // measured sets the rate from what a train found; zero is that it found nothing.
 func (p *pacer) measured(rate float64) { p.set(min(startMost, trainShare*rate)) }
 
-func (p *pacer) set(rate float64) { p.rate = min(p.max, max(p.min, rate)) }
+func (p *pacer) set(rate float64) {
+	most := p.max
+	if p.cap > 0 {
+		most = min(most, max(p.min, p.cap))
+	}
+	p.rate = min(most, max(p.min, rate))
+}
 
 // round is what the receivers said of one section or part of it.
 type round struct {
 	rate     float64   // that was asked for meanwhile
 	sent     float64   // bytes a second that really left
+	took     time.Duration
 	losses   []float64 // a receiver each, 0 to 1
 	arrivals []float64 // bytes a second, of those who could measure it
 	cap      float64   // the least window of any; 0 none
@@ -71,9 +82,7 @@ type round struct {
 // judge changes the rate by what r says.
 func (p *pacer) judge(r round) {
 	loss, arrival := median(r.losses), median(r.arrivals)
-	if r.cap > 0 {
-		p.max = max(p.min, min(p.max, r.cap))
-	}
+	p.cap = r.cap
 	if loss < p.own || p.byChance(r, arrival) {
 		p.own = min(loss, ownMost)
 	}
@@ -93,8 +102,9 @@ func (p *pacer) judge(r round) {
 		p.best *= 0.85
 		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
 	case slow:
-		// Once may be a machine that was busy; a queue is there the next time too.
-		if p.slow++; p.slow > 1 {
+		// Once may be a machine that was busy, where a section passes quickly; a
+		// queue is there the next time too.
+		if p.slow++; p.slow > 1 || r.took > longSection {
 			p.start, p.slow = false, 0
 			p.best *= 0.9
 			p.set(max(0.7*r.rate, 0.94*delivered))

@@ -328,7 +328,9 @@ func (r *Receiver) conclude(now time.Time, err error) {
 	r.cur.sections, r.cur.free = nil, nil
 	r.cur.pull.stop()
 	r.ends.err, r.ends.tries, r.ends.next = err, 0, now
-	r.ends.last = Finished{Session: r.cur.offer.Session, Station: r.station, OK: err == nil, Pulled: r.stats.Pulled}
+	r.ends.last = Finished{
+		Session: r.cur.offer.Session, Station: r.station, Name: clip(r.cfg.Name, maxName), OK: err == nil, Pulled: r.cur.pull.bytes,
+	}
 	if err != nil {
 		r.ends.last.Text = clip(err.Error(), maxText)
 	}

@@ -11,6 +11,7 @@ import (
 type fetching struct {
 	sources []netip.AddrPort
 	under   map[int]bool
+	bytes   uint64 // of this session
 }
 
 func (f *fetching) stop() { f.sources, f.under = nil, nil }
@@ -92,6 +93,7 @@ func (r *Receiver) Pulled(now time.Time, p Piece) error {
 	}
 	delete(t.pull.under, p.Section)
 	r.stats.Pulled += uint64(len(p.Content))
+	t.pull.bytes += uint64(len(p.Content))
 	if t.have.has(p.Section) {
 		return nil
 	}

@@ -199,7 +199,7 @@ func (s *Sender) handleFinished(now time.Time, from netip.AddrPort, m Finished) 
 			s.stats.TooMany++
 			return
 		}
-		r.addr, r.name = from, from.Addr().String()
+		r.addr, r.name = from, m.Name
 	}
 	r.heard = now
 	s.clock.heard = now

@@ -301,7 +301,6 @@ type puller struct {
 	root   [32]byte
 	secret *seal.Secret
 	box    *box
-	local  netip.Addr
 	c      *conn
 	nonce  uint64
 	open   map[netip.AddrPort]net.Conn

@@ -1,7 +1,5 @@
 package bulk
 
-import "errors"
-
 // section is what a receiver has of a section that is not verified yet.
 type section struct {
 	content []byte // whole blocks; nil while it waits in the store
@@ -42,9 +40,6 @@ func (s *section) report(p *Report, blocks int) {
 		p.Need[g] -= min(p.Need[g], uint8(len(rows)))
 	}
 }
-
-// errPoisoned says that a section's blocks do not give its hash.
-var errPoisoned = errors.New("a section is not what was offered")
 
 // tally counts the packets of one section in one pass, of which the loss and the
 // speed of arrival are known.

@@ -108,7 +108,7 @@ func (s *Sender) solicit(now time.Time, partial bool) {
 	if d := now.Sub(c.began).Seconds(); c.sent >= 16 && d > 0 {
 		rec.round.sent = float64(c.bytes) / d
 	}
-	rec.round.rate = s.pace.rate
+	rec.round.rate, rec.round.took = s.pace.rate, now.Sub(c.began)
 	s.pass.records[n] = rec
 	if len(s.pass.records) > maxRecords {
 		oldest := n

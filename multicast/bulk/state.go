@@ -50,13 +50,20 @@ func parseState(b []byte, o *Object) ([]stateRecord, error) {
 	var list []stateRecord
 	r := wire.NewReader(b[len(head):])
 	for r.Len() > 0 {
-		from := len(head) + r.Offset()
-		rec := stateRecord{section: int(r.Uint32()), proof: readHashes(r)}
-		to := len(head) + r.Offset()
-		if sum := r.Uint32(); r.Err() != nil || sum != crc32.ChecksumIEEE(b[from:to]) || rec.section >= o.Sections() {
+		rec, ok := readStateRecord(r, b[len(head):])
+		if !ok || rec.section >= o.Sections() {
 			break
 		}
 		list = append(list, rec)
 	}
 	return list, nil
+}
+
+// readStateRecord reads the next record of all; ok is false when it is not whole.
+func readStateRecord(r *wire.Reader, all []byte) (rec stateRecord, ok bool) {
+	from := r.Offset()
+	rec = stateRecord{section: int(r.Uint32()), proof: readHashes(r)}
+	to := r.Offset()
+	sum := r.Uint32()
+	return rec, r.Err() == nil && sum == crc32.ChecksumIEEE(all[from:to])
 }
