@@ -17,7 +17,7 @@ import (
 // Machines that do what they should never come near the bounds: they wait for an answer
 // before they tell or ask for more.
 
-// AlarmFlood: a machine asks for more than is served, or tells more than is heard.
+// AlarmFlood is of a machine that asks for more than is served, or tells more than is heard.
 const AlarmFlood = "flood"
 
 // codeBusy is the code of the error for requests beyond what is served.

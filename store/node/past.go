@@ -151,18 +151,17 @@ func restore(m *Machine, w http.ResponseWriter, r *http.Request) error {
 func (m *Machine) restorable(ctx context.Context, p string, at time.Time) error {
 	e, err := m.drive.StatAt(p, at)
 	if at.IsZero() {
-		found := false
+		e = tree.Entry{Dir: true} // nothing to look at
 		err = m.drive.History(p, func(v tree.Past) bool {
-			if found = !v.To.IsZero(); found {
+			past := !v.To.IsZero()
+			if past {
 				e = tree.Entry{Path: v.Path, Dir: v.Dir, Version: v.Version}
 			}
-			return !found
+			return !past
 		})
-		if !found {
-			return nil // there is nothing to bring back, which others say better
-		}
 	}
-	if err != nil || e.Dir || m.readable(ctx, e.Version) {
+	found := err == nil // else there is nothing to bring back, which others say better
+	if !found || e.Dir || m.readable(ctx, e.Version) {
 		return nil
 	}
 	return fmt.Errorf("node: restore %s: the version is remembered, but its %d bytes are gone: %w%s", p, e.Version.Content.Size, drive.ErrUnreachable, m.whoIsAway(ctx))
@@ -202,6 +201,9 @@ const maxRestoredLooked = 256
 // bodiesBelow fails where files of a directory that was brought back have no bytes.
 func (m *Machine) bodiesBelow(ctx context.Context, dir string) error {
 	var files []tree.Entry
+	if e, err := m.drive.Stat(dir); err != nil || !e.Dir {
+		return err // a file was looked at before
+	}
 	err := m.tree.Walk(m.kv, dir, func(e tree.Entry) bool {
 		if !e.Dir {
 			files = append(files, e)
@@ -209,7 +211,7 @@ func (m *Machine) bodiesBelow(ctx context.Context, dir string) error {
 		return len(files) < maxRestoredLooked
 	})
 	if err != nil {
-		return nil // a file, which was looked at before
+		return err
 	}
 	var gone []string
 	for _, e := range files {

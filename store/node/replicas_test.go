@@ -165,7 +165,7 @@ func TestHandBack_FullHolder(t *testing.T) {
 // A machine that is full gives others that have room copies to keep in its place, as many
 // as are wanted, and keeps them until those have them. So who writes there finds room.
 func TestCede_OthersTakeOver(t *testing.T) {
-	hosts := poolOf(t, 1, 256<<20, 64<<20, 256<<20)
+	hosts := poolOf(t, 1, 256<<20, 256<<20, 256<<20) // so large that nothing is moved to even them out
 	small := hosts[1]
 	const size, files = 1 << 20, 14
 	var kept []drive.Kept
@@ -210,8 +210,10 @@ func TestCede_OthersTakeOver(t *testing.T) {
 			t.Errorf("f%d has %d other bytes", i, len(got))
 		}
 	}
-	if !small.cedeSoon() || !small.cedeSoon() {
-		t.Error("a writer has nothing to hope for")
+	for range 2 { // it begins, and is at it or has done it
+		if !small.cedeSoon() {
+			t.Error("a writer has nothing to hope for")
+		}
 	}
 }
 

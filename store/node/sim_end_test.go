@@ -42,16 +42,21 @@ func (w *simWorld) bury(h *simHost) {
 // yet, because its disk is full.
 func (h *simHost) waits() bool { return h.kv.full || h.m != nil && !h.m.core.stalled.IsZero() }
 
-// forget has a machine give up one that is gone for ever.
+// forget has a machine give up one that is gone for ever, or say that it never belongs
+// again, since its disk may be in the wrong hands.
 func (w *simWorld) forget(gone *simHost) {
 	for _, h := range w.alive() {
 		if h.m == nil || h.leaving || h.kv.full || h.m.core.mayWrite() != nil {
 			continue
 		}
-		w.note("%s forgets %s", h, gone)
+		how := []Standing{Forgotten, Revoked}[w.rng.IntN(2)]
+		w.note("%s says that %s is %v", h, gone, how)
 		before := h.vector()
-		if err := h.m.Forget(h.m.background, gone.id); err != nil {
-			w.fail("%s cannot forget %s: %v", h, gone, err)
+		if err := h.m.declare(h.m.background, gone.id, how, ""); err != nil {
+			w.fail("%s cannot say that %s is %v: %v", h, gone, how, err)
+		}
+		if how == Revoked {
+			w.count.revoked++
 		}
 		h.issued(before)
 		h.turn()

@@ -43,7 +43,7 @@ type simWorld struct {
 
 // simCounts are what a run did.
 type simCounts struct {
-	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle, buried, left, robbed, excused int
+	actions, refused, messages, bytes, fetches, crashes, cuts, copies, conflicts, garbage, idle, buried, revoked, left, robbed, excused int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -59,6 +59,7 @@ func (c *simCounts) add(o simCounts) {
 	c.garbage += o.garbage
 	c.buried += o.buried
 	c.left += o.left
+	c.revoked += o.revoked
 	c.robbed += o.robbed
 	c.excused += o.excused
 	c.idle = max(c.idle, o.idle)
