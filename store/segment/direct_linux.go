@@ -40,20 +40,33 @@ func (h *handle) uncache(offset, length int64) {
 }
 
 // remembered reports whether the system has a part of the file, all of it, in its cache.
-// It says yes where it cannot tell (Linux before 6.5).
+// It says yes where it cannot tell.
 func (h *handle) remembered(offset, length int64) bool {
+	pages, ok := h.cached(offset, length)
+	return !ok || pages*int64(os.Getpagesize()) >= length
+}
+
+// cached returns how many pages of a part of the file the system has in its cache, if it
+// can tell: Linux can since 6.5.
+func (h *handle) cached(offset, length int64) (pages int64, ok bool) {
 	if h.Fd() == vfs.InvalidFd {
-		return true
+		return 0, false
 	}
 	var st unix.Cachestat_t
 	err := unix.Cachestat(uint(h.Fd()), &unix.CachestatRange{Off: uint64(offset), Len: uint64(length)}, &st, 0)
-	return err != nil || int64(st.Cache)*int64(os.Getpagesize()) >= length
+	return int64(st.Cache), err == nil
 }
 
-// unordered tells the system not to read ahead in the file: records are read whole, and
-// who reads a file that lies in several of them knows better what comes next.
-func (h *handle) unordered() {
-	if h.Fd() != vfs.InvalidFd {
-		_ = unix.Fadvise(int(h.Fd()), 0, 0, unix.FADV_RANDOM) // a hint
+// readAhead says whether the system shall read ahead in the file. It need not where
+// records are read past its cache: who reads a file that lies in several of them knows
+// better what comes next, and what is read ahead would be in the cache.
+func (h *handle) readAhead(on bool) {
+	if _, ok := h.cached(0, 1); !ok {
+		return // nothing will be read past the cache
 	}
+	advice := unix.FADV_RANDOM
+	if on {
+		advice = unix.FADV_NORMAL
+	}
+	_ = unix.Fadvise(int(h.Fd()), 0, 0, advice) // a hint
 }

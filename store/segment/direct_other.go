@@ -19,4 +19,4 @@ func (*handle) uncache(int64, int64) {}
 
 func (*handle) remembered(int64, int64) bool { return true }
 
-func (*handle) unordered() {}
+func (*handle) readAhead(bool) {}

@@ -40,7 +40,11 @@ type handle struct {
 
 // directly returns the file for reads and writes past the page cache, or nil.
 func (h *handle) directly() *os.File {
-	h.once.Do(func() { h.direct = openDirect(h.File, h.path) })
+	h.once.Do(func() {
+		if h.direct = openDirect(h.File, h.path); h.direct == nil {
+			h.readAhead(true)
+		}
+	})
 	return h.direct
 }
 
@@ -106,7 +110,7 @@ func (h *handles) get(n uint32, create bool) (*handle, error) {
 		}
 	}
 	f := &handle{File: file, path: h.path(n), number: n, refs: 2, used: h.clock}
-	f.unordered()
+	f.readAhead(false)
 	if len(h.open) >= keptOpen {
 		h.closeOldest()
 	}
