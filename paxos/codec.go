@@ -171,7 +171,7 @@ func (r *reader) accept() Accept {
 	return a
 }
 
-// AppendEntry appends the encoded entry: slot, ballot, kind and value.
+// Append appends the encoded entry: slot, ballot, kind and value.
 func (e Entry) Append(b []byte) []byte {
 	w := writer{b}
 	w.entry(e)

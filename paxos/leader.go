@@ -53,6 +53,9 @@ func (n *Node) takeLead() {
 	if k := len(l.recovered); k > 0 {
 		l.begin = l.recovered[k-1].Slot + 1
 	}
+	if n.broken == NoNoop {
+		l.begin = n.chosen
+	}
 	l.reconcile(n)
 	for _, e := range n.firstValue() {
 		l.enqueue(e)

@@ -100,9 +100,7 @@ func (c *cluster) settle() {
 			c.disks[id].save(r)
 			n.Saved(c.now, seq)
 		}
-		for _, m := range n.Outgoing() {
-			c.flying = append(c.flying, m)
-		}
+		c.flying = append(c.flying, n.Outgoing()...)
 		for list := n.Chosen(); len(list) > 0; list = n.Chosen() {
 			c.applied[id] = append(c.applied[id], list...)
 			n.Applied(c.now, list[len(list)-1].Slot, 0)

@@ -119,6 +119,24 @@ func drawKnobs(rng *rand.Rand) knobs {
 	return k
 }
 
+// limit turns off what is not in only.
+func (k *knobs) limit(only faultSet) {
+	k.faults &= only
+	zero := func(f fault, off func()) {
+		if !only.has(f) {
+			off()
+		}
+	}
+	zero(loss, func() { k.lossP = 0 })
+	zero(duplicate, func() { k.dupP = 0 })
+	zero(slowNet, func() { k.delay = 2 * time.Millisecond })
+	zero(slowDisk, func() { k.sync = 2 * time.Millisecond })
+	zero(compaction, func() { k.every = 0 })
+	zero(lease, func() { k.lease = 0 })
+	zero(flexible, func() { k.quorum = 0 })
+	zero(membership, func() { k.members = k.nodes })
+}
+
 // Mutations are the names of the planted mistakes that Run can make, in a fixed
 // order. Those of the driver and the application are this package's, the others
 // those of paxos.NewBroken.

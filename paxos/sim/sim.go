@@ -18,6 +18,12 @@ type Options struct {
 	// Faults, if given, is a mask on what the seed enables: to find out which faults a
 	// failure needs.
 	Faults *FaultMask
+	// Nodes and Ops, if given, are the size of the cluster and how many operations
+	// all clients do together, instead of what the seed draws.
+	Nodes, Ops int
+	// CrashAt crashes a host, in turn, at the n-th thing that hosts do: a message or a
+	// timeout taken in, a record saved. 0: never.
+	CrashAt uint64
 }
 
 // FaultMask is a set of faults; a bit each in the order of their names.
@@ -31,6 +37,7 @@ type Result struct {
 	Chosen  int    // slots
 	Answers int    // operations that were answered
 	Steps   uint64
+	Crashes int
 	Virtual time.Duration
 	// Hash is of everything that happened: two runs of a seed have the same.
 	Hash uint64
@@ -50,7 +57,11 @@ func Run(o Options) (Result, error) {
 		o.Steps = 2_000_000
 	}
 	w := newWorld(o)
-	w.run(8*time.Second+time.Duration(w.rng.IntN(8))*time.Second, nil)
+	if o.CrashAt > 0 {
+		w.run(30*time.Second, w.settled)
+	} else {
+		w.run(8*time.Second+time.Duration(w.rng.IntN(8))*time.Second, nil)
+	}
 	if w.failure == "" {
 		w.settle()
 		w.run(w.now+60*time.Second, w.settled)
@@ -69,6 +80,6 @@ func Run(o Options) (Result, error) {
 	}
 	return Result{
 		Seed: o.Seed, Nodes: w.knobs.nodes, Faults: w.knobs.faults.String(), Chosen: len(w.check.order), Answers: answers,
-		Steps: w.seq, Virtual: w.now, Hash: w.digest.Sum64(), Failure: w.failure,
+		Steps: w.seq, Crashes: w.crashes, Virtual: w.now, Hash: w.digest.Sum64(), Failure: w.failure,
 	}, nil
 }

@@ -2,7 +2,10 @@ package sim
 
 import (
 	"os"
+	"runtime"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -29,15 +32,81 @@ func run(t *testing.T, o Options) Result {
 	return r
 }
 
-func TestRun_HoldsInEverySeed(t *testing.T) {
-	bad := 0
-	for seed := range seeds(t, 500) {
+// each runs do for every seed below n, on all cores.
+func each(n uint64, do func(seed uint64)) {
+	next := make(chan uint64)
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for s := range next {
+				do(s)
+			}
+		})
+	}
+	for s := range n {
+		next <- s
+	}
+	close(next)
+	all.Wait()
+}
+
+// Every seed holds, and every seed run twice is the same run.
+func TestRun_HoldsInEverySeedTwice(t *testing.T) {
+	each(seeds(t, 500), func(seed uint64) {
 		r := run(t, Options{Seed: seed})
 		if r.Failure != "" {
-			t.Errorf("seed %d (%d nodes; %s): %s", seed, r.Nodes, r.Faults, r.Failure)
-			if bad++; bad > 5 {
-				t.Fatal("and more")
-			}
+			t.Errorf("seed %d (%d nodes; %s), trace hash %016x: %s", seed, r.Nodes, r.Faults, r.Hash, r.Failure)
 		}
+		if again := run(t, Options{Seed: seed}); again != r {
+			t.Errorf("seed %d gives %+v, and then %+v", seed, r, again)
+		}
+	})
+}
+
+// Every fault is drawn, and things happen: a world that does nothing finds nothing.
+func TestRun_SeedsDiffer(t *testing.T) {
+	drawn := map[string]int{}
+	chosen, answers := 0, 0
+	for seed := range uint64(60) {
+		r := run(t, Options{Seed: seed})
+		for f := range strings.SplitSeq(r.Faults, ",") {
+			drawn[f]++
+		}
+		chosen += r.Chosen
+		answers += r.Answers
+	}
+	for _, f := range faultNames {
+		if drawn[f] < 5 {
+			t.Errorf("%s is drawn %d times in 60", f, drawn[f])
+		}
+	}
+	if chosen < 60*40 || answers < 60*40 {
+		t.Errorf("%d slots chosen and %d answers in 60 runs", chosen, answers)
+	}
+}
+
+func TestRun_UnknownMutation(t *testing.T) {
+	if _, err := Run(Options{Mutate: "nosuch"}); err == nil {
+		t.Error("a mutation that is not there is made")
+	}
+}
+
+// A crash at every boundary: before and after each thing that a host of a small
+// cluster does in its first operations.
+func TestRun_CrashAtEveryStep(t *testing.T) {
+	last := uint64(0)
+	for step := uint64(1); ; step += 1 {
+		r := run(t, Options{Seed: 1, Faults: new(FaultMask), Nodes: 3, Ops: 20, CrashAt: step})
+		if r.Failure != "" {
+			t.Fatalf("crash at step %d: %s", step, r.Failure)
+		}
+		if r.Crashes == 0 {
+			last = step
+			break
+		}
+	}
+	t.Logf("%d steps", last)
+	if last < 300 {
+		t.Errorf("only %d steps to crash at", last)
 	}
 }
