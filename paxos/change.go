@@ -128,6 +128,7 @@ func (n *Node) setMembers(m Membership) {
 	n.members = m
 	n.self.confirms = nil
 	v, ok := m.Find(n.cfg.ID)
+	n.self.removed = n.self.removed && !ok
 	n.self.wiped = ok && v.Incarnation != 0 && v.Incarnation != n.self.inc
 	n.event(Event{Kind: EventMembers, Members: m})
 }

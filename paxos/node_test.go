@@ -20,15 +20,22 @@ type cluster struct {
 	reads   map[NodeID][]Read
 	cut     func(from, to NodeID) bool
 	slow    map[NodeID]bool // disks that do not answer
+	writing map[NodeID][]writing
 	flying  []Message
 	sent    int
 	config  func(NodeID) Config
 }
 
+// writing is a record that a slow disk has not saved.
+type writing struct {
+	r   Record
+	seq uint64
+}
+
 func newCluster(t *testing.T, size int, change func(*Config)) *cluster {
 	c := &cluster{
 		t: t, now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), nodes: map[NodeID]*Node{}, disks: map[NodeID]*State{},
-		applied: map[NodeID][]Entry{}, events: map[NodeID][]Event{}, reads: map[NodeID][]Read{}, slow: map[NodeID]bool{},
+		applied: map[NodeID][]Entry{}, events: map[NodeID][]Event{}, reads: map[NodeID][]Read{}, slow: map[NodeID]bool{}, writing: map[NodeID][]writing{},
 	}
 	c.cut = func(NodeID, NodeID) bool { return false }
 	var members []Member
@@ -63,6 +70,7 @@ func (c *cluster) start(id NodeID) {
 // crash loses what is not saved; the application starts from scratch.
 func (c *cluster) crash(id NodeID) {
 	delete(c.nodes, id)
+	delete(c.writing, id)
 	c.applied[id] = nil
 	c.flying = slices.DeleteFunc(c.flying, func(m Message) bool { return m.To == id })
 }
@@ -92,13 +100,21 @@ func (c *cluster) ids() []NodeID {
 func (c *cluster) settle() {
 	for _, id := range c.ids() {
 		n := c.nodes[id]
-		for !c.slow[id] {
+		for {
 			r, seq := n.Unsaved()
 			if seq == 0 {
 				break
 			}
-			c.disks[id].save(r)
-			n.Saved(c.now, seq)
+			c.writing[id] = append(c.writing[id], writing{r, seq})
+		}
+		for _, w := range c.writing[id] {
+			if !c.slow[id] {
+				c.disks[id].save(w.r)
+				n.Saved(c.now, w.seq)
+			}
+		}
+		if !c.slow[id] {
+			c.writing[id] = nil
 		}
 		c.flying = append(c.flying, n.Outgoing()...)
 		for list := n.Chosen(); len(list) > 0; list = n.Chosen() {
