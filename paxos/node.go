@@ -214,11 +214,9 @@ func (n *Node) NextTimeout() (t time.Time, ok bool) {
 	if n.self.stopped {
 		return t, false
 	}
-	list := []time.Time{n.wait.hello, n.wait.fetch}
+	list := [...]time.Time{n.wait.hello, n.wait.fetch, n.wait.election, n.wait.retry}
 	if l := n.lead; l != nil {
-		list = append(list, n.wait.heartbeat, l.batchAt)
-	} else {
-		list = append(list, n.wait.election, n.wait.retry)
+		list[2], list[3] = n.wait.heartbeat, l.batchAt
 	}
 	for _, d := range list {
 		if !d.IsZero() && (!ok || d.Before(t)) {

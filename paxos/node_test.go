@@ -129,25 +129,30 @@ func (c *cluster) settle() {
 // run lets a span of time pass.
 func (c *cluster) run(d time.Duration) {
 	for end := c.now.Add(d); c.now.Before(end); {
-		c.settle()
-		c.now = c.now.Add(time.Millisecond)
-		flying := c.flying
-		c.flying = nil
-		for _, m := range flying {
-			for _, id := range c.ids() {
-				if (m.To == id || m.To == Everyone) && id != m.From && !c.cut(m.From, id) {
-					c.sent++
-					c.deliver(id, m)
-				}
-			}
-		}
+		c.step()
+	}
+	c.settle()
+}
+
+// step lets a millisecond pass.
+func (c *cluster) step() {
+	c.settle()
+	c.now = c.now.Add(time.Millisecond)
+	flying := c.flying
+	c.flying = nil
+	for _, m := range flying {
 		for _, id := range c.ids() {
-			if at, ok := c.nodes[id].NextTimeout(); ok && !c.now.Before(at) {
-				c.nodes[id].HandleTimeout(c.now)
+			if (m.To == id || m.To == Everyone) && id != m.From && !c.cut(m.From, id) {
+				c.sent++
+				c.deliver(id, m)
 			}
 		}
 	}
-	c.settle()
+	for _, id := range c.ids() {
+		if at, ok := c.nodes[id].NextTimeout(); ok && !c.now.Before(at) {
+			c.nodes[id].HandleTimeout(c.now)
+		}
+	}
 }
 
 // deliver goes through the codec.
