@@ -346,6 +346,23 @@ func TestNode_RefusesChangeWithoutLiveQuorum(t *testing.T) {
 // Flexible quorums: with two of five for a value, two nodes are enough to go on, and
 // four are needed to change the leader.
 func TestNode_FlexibleQuorum(t *testing.T) {
+	c := newCluster(t, 5, func(cfg *Config) { cfg.AcceptQuorum = 2 })
+	l := c.leader()
+	c.run(time.Second)
+	friend := c.others(l)[0]
+	in := func(id NodeID) bool { return id == l.cfg.ID || id == friend }
+	c.cut = func(a, b NodeID) bool { return in(a) != in(b) }
+	c.run(3 * time.Second)
+	c.propose(l, "a")
+	c.run(time.Second)
+	if got := c.commands(l.cfg.ID); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("two nodes have chosen %q", got)
+	}
+	for _, id := range c.ids() {
+		if n := c.nodes[id]; !in(id) && (n.role == Leading || n.chosen >= l.chosen) {
+			t.Errorf("node %v, one of three, is %v", id, n.role)
+		}
+	}
 	m := Membership{AcceptQuorum: 2}
 	for i := range 5 {
 		m.Members = append(m.Members, Member{ID: NodeID(i + 1)})

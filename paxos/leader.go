@@ -299,12 +299,12 @@ func (n *Node) heartbeat(now time.Time) {
 	}
 }
 
-// connected reports whether a quorum of both phases was heard within an election
-// time (check-quorum): a leader that cannot get anything chosen must make room for
-// one that can.
+// connected reports whether a quorum of phase 2 was heard within an election time
+// (check-quorum): a leader that cannot get anything chosen must make room for one
+// that can.
 func (l *leadership) connected(n *Node, now time.Time) bool {
-	p, a := n.members.Quorums()
-	return l.live(n.members, n, now) >= max(p, a)
+	_, q := n.members.Quorums()
+	return l.live(n.members, n, now) >= q
 }
 
 // live counts the voters of m that were heard within an election time.

@@ -94,19 +94,17 @@ func TestRun_UnknownMutation(t *testing.T) {
 // A crash at every boundary: before and after each thing that a host of a small
 // cluster does in its first operations.
 func TestRun_CrashAtEveryStep(t *testing.T) {
-	last := uint64(0)
-	for step := uint64(1); ; step += 1 {
+	step, crashed := uint64(0), true
+	for crashed {
+		step++
 		r := run(t, Options{Seed: 1, Faults: new(FaultMask), Nodes: 3, Ops: 20, CrashAt: step})
 		if r.Failure != "" {
 			t.Fatalf("crash at step %d: %s", step, r.Failure)
 		}
-		if r.Crashes == 0 {
-			last = step
-			break
-		}
+		crashed = r.Crashes > 0
 	}
-	t.Logf("%d steps", last)
-	if last < 300 {
-		t.Errorf("only %d steps to crash at", last)
+	t.Logf("%d steps", step)
+	if step < 300 {
+		t.Errorf("only %d steps to crash at", step)
 	}
 }
