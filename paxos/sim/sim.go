@@ -26,16 +26,13 @@ type Options struct {
 	CrashAt uint64
 }
 
-// FaultMask is a set of faults; a bit each in the order of their names.
-type FaultMask = faultSet
-
 // Result says what became of a run.
 type Result struct {
 	Seed    uint64
 	Nodes   int
-	Faults  string // that were enabled, joined by commas
-	Chosen  int    // slots
-	Answers int    // operations that were answered
+	Faults  FaultMask // that were enabled
+	Chosen  int       // slots
+	Answers int       // operations that were answered
 	Steps   uint64
 	Crashes int
 	Virtual time.Duration
@@ -79,7 +76,29 @@ func Run(o Options) (Result, error) {
 		}
 	}
 	return Result{
-		Seed: o.Seed, Nodes: w.knobs.nodes, Faults: w.knobs.faults.String(), Chosen: len(w.check.order), Answers: answers,
+		Seed: o.Seed, Nodes: w.knobs.nodes, Faults: w.knobs.faults, Chosen: len(w.check.order), Answers: answers,
 		Steps: w.seq, Crashes: w.crashes, Virtual: w.now, Hash: w.digest.Sum64(), Failure: w.failure,
 	}, nil
+}
+
+// Shrink takes faults away from a run that fails, one after the other, as long as it
+// fails in the same check, and returns those that are left: what the failure needs.
+func Shrink(o Options, r Result) (FaultMask, Result, error) {
+	left := r.Faults
+	o.Trace = nil
+	for f := range faults {
+		if !left.has(f) {
+			continue
+		}
+		fewer := left &^ (1 << f)
+		o.Faults = &fewer
+		s, err := Run(o)
+		if err != nil {
+			return left, r, err
+		}
+		if s.Failure != "" && s.Failure[0] == r.Failure[0] && s.Failure[1] == r.Failure[1] {
+			left, r = fewer, s
+		}
+	}
+	return left, r, nil
 }

@@ -69,7 +69,7 @@ func TestRun_SeedsDiffer(t *testing.T) {
 	chosen, answers := 0, 0
 	for seed := range uint64(60) {
 		r := run(t, Options{Seed: seed})
-		for f := range strings.SplitSeq(r.Faults, ",") {
+		for f := range strings.SplitSeq(r.Faults.String(), ",") {
 			drawn[f]++
 		}
 		chosen += r.Chosen
@@ -106,5 +106,32 @@ func TestRun_CrashAtEveryStep(t *testing.T) {
 	t.Logf("%d steps", step)
 	if step < 300 {
 		t.Errorf("only %d steps to crash at", step)
+	}
+}
+
+// What a failure does not need is taken away, and what is left fails again.
+func TestShrink(t *testing.T) {
+	var r Result
+	o := Options{Mutate: "wiped-votes"}
+	for o.Seed = 0; r.Failure == ""; o.Seed++ {
+		r = run(t, o)
+	}
+	o.Seed = r.Seed
+	left, s, err := Shrink(o, r)
+	if err != nil || s.Failure == "" || left&^r.Faults != 0 {
+		t.Fatalf("%v left of %v: %+v, %v", left, r.Faults, s, err)
+	}
+	if got, err := ParseFaults(left.String()); err != nil || got != left {
+		t.Errorf("%v is read as %v: %v", left, got, err)
+	}
+	o.Faults = &left
+	if again := run(t, o); again != s {
+		t.Errorf("with %v: %+v, and then %+v", left, s, again)
+	}
+	if !left.has(wipe) || left == r.Faults {
+		t.Errorf("of %v are left %v", r.Faults, left)
+	}
+	if _, err := ParseFaults("loss,nosuch"); err == nil {
+		t.Error("a fault that is not there is taken")
 	}
 }
