@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,7 +98,10 @@ func paxosSim(ctx context.Context, out *printer, s simulation) error {
 	if bad > 0 {
 		return failed()
 	}
-	return ctx.Err()
+	if ctx.Err() != nil {
+		return &statusError{statusSignal, errors.New("interrupted")}
+	}
+	return nil
 }
 
 func printSim(out *printer, r sim.Result, o sim.Options) error {
