@@ -21,6 +21,7 @@ type cluster struct {
 	cut     func(from, to NodeID) bool
 	slow    map[NodeID]bool // disks that do not answer
 	writing map[NodeID][]writing
+	seen    func(from, to NodeID, b Body) // what arrives; may be nil
 	flying  []Message
 	sent    int
 	config  func(NodeID) Config
@@ -144,6 +145,9 @@ func (c *cluster) step() {
 		for _, id := range c.ids() {
 			if (m.To == id || m.To == Everyone) && id != m.From && !c.cut(m.From, id) {
 				c.sent++
+				if c.seen != nil {
+					c.seen(m.From, id, m.Body)
+				}
 				c.deliver(id, m)
 			}
 		}
