@@ -186,6 +186,10 @@ func (n *Node) promisedTo(p promiseOf) {
 // of them knows to be chosen are known here. Without the latter, decided slots would
 // be decided again: the promises say nothing of them but the watermark.
 func (n *Node) tryLead() {
+	if n.mayLead() != "" { // as it turned out since
+		n.follow(0)
+		return
+	}
 	c := n.try
 	count := 0
 	c.behind, c.to = 0, n.chosen

@@ -112,8 +112,14 @@ func (n *Node) adopt(e Entry) {
 		l.reconcile(n)
 		l.settle(n)
 	}
-	if _, ok := m.Find(n.cfg.ID); !ok {
-		n.leave()
+	switch _, ok := m.Find(n.cfg.ID); {
+	case !ok:
+		n.tell()
+		n.setRemoved()
+	case n.lead != nil && !m.Counts(n.cfg.ID, n.self.inc, n.self.confirmed):
+		n.tell()
+		n.acc.leader = 0
+		n.follow(0) // a learner: let one lead who counts
 	}
 }
 
@@ -122,19 +128,20 @@ func (n *Node) setMembers(m Membership) {
 	n.members = m
 	n.self.confirms = nil
 	v, ok := m.Find(n.cfg.ID)
+	n.self.removed = n.self.removed && !ok
 	n.self.wiped = ok && v.Incarnation != 0 && v.Incarnation != n.self.inc
 	n.event(Event{Kind: EventMembers, Members: m})
 }
 
-// leave ends the part of a node that was removed. A leader tells the others first
-// what is chosen.
-func (n *Node) leave() {
-	if n.lead != nil {
-		for _, f := range n.lead.followers {
-			n.sendAccept(f.id, f.next, nil)
-		}
+// tell lets the others know what is chosen before a leader that does not count any
+// more makes room.
+func (n *Node) tell() {
+	if n.lead == nil {
+		return
 	}
-	n.setRemoved()
+	for _, f := range n.lead.followers {
+		n.sendAccept(f.id, f.next, nil)
+	}
 }
 
 // admit makes a voter of a learner that has caught up and shall be one, and a

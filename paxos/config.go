@@ -62,7 +62,8 @@ type Timing struct {
 
 // Limits are a Config's bounds. Zero fields take the default in brackets.
 type Limits struct {
-	// Unchosen bounds the bytes proposed and not chosen; then ErrBusy (16 MiB).
+	// Unchosen bounds the bytes proposed and not chosen; then ErrBusy (16 MiB, at most
+	// 32 MiB: a Promise must carry them).
 	Unchosen int
 	// Batch bounds the bytes of the values in one message (1 MiB; one value may be more).
 	Batch int
@@ -96,6 +97,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("paxos: %w: lease drift of %d %%", errConfig, c.Timing.LeaseDrift)
 	}
 	c.Limits = c.Limits.withDefaults()
+	if c.Limits.Unchosen > MaxMessage/2 {
+		return c, fmt.Errorf("paxos: %w: %d bytes unchosen, at most %d", errConfig, c.Limits.Unchosen, MaxMessage/2)
+	}
 	orDefault(&c.HashEvery, 1024)
 	return c, nil
 }

@@ -53,6 +53,9 @@ func (n *Node) takeLead() {
 	if k := len(l.recovered); k > 0 {
 		l.begin = l.recovered[k-1].Slot + 1
 	}
+	if n.broken == NoNoop {
+		l.begin = n.chosen
+	}
 	l.reconcile(n)
 	for _, e := range n.firstValue() {
 		l.enqueue(e)
@@ -296,12 +299,12 @@ func (n *Node) heartbeat(now time.Time) {
 	}
 }
 
-// connected reports whether a quorum of both phases was heard within an election
-// time (check-quorum): a leader that cannot get anything chosen must make room for
-// one that can.
+// connected reports whether a quorum of phase 2 was heard within an election time
+// (check-quorum): a leader that cannot get anything chosen must make room for one
+// that can.
 func (l *leadership) connected(n *Node, now time.Time) bool {
-	p, a := n.members.Quorums()
-	return l.live(n.members, n, now) >= max(p, a)
+	_, q := n.members.Quorums()
+	return l.live(n.members, n, now) >= q
 }
 
 // live counts the voters of m that were heard within an election time.

@@ -120,8 +120,3 @@ func (m Membership) check() error {
 	}
 	return nil
 }
-
-// equal reports whether m and o are the same.
-func (m Membership) equal(o Membership) bool {
-	return m.Slot == o.Slot && m.AcceptQuorum == o.AcceptQuorum && slices.Equal(m.Members, o.Members)
-}

@@ -20,15 +20,23 @@ type cluster struct {
 	reads   map[NodeID][]Read
 	cut     func(from, to NodeID) bool
 	slow    map[NodeID]bool // disks that do not answer
+	writing map[NodeID][]writing
+	seen    func(from, to NodeID, b Body) // what arrives; may be nil
 	flying  []Message
 	sent    int
 	config  func(NodeID) Config
 }
 
+// writing is a record that a slow disk has not saved.
+type writing struct {
+	r   Record
+	seq uint64
+}
+
 func newCluster(t *testing.T, size int, change func(*Config)) *cluster {
 	c := &cluster{
 		t: t, now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), nodes: map[NodeID]*Node{}, disks: map[NodeID]*State{},
-		applied: map[NodeID][]Entry{}, events: map[NodeID][]Event{}, reads: map[NodeID][]Read{}, slow: map[NodeID]bool{},
+		applied: map[NodeID][]Entry{}, events: map[NodeID][]Event{}, reads: map[NodeID][]Read{}, slow: map[NodeID]bool{}, writing: map[NodeID][]writing{},
 	}
 	c.cut = func(NodeID, NodeID) bool { return false }
 	var members []Member
@@ -63,6 +71,7 @@ func (c *cluster) start(id NodeID) {
 // crash loses what is not saved; the application starts from scratch.
 func (c *cluster) crash(id NodeID) {
 	delete(c.nodes, id)
+	delete(c.writing, id)
 	c.applied[id] = nil
 	c.flying = slices.DeleteFunc(c.flying, func(m Message) bool { return m.To == id })
 }
@@ -92,17 +101,23 @@ func (c *cluster) ids() []NodeID {
 func (c *cluster) settle() {
 	for _, id := range c.ids() {
 		n := c.nodes[id]
-		for !c.slow[id] {
+		for {
 			r, seq := n.Unsaved()
 			if seq == 0 {
 				break
 			}
-			c.disks[id].save(r)
-			n.Saved(c.now, seq)
+			c.writing[id] = append(c.writing[id], writing{r, seq})
 		}
-		for _, m := range n.Outgoing() {
-			c.flying = append(c.flying, m)
+		for _, w := range c.writing[id] {
+			if !c.slow[id] {
+				c.disks[id].save(w.r)
+				n.Saved(c.now, w.seq)
+			}
 		}
+		if !c.slow[id] {
+			c.writing[id] = nil
+		}
+		c.flying = append(c.flying, n.Outgoing()...)
 		for list := n.Chosen(); len(list) > 0; list = n.Chosen() {
 			c.applied[id] = append(c.applied[id], list...)
 			n.Applied(c.now, list[len(list)-1].Slot, 0)
@@ -115,25 +130,33 @@ func (c *cluster) settle() {
 // run lets a span of time pass.
 func (c *cluster) run(d time.Duration) {
 	for end := c.now.Add(d); c.now.Before(end); {
-		c.settle()
-		c.now = c.now.Add(time.Millisecond)
-		flying := c.flying
-		c.flying = nil
-		for _, m := range flying {
-			for _, id := range c.ids() {
-				if (m.To == id || m.To == Everyone) && id != m.From && !c.cut(m.From, id) {
-					c.sent++
-					c.deliver(id, m)
-				}
-			}
-		}
+		c.step()
+	}
+	c.settle()
+}
+
+// step lets a millisecond pass.
+func (c *cluster) step() {
+	c.settle()
+	c.now = c.now.Add(time.Millisecond)
+	flying := c.flying
+	c.flying = nil
+	for _, m := range flying {
 		for _, id := range c.ids() {
-			if at, ok := c.nodes[id].NextTimeout(); ok && !c.now.Before(at) {
-				c.nodes[id].HandleTimeout(c.now)
+			if (m.To == id || m.To == Everyone) && id != m.From && !c.cut(m.From, id) {
+				c.sent++
+				if c.seen != nil {
+					c.seen(m.From, id, m.Body)
+				}
+				c.deliver(id, m)
 			}
 		}
 	}
-	c.settle()
+	for _, id := range c.ids() {
+		if at, ok := c.nodes[id].NextTimeout(); ok && !c.now.Before(at) {
+			c.nodes[id].HandleTimeout(c.now)
+		}
+	}
 }
 
 // deliver goes through the codec.

@@ -120,25 +120,17 @@ func (n *Node) confirmedReads() {
 
 func (n *Node) answerReads() {
 	r := &n.lead.rounds
-	if n.chosen < n.lead.begin && n.broken != NoNoop {
+	if n.chosen < n.lead.begin {
 		return
 	}
 	r.pending = slices.DeleteFunc(r.pending, func(p pendingRead) bool {
 		if p.round > r.confirmed || p.slot > n.chosen {
 			return false
 		}
-		n.out.reads = append(n.out.reads, Read{ID: p.id, Slot: n.readSlot(p)})
+		// What was chosen in ballots before is below begin.
+		n.out.reads = append(n.out.reads, Read{ID: p.id, Slot: max(p.slot, n.lead.begin)})
 		return true
 	})
-}
-
-// readSlot returns the slot that read p must see: the watermark when it began, and
-// all that was chosen in ballots before.
-func (n *Node) readSlot(p pendingRead) Slot {
-	if n.broken == NoNoop {
-		return p.slot
-	}
-	return max(p.slot, n.lead.begin)
 }
 
 // failReads ends the reads of a leader that leads no more.

@@ -94,11 +94,37 @@ func (s *single) keep(n, a int, p Proposal) {
 	panic("more kinds of promises than there is room for")
 }
 
+// key is the state in few bytes. A number's value is said once, with its proposal.
+func (s *single) key() (k [40]byte) {
+	i := 0
+	put := func(v byte) { k[i] = v; i++ }
+	for _, a := range s.acceptors {
+		put(byte(a.Promised.Node)<<4 | byte(a.Accepted.N.Node))
+	}
+	for n, p := range s.proposers {
+		put(byte(p.promises)<<4 | byte(p.highest.N.Node))
+		put(("\x00" + s.accepts[n].Value)[len(s.accepts[n].Value)])
+		for a := range s.acceptors {
+			for _, m := range s.promises[n][a] {
+				if m.sent {
+					k[i] = byte(m.accepted.N.Node) + 1
+				}
+				i++
+			}
+			if s.accepted[n][a] {
+				k[i] = 1
+			}
+			i++
+		}
+	}
+	return k
+}
+
 // explore visits every state that can be reached, up to limit, and returns how many
 // there are and what was wrong.
 func explore(limit int, prepare func(*Acceptor, Ballot) (Proposal, bool)) (states int, wrong string) {
 	first := newSingle()
-	seen := map[single]bool{first: true}
+	seen := map[[40]byte]bool{first.key(): true}
 	todo := []single{first}
 	for len(todo) > 0 && wrong == "" && len(seen) < limit {
 		s := todo[len(todo)-1]
@@ -107,8 +133,8 @@ func explore(limit int, prepare func(*Acceptor, Ballot) (Proposal, bool)) (state
 			wrong = fmt.Sprintf("chosen: %q", c)
 		}
 		s.next(prepare, func(t single) {
-			if t != s && !seen[t] {
-				seen[t] = true
+			if k := t.key(); t != s && !seen[k] {
+				seen[k] = true
 				todo = append(todo, t)
 			}
 		})

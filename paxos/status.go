@@ -112,13 +112,13 @@ func (n *Node) stuck(now time.Time) string {
 }
 
 func (n *Node) stuckLeading(now time.Time) string {
-	p, a := n.members.Quorums()
+	_, q := n.members.Quorums()
 	live := n.lead.live(n.members, n, now)
 	switch {
 	case n.hangs(now):
 		return "own disk does not answer"
-	case live < max(p, a):
-		return fmt.Sprintf("%d of %d needed voters answer", live, max(p, a))
+	case live < q:
+		return fmt.Sprintf("%d of %d needed voters answer", live, q)
 	case !n.lead.settled:
 		return "the members after a change have not promised yet"
 	case n.chosen < n.lead.begin:

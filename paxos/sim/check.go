@@ -109,8 +109,11 @@ func (c *checker) sending(h *host, m paxos.Message) {
 		if d.hard.Promised.Less(b.Ballot) {
 			c.w.fail("(c) host %v promises %v, its disk says %v", h.id, b.Ballot, d.hard.Promised)
 		}
-		if k := len(b.Accepted); k > 0 && d.entries[b.Accepted[k-1].Slot].Ballot.Less(b.Accepted[k-1].Ballot) {
-			c.w.fail("(c) host %v tells of an acceptance in slot %v that is not on its disk", h.id, b.Accepted[k-1].Slot)
+		for _, e := range b.Accepted {
+			if e.Slot > max(d.forgotten, h.disk.index) && d.entries[e.Slot].Ballot.Less(e.Ballot) {
+				c.w.fail("(c) host %v tells of an acceptance in slot %v that is not on its disk", h.id, e.Slot)
+				return
+			}
 		}
 	case paxos.Accepted:
 		for s := h.app.slot + 1; s <= b.Through; s++ {

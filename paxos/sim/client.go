@@ -67,7 +67,7 @@ func (w *world) glance(id uint64) {
 	if w.rng.IntN(4) > 0 {
 		c.current.command.key = hotKey
 	}
-	if w.knobs.lease > 0 && w.rng.IntN(2) == 0 {
+	if w.knobs.lease > 0 && w.rng.IntN(4) > 0 {
 		c.current.way = byLease
 	}
 	h := w.hosts[w.rng.IntN(len(w.hosts))]

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,12 +49,28 @@ var faultNames = [...]string{
 	"multicast", "flexible", "bursts", "glances",
 }
 
-type faultSet uint32
+// FaultMask is a set of faults. A seed enables a random one (swarm testing: what is
+// rare among all of them is common without some).
+type FaultMask uint32
 
-func (s faultSet) has(f fault) bool { return s&(1<<f) != 0 }
+// ParseFaults reads what FaultMask.String writes: names joined by commas.
+func ParseFaults(names string) (m FaultMask, err error) {
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.Index(faultNames[:], strings.TrimSpace(name))
+		switch {
+		case i >= 0:
+			m |= 1 << i
+		case strings.TrimSpace(name) != "":
+			return 0, fmt.Errorf("sim: no fault is called %q; there are %s", name, strings.Join(faultNames[:], ", "))
+		}
+	}
+	return m, nil
+}
+
+func (s FaultMask) has(f fault) bool { return s&(1<<f) != 0 }
 
 // String returns the names, joined by commas.
-func (s faultSet) String() string {
+func (s FaultMask) String() string {
 	var names []string
 	for f := range faults {
 		if s.has(f) {
@@ -64,7 +82,7 @@ func (s faultSet) String() string {
 
 // knobs are what a seed draws before it runs.
 type knobs struct {
-	faults  faultSet
+	faults  FaultMask
 	nodes   int // hosts
 	members int // of them, the first
 	clients int
@@ -117,6 +135,25 @@ func drawKnobs(rng *rand.Rand) knobs {
 		k.quorum = 2
 	}
 	return k
+}
+
+// limit turns off what is not in only.
+func (k *knobs) limit(only FaultMask) {
+	was := k.faults
+	k.faults &= only
+	zero := func(f fault, off func()) {
+		if was.has(f) && !only.has(f) {
+			off()
+		}
+	}
+	zero(loss, func() { k.lossP = 0 })
+	zero(duplicate, func() { k.dupP = 0 })
+	zero(slowNet, func() { k.delay = 2 * time.Millisecond })
+	zero(slowDisk, func() { k.sync = 2 * time.Millisecond })
+	zero(compaction, func() { k.every = 0 })
+	zero(lease, func() { k.lease = 0 })
+	zero(flexible, func() { k.quorum = 0 })
+	zero(membership, func() { k.members = k.nodes })
 }
 
 // Mutations are the names of the planted mistakes that Run can make, in a fixed

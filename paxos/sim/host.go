@@ -26,7 +26,6 @@ type host struct {
 	timer   time.Duration
 	waiting map[uint64]request // by read or command
 	joins   bool               // it joins by a change, not as a first member
-	wipedAt bool               // its disk was wiped and is not admitted yet
 }
 
 // clock is a host's own: it runs at a rate, and jumps.
@@ -103,6 +102,7 @@ func (h *host) crash() {
 	}
 	h.node = nil
 	h.life++
+	h.w.crashes++
 	h.disk.crash(h.w.rng, h.w.knobs.lose)
 	h.w.mark("crash", uint64(h.id))
 	h.w.trace.host(h.w.now, h.index(), "crashes")
@@ -119,10 +119,23 @@ func (h *host) act(life int, do func()) {
 	case h.node == nil || h.life != life:
 	case h.stopped:
 		h.paused = append(h.paused, func() { h.act(life, do) })
+	case h.w.crashNow():
+		h.crash()
+		h.w.after(300*time.Millisecond, h.start)
 	default:
 		do()
+		if h.w.crashNow() { // done, and nothing of what follows from it
+			h.crash()
+			h.w.after(300*time.Millisecond, h.start)
+		}
 		h.pump()
 	}
+}
+
+// crashNow counts what hosts do and says when the one crash of Options.CrashAt is.
+func (w *world) crashNow() bool {
+	w.acts++
+	return w.acts == w.opt.CrashAt
 }
 
 // pause stops the process for d, as SIGSTOP does: its clock goes on.

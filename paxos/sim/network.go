@@ -9,10 +9,9 @@ import (
 
 // network carries bytes between hosts, and loses, doubles, delays and repeats them.
 type network struct {
-	w      *world
-	cut    [][]bool // from, to
-	clog   [][]time.Duration
-	replay []packet
+	w    *world
+	cut  [][]bool // from, to
+	clog [][]time.Duration
 }
 
 type packet struct {

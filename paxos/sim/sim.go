@@ -18,19 +18,23 @@ type Options struct {
 	// Faults, if given, is a mask on what the seed enables: to find out which faults a
 	// failure needs.
 	Faults *FaultMask
+	// Nodes and Ops, if given, are the size of the cluster and how many operations
+	// all clients do together, instead of what the seed draws.
+	Nodes, Ops int
+	// CrashAt crashes a host, in turn, at the n-th thing that hosts do: a message or a
+	// timeout taken in, a record saved. 0: never.
+	CrashAt uint64
 }
-
-// FaultMask is a set of faults; a bit each in the order of their names.
-type FaultMask = faultSet
 
 // Result says what became of a run.
 type Result struct {
 	Seed    uint64
 	Nodes   int
-	Faults  string // that were enabled, joined by commas
-	Chosen  int    // slots
-	Answers int    // operations that were answered
+	Faults  FaultMask // that were enabled
+	Chosen  int       // slots
+	Answers int       // operations that were answered
 	Steps   uint64
+	Crashes int
 	Virtual time.Duration
 	// Hash is of everything that happened: two runs of a seed have the same.
 	Hash uint64
@@ -50,7 +54,11 @@ func Run(o Options) (Result, error) {
 		o.Steps = 2_000_000
 	}
 	w := newWorld(o)
-	w.run(8*time.Second+time.Duration(w.rng.IntN(8))*time.Second, nil)
+	if o.CrashAt > 0 {
+		w.run(30*time.Second, w.settled)
+	} else {
+		w.run(8*time.Second+time.Duration(w.rng.IntN(8))*time.Second, nil)
+	}
 	if w.failure == "" {
 		w.settle()
 		w.run(w.now+60*time.Second, w.settled)
@@ -68,7 +76,29 @@ func Run(o Options) (Result, error) {
 		}
 	}
 	return Result{
-		Seed: o.Seed, Nodes: w.knobs.nodes, Faults: w.knobs.faults.String(), Chosen: len(w.check.order), Answers: answers,
-		Steps: w.seq, Virtual: w.now, Hash: w.digest.Sum64(), Failure: w.failure,
+		Seed: o.Seed, Nodes: w.knobs.nodes, Faults: w.knobs.faults, Chosen: len(w.check.order), Answers: answers,
+		Steps: w.seq, Crashes: w.crashes, Virtual: w.now, Hash: w.digest.Sum64(), Failure: w.failure,
 	}, nil
+}
+
+// Shrink takes faults away from a run that fails, one after the other, as long as it
+// fails in the same check, and returns those that are left: what the failure needs.
+func Shrink(o Options, r Result) (FaultMask, Result, error) {
+	left := r.Faults
+	o.Trace = nil
+	for f := range faults {
+		if !left.has(f) {
+			continue
+		}
+		fewer := left &^ (1 << f)
+		o.Faults = &fewer
+		s, err := Run(o)
+		if err != nil {
+			return left, r, err
+		}
+		if s.Failure != "" && s.Failure[0] == r.Failure[0] && s.Failure[1] == r.Failure[1] {
+			left, r = fewer, s
+		}
+	}
+	return left, r, nil
 }

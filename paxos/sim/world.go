@@ -29,6 +29,8 @@ type world struct {
 	trace   *tracer
 	calm    bool // the liveness phase: nothing fails any more
 	failure string
+	acts    uint64 // of hosts
+	crashes int
 }
 
 // happening is something that will happen.
@@ -126,7 +128,13 @@ func newWorld(o Options) *world {
 	m, _ := mutationOf(o.Mutate)
 	w := &world{opt: o, rng: rng, knobs: drawKnobs(rng), digest: fnv.New64a(), broken: m}
 	if o.Faults != nil {
-		w.knobs.faults &= *o.Faults
+		w.knobs.limit(*o.Faults)
+	}
+	if o.Nodes > 0 {
+		w.knobs.nodes, w.knobs.members, w.knobs.quorum = o.Nodes, o.Nodes, 0
+	}
+	if o.Ops > 0 {
+		w.knobs.ops = (o.Ops + w.knobs.clients - 1) / w.knobs.clients
 	}
 	w.trace = newTracer(o.Trace, w.knobs.nodes)
 	w.net.init(w)
