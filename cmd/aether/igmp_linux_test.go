@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,21 +45,6 @@ func newIgmpLab(t *testing.T, f netlab.Forwarder) *igmpLab {
 		l.hosts = append(l.hosts, h)
 	}
 	return l
-}
-
-// thisAether returns a program that is aether: this test binary under its name,
-// which TestMain knows. It is there at once, where building takes its time.
-func thisAether(t *testing.T) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(t.TempDir(), "aether")
-	if err := os.Symlink(self, bin); err != nil {
-		t.Fatal(err)
-	}
-	return bin
 }
 
 // igmpRun is a command that runs in a host.

@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/adrg/xdg"
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
 	"github.com/aether-lan/aether/paxos"
@@ -122,7 +121,10 @@ func writeEndpoints(dir string, list []netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(dir, endpointsFile), append(b, '\n'), 0o600)
+	return replaceFile(filepath.Join(dir, endpointsFile), func(f *os.File) error {
+		_, err := f.Write(append(b, '\n'))
+		return err
+	})
 }
 
 // errNoEndpoints says that nobody can be asked.

@@ -10,9 +10,9 @@ import (
 	"net/netip"
 	"os"
 
-	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
+	"github.com/aether-lan/aether/paxos"
 	"github.com/aether-lan/aether/paxos/kv"
 	"github.com/aether-lan/aether/paxos/log"
 	"github.com/aether-lan/aether/paxos/replica"
@@ -67,20 +67,15 @@ func paxosSnapshotCommand() *cli.Command {
 func snapshotSave(ctx context.Context, cl *replica.Client, list []netip.AddrPort, name string, out *printer) error {
 	var failures []error
 	for _, a := range list {
-		f, err := renameio.NewPendingFile(name, renameio.WithPermissions(0o600))
-		if err != nil {
-			return err
-		}
-		defer f.Cleanup() //nolint:errcheck // does nothing after the replacement
-		s, err := cl.SaveSnapshot(ctx, a, f)
-		if err == nil {
-			_, err = f.Write(s.Sum[:])
-		}
-		if err == nil {
-			if err := f.CloseAtomicallyReplace(); err != nil {
-				return err
+		var saved paxos.Snapshot
+		err := replaceFile(name, func(f *os.File) (err error) {
+			if saved, err = cl.SaveSnapshot(ctx, a, f); err == nil {
+				_, err = f.Write(saved.Sum[:])
 			}
-			return out.event("saved", "", "file", name, "slot", uint64(s.Slot), "bytes", s.Size)
+			return err
+		})
+		if err == nil {
+			return out.event("saved", "", "file", name, "slot", uint64(saved.Slot), "bytes", saved.Size)
 		}
 		failures = append(failures, fmt.Errorf("%v: %w", a, err))
 	}
