@@ -87,7 +87,7 @@ func (m *machine) join(group string) (leave func()) {
 // await returns the first frame that want accepts.
 func (m *machine) await(what string, want func(igmp.Frame) bool) igmp.Frame {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		select {
@@ -96,7 +96,7 @@ func (m *machine) await(what string, want func(igmp.Frame) bool) igmp.Frame {
 				return f
 			}
 		case <-ctx.Done():
-			m.t.Fatalf("no %s within 10 s", what)
+			m.t.Fatalf("no %s within a minute", what)
 		}
 	}
 }
