@@ -205,17 +205,17 @@ func (s *chatSession) settle(ctx context.Context, talk *chat.Conversation) (wait
 			break
 		}
 	}
-	interrupted := ctx.Err() != nil // then nobody waits any more
 	switch {
-	case interrupted:
-		return 0, nil
+	case ctx.Err() != nil: // interrupted: nobody waits any more
+		waiting, err = 0, nil
 	case !errors.Is(err, chat.ErrUnsettled):
-		return waiting, err
-	case waiting > 0:
-		return waiting, fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
+	case waiting == 0:
+		s.note("nobody was here to hear it")
+		err = nil
+	default:
+		err = fmt.Errorf("%d present had not got everything after %v", waiting, s.grace)
 	}
-	s.note("nobody was here to hear it")
-	return 0, nil
+	return waiting, err
 }
 
 // print prints what happens until the conversation has ended.
