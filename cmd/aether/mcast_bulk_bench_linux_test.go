@@ -45,13 +45,16 @@ func BenchmarkBulk(b *testing.B) {
 }
 
 // bulkMeasure is one transfer and the plain UDP beside it.
-type bulkMeasure struct{ seconds, wire, goodput, plain float64 }
+type bulkMeasure struct {
+	seconds, wire, goodput, plain float64
+	overflowed, lost              uint64 // frames, by full cables and by the faults asked for
+}
 
 func (m bulkMeasure) report(b *testing.B, name string) {
 	b.ReportMetric(m.wire, "wire-bytes/"+name)
 	b.ReportMetric(m.goodput/m.plain, "of-plain-UDP/"+name)
-	b.Logf("%s: %.3f bytes on the wire a file byte, %.2f s, %.2f MB/s; plain UDP %.2f MB/s",
-		name, m.wire, m.seconds, m.goodput/1e6, m.plain/1e6)
+	b.Logf("%s: %.3f bytes on the wire a file byte, %.2f s, %.2f MB/s; plain UDP %.2f MB/s; %d frames overflowed, %d lost",
+		name, m.wire, m.seconds, m.goodput/1e6, m.plain/1e6, m.overflowed, m.lost)
 }
 
 func measureBulk(b *testing.B, bin string, n int, loss float64) (m bulkMeasure) {
@@ -74,12 +77,14 @@ func measureBulk(b *testing.B, bin string, n int, loss float64) (m bulkMeasure) 
 	for i := range n {
 		gets = append(gets, l.get(i+1))
 	}
-	before := wire.Load()
+	before, counted := wire.Load(), l.sw.Counters()
 	put := l.put("--receivers", fmt.Sprint(n))
 	if s := put.status(b); s != 0 {
 		b.Fatalf("put ended with %d", s)
 	}
 	m.wire = float64(wire.Load()-before) / bulkFile
+	c := l.sw.Counters()
+	m.overflowed, m.lost = c.Overflowed-counted.Overflowed, c.Lost-counted.Lost
 	for i, g := range gets {
 		if s := g.status(b); s != 0 {
 			b.Fatalf("receiver %d ended with %d", i+1, s)

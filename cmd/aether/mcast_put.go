@@ -115,6 +115,9 @@ func (p *putter) put(ctx context.Context, path string) error {
 	if r.Object.Name == "" { // it did not come so far
 		return err
 	}
+	if n := len(r.Receivers); errors.Is(err, bulk.ErrIncomplete) && n < p.cfg.Receivers {
+		p.complain("%s of %d came within %v", counted(int64(n), "receiver", "receivers"), p.cfg.Receivers, p.cfg.Wait)
+	}
 	for _, o := range r.Receivers {
 		if err := p.outcome(o); err != nil {
 			return err
@@ -169,7 +172,11 @@ func (p *putter) event(e bulk.Event) {
 		p.tell("registered", fmt.Sprintf("%s takes part", e.Receiver), "receiver", e.Receiver, "have", e.Have)
 	case bulk.Started:
 		p.began = time.Now()
-		p.tell("started", fmt.Sprintf("sending to %s at %s", counted(int64(e.Receivers), "receiver", "receivers"), perSecond(e.Rate)),
+		text := "sending to " + counted(int64(e.Receivers), "receiver", "receivers")
+		if e.Train > 0 {
+			text += ", at first with " + perSecond(e.Rate)
+		}
+		p.tell("started", text,
 			"receivers", e.Receivers, "rate", int64(e.Rate))
 	case bulk.Refused:
 		p.refused = true

@@ -20,6 +20,10 @@ const (
 	// longSection is one for whose measurement a pause of a busy machine does not
 	// matter.
 	longSection = 100 * time.Millisecond
+	// linkShare of what the link carries is used without trying for more, for
+	// cleanRounds.
+	linkShare   = 0.95
+	cleanRounds = 8
 	// ownMost bounds the loss that is taken as the link's own.
 	ownMost = 0.3
 )
@@ -40,6 +44,8 @@ type pacer struct {
 	before         round   // the one for whose loss the rate was lowered last; else zero
 	slow           int     // rounds in a row that arrived more slowly than they were sent
 	best           float64 // the rate that was good lately: growth up to there is quick
+	link           float64 // what the link was seen to carry; 0 not known
+	clean          int     // rounds since then with nothing wrong
 	start          bool    // nothing was lost yet: grow quickly
 	tokens         float64
 	at             time.Time
@@ -59,7 +65,12 @@ func newPacer(least, most int64) *pacer {
 }
 
 // measured sets the rate from what a train found; zero is that it found nothing.
-func (p *pacer) measured(rate float64) { p.set(min(startMost, trainShare*rate)) }
+func (p *pacer) measured(rate float64) {
+	p.set(min(startMost, trainShare*rate))
+	if rate < startMost {
+		p.link = rate
+	}
+}
 
 func (p *pacer) set(rate float64) {
 	most := p.max
@@ -71,8 +82,8 @@ func (p *pacer) set(rate float64) {
 
 // round is what the receivers said of one section or part of it.
 type round struct {
-	rate     float64   // that was asked for meanwhile
-	sent     float64   // bytes a second that really left
+	rate     float64 // that was asked for meanwhile
+	sent     float64 // bytes a second that really left
 	took     time.Duration
 	losses   []float64 // a receiver each, 0 to 1
 	arrivals []float64 // bytes a second, of those who could measure it
@@ -100,6 +111,7 @@ func (p *pacer) judge(r round) {
 	case loss > p.own*1.5+lossAllowed:
 		p.start, p.before = false, r
 		p.best *= 0.85
+		p.link, p.clean = arrival, 0
 		p.set(max(0.7*r.rate, min(0.95*arrival, 0.95*r.rate)))
 	case slow:
 		// Once may be a machine that was busy, where a section passes quickly; a
@@ -107,18 +119,34 @@ func (p *pacer) judge(r round) {
 		if p.slow++; p.slow > 1 || r.took > longSection {
 			p.start, p.slow = false, 0
 			p.best *= 0.9
+			p.link, p.clean = delivered, 0
 			p.set(max(0.7*r.rate, 0.94*delivered))
 		}
 	case r.sent > 0 && r.sent < 0.8*r.rate:
 		// The machine does not send what it may: more would be a guess.
 	default:
 		p.best = max(p.best, r.rate)
-		if p.start || r.rate < 0.9*p.best {
-			p.set(1.15 * r.rate)
-			return
-		}
-		p.set(1.05 * r.rate)
+		p.set(r.rate * p.growth(r.rate))
 	}
+}
+
+// growth returns by how much to go up from rate when nothing was wrong: slowly where
+// the link is known to end, so that queues in the way stay short and have room for
+// pauses, until it was quiet for so long that the link may have changed.
+func (p *pacer) growth(rate float64) float64 {
+	g := 1.05
+	if p.start || rate < 0.9*p.best {
+		g = 1.15
+	}
+	p.clean++
+	switch {
+	case p.link == 0 || g*rate <= linkShare*p.link:
+		return g
+	case p.clean > cleanRounds:
+		p.link = 0
+		return g
+	}
+	return max(1.01, linkShare*p.link/rate)
 }
 
 // byChance reports whether r, after a step down for loss, shows that what arrives
