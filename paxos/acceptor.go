@@ -83,12 +83,22 @@ func (n *Node) onAccept(m Message, a Accept) {
 	if gap && m.To == Everyone && len(a.Entries) > 0 && n.acc.leader == m.From && a.First > n.acc.accepted+1+Slot(n.cfg.Limits.InFlight)*Slot(len(a.Entries)) {
 		return // far behind what others get; the leader sends to us alone
 	}
+	if !gap && len(a.Entries) > 0 && n.full() {
+		n.out.dropped++ // as if lost: it comes again
+		return
+	}
 	if !gap {
 		n.accept(a)
 	}
 	n.learn(min(a.Chosen, n.acc.accepted))
 	n.compareHash(m.From, a)
 	n.acknowledge(m.From, a, gap)
+}
+
+// full reports whether the application is so far behind that nothing more is taken:
+// what it has not got yet must stay in memory.
+func (n *Node) full() bool {
+	return n.storage != nil && n.log.bytes > n.cfg.Limits.Cache+2*n.cfg.Limits.Unchosen
 }
 
 // accept stores the entries of a that are new.

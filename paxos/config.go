@@ -72,7 +72,8 @@ type Limits struct {
 	// InFlightBytes bounds their bytes, beyond one batch (4 MiB).
 	InFlightBytes int
 	// Cache bounds the bytes of chosen entries kept in memory for followers that lag.
-	// What is older is read from Storage (8 MiB).
+	// What is older is read from Storage (8 MiB). With a Storage, an application that
+	// does not fetch what is chosen stops the node at Cache and twice Unchosen.
 	Cache int
 	// Reads bounds the reads that wait for a quorum (65536).
 	Reads int

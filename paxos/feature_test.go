@@ -154,6 +154,43 @@ func TestNode_BusyAndTooLarge(t *testing.T) {
 	c.propose(c.leader(), "room again")
 }
 
+// nothing is a Storage that has forgotten all.
+type nothing struct{}
+
+func (nothing) Entries(Slot, int) ([]Entry, error) { return nil, nil }
+
+// An application that does not fetch what is chosen stops the node, not the machine.
+func TestNode_SlowApplicationIsBounded(t *testing.T) {
+	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	n, err := New(now, Config{ID: 1, Rand: rand.New(rand.NewPCG(1, 1)), Members: []Member{{ID: 1}}}, State{}, nothing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func() {
+		for _, seq := n.Unsaved(); seq != 0; _, seq = n.Unsaved() {
+			n.Saved(now, seq)
+		}
+	}
+	for n.role != Leading {
+		now, _ = n.NextTimeout()
+		n.HandleTimeout(now)
+		save()
+	}
+	limit := n.cfg.Limits.Cache + 2*n.cfg.Limits.Unchosen
+	for sum := 0; err == nil && sum < 2*limit; sum += 100000 {
+		err = n.Propose(now, make([]byte, 100000))
+		save()
+	}
+	if !errors.Is(err, ErrBusy) || n.log.bytes > limit+1<<20 {
+		t.Errorf("%v with %d bytes in memory, of %d", err, n.log.bytes, limit)
+	}
+	for len(n.Chosen()) > 0 {
+	}
+	if err := n.Propose(now, nil); err != nil || n.log.bytes > n.cfg.Limits.Cache {
+		t.Errorf("after it caught up: %v with %d bytes in memory", err, n.log.bytes)
+	}
+}
+
 // No more than four batches are on their way to a follower, and what waits meanwhile
 // leaves as one.
 func TestNode_PipelineIsShort(t *testing.T) {

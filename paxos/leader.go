@@ -169,7 +169,7 @@ func (n *Node) Propose(now time.Time, value []byte) error {
 		return fmt.Errorf("paxos: propose: %w", ErrNotLeader)
 	case len(value) > MaxValue:
 		return fmt.Errorf("paxos: propose: %d bytes: %w", len(value), ErrTooLarge)
-	case l.transfer.to != 0, l.queue.bytes+l.queue.unchosen+len(value) > n.cfg.Limits.Unchosen:
+	case l.transfer.to != 0, n.full(), l.queue.bytes+l.queue.unchosen+len(value) > n.cfg.Limits.Unchosen:
 		return fmt.Errorf("paxos: propose: %w", ErrBusy)
 	}
 	l.enqueue(Entry{Kind: Command, Value: value})
