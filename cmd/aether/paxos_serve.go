@@ -202,20 +202,20 @@ func roleLogger(c *cli.Context, out *printer) *slog.Logger {
 		level = slog.LevelDebug
 	}
 	h := tint.NewTextHandler(c.App.ErrWriter, &tint.Options{Level: level, NoColor: !isTerminal(c.App.ErrWriter)})
-	return slog.New(roleHandler{h, out})
+	return slog.New(roleLines{h, out})
 }
 
-// roleHandler is a log handler that prints roles as events.
-type roleHandler struct {
+// roleLines is a log handler that prints roles as events.
+type roleLines struct {
 	slog.Handler
 	out *printer
 }
 
-func (h roleHandler) Enabled(ctx context.Context, l slog.Level) bool {
+func (h roleLines) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelInfo || h.Handler.Enabled(ctx, l)
 }
 
-func (h roleHandler) Handle(ctx context.Context, r slog.Record) error {
+func (h roleLines) Handle(ctx context.Context, r slog.Record) error {
 	if r.Message != "role" {
 		if !h.Handler.Enabled(ctx, r.Level) {
 			return nil
