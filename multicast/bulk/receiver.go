@@ -222,6 +222,7 @@ func (r *Receiver) handleOffer(now time.Time, m Offer) {
 			return // while the old one speaks, nobody else may take over
 		}
 		r.cur.offer, r.cur.token, r.cur.number = m, 0, 0
+		r.rep = reporter{} // what was counted belongs to the old session
 		r.cur.pull.stop()
 		r.enter(now)
 		r.say(Offered{Offer: m, Again: true})

@@ -16,6 +16,7 @@ type reporter struct {
 	at      time.Time // when to answer; zero: nothing to answer
 	last    time.Time // of the last answer
 	probe   probing
+	train   TrainReport // the last one, to be repeated when asked again
 }
 
 // question is a section that the sender asked about.
@@ -175,11 +176,15 @@ func (r *Receiver) handleTrain(now time.Time, m Train) {
 		return
 	}
 	r.heard(now)
-	t := r.rep.tally(int(m.Section))
-	r.send(TrainReport{
-		Session: m.Session, Station: r.cur.number, Token: r.cur.token, Number: m.Number,
-		Received: uint16(min(t.count, 1<<16-1)), Span: uint64(max(0, t.last-t.first)),
-	})
+	if p := &r.rep; p.train.Number != m.Number {
+		t := p.tally(int(m.Section))
+		p.train = TrainReport{
+			Session: m.Session, Station: r.cur.number, Token: r.cur.token, Number: m.Number,
+			Received: uint16(min(t.burst.count, 1<<16-1)), Span: uint64(max(0, t.burst.last-t.burst.first)),
+		}
+		t.burst = burst{}
+	}
+	r.send(r.rep.train)
 }
 
 // handleProbe says how a burst of packets to this receiver alone came in, once the

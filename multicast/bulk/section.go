@@ -49,7 +49,14 @@ type tally struct {
 	bytes       int
 	first, last int64 // Unix nanoseconds
 	head        int   // bytes of the first packet
+	burst       burst // since the last Train
 	seen        [SectionBlocks/64 + MaxRows*Groups/64]uint64
+}
+
+// burst is a run of packets that measures the path.
+type burst struct {
+	count       int
+	first, last int64 // Unix nanoseconds
 }
 
 func (t *tally) reset(section int) { *t = tally{section: section} }
@@ -63,6 +70,11 @@ func (t *tally) add(index, n int, now int64) {
 	if t.count == 0 {
 		t.first, t.head = now, n
 	}
+	if t.burst.count == 0 {
+		t.burst.first = now
+	}
+	t.burst.count++
+	t.burst.last = now
 	t.count++
 	t.bytes += n
 	t.last = now

@@ -25,6 +25,10 @@ type measuring struct {
 	answers  map[uint16]float64
 	asked    *member // by the unicast probe
 	measured float64 // of the multicast train, median
+	// doubted says that this is the second measurement: the first one, which found
+	// before, spoke against multicast, and a busy machine can make it do that.
+	doubted bool
+	before  float64
 }
 
 // startTrain sends the first blocks of the pass at once, and asks how fast they came.
@@ -85,7 +89,7 @@ func (s *Sender) train(now time.Time) {
 			rates = append(rates, rate)
 		}
 	}
-	s.path.measured = median(rates)
+	s.path.measured = max(s.path.before, median(rates))
 	if !s.worthProbing() {
 		s.proceed(now)
 		return
@@ -103,7 +107,7 @@ func (s *Sender) worthProbing() bool {
 // startProbe sends a burst to the receiver whose train was the median.
 func (s *Sender) startProbe(now time.Time) {
 	for _, m := range s.roster.in(active) {
-		if s.path.asked == nil || s.path.answers[m.number] == s.path.measured {
+		if rate, ok := s.path.answers[m.number]; s.path.asked == nil || ok && rate == s.path.measured {
 			s.path.asked = m
 		}
 	}
@@ -129,6 +133,12 @@ func (s *Sender) probe(now time.Time) {
 	}
 	n := s.roster.count(active)
 	if ok && s.path.measured < unicast/float64(n) {
+		if !s.path.doubted {
+			before := s.path.measured
+			s.startTrain(now)
+			s.path.doubted, s.path.before = true, before
+			return
+		}
 		s.say(Refused{Multicast: s.path.measured, Unicast: unicast, Receivers: n})
 		s.toUnicast(now, "multicast is slower here than unicast")
 		return
