@@ -58,6 +58,9 @@ type Ballot struct {
 	Node  NodeID
 }
 
+// maxRound bounds the rounds that are taken from others.
+const maxRound = 1 << 62
+
 // Compare returns -1, 0 or +1 as b is below, equal to or above c.
 func (b Ballot) Compare(c Ballot) int {
 	return cmp.Or(cmp.Compare(b.Round, c.Round), cmp.Compare(b.Node, c.Node))

@@ -81,6 +81,16 @@ func TestMessage_ValuesOfEverySize(t *testing.T) {
 	}
 }
 
+// A round after which there is none must not be believed: the next ballot would be
+// below all.
+func TestMessage_LastRoundIsRefused(t *testing.T) {
+	for _, b := range []Body{Nack{Promised: Ballot{1<<64 - 1, 1}}, Prepare{Ballot: Ballot{1<<64 - 1, 1}}, Poll{Ballot: Ballot{1<<62 + 1, 1}}} {
+		if _, err := ParseMessage(Message{From: 1, To: 2, Body: b}.Append(nil)); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%+v: %v", b, err)
+		}
+	}
+}
+
 // What a follower's wire carries beside a command of a batch: two bytes at most.
 func TestMessage_OverheadOfACommand(t *testing.T) {
 	var list []Entry
@@ -168,4 +178,32 @@ func TestClusterID_BothWays(t *testing.T) {
 			t.Errorf("%q is taken", s)
 		}
 	}
+}
+
+// Whatever a member sends, a node goes on: leader or follower, in any state.
+func FuzzNode_HandleMessage(f *testing.F) {
+	for i, b := range bodies() {
+		next := Message{From: 2, To: 1, Body: bodies()[(i+5)%len(bodies())]}.Append(nil)
+		f.Add(uint8(i), uint8(3), Message{From: 1, To: 2, Body: b}.Append(nil), next)
+		f.Add(uint8(i), uint8(120), Message{From: 1, To: 2, Body: b}.Append(nil), next) // with a leader
+	}
+	f.Fuzz(func(t *testing.T, from, wait uint8, first, second []byte) {
+		c := newCluster(t, 3, nil)
+		c.run(time.Duration(wait) * 20 * time.Millisecond)
+		for _, raw := range [][]byte{first, second} {
+			for _, id := range c.ids() {
+				m, err := ParseMessage(raw)
+				if err != nil {
+					return
+				}
+				m.From, m.To, m.Cluster = NodeID(from%4+1), id, ClusterID{1}
+				if n := c.nodes[m.From]; n != nil {
+					m.Incarnation, m.Confirmed = n.self.inc, n.self.confirmed
+				}
+				c.nodes[id].HandleMessage(c.now, m)
+				c.settle()
+			}
+			c.run(50 * time.Millisecond)
+		}
+	})
 }

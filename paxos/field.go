@@ -109,7 +109,15 @@ func (r *reader) bool() bool {
 	return v == 1
 }
 
-func (r *reader) ballot() Ballot { return Ballot{r.uint(), NodeID(r.uint())} }
+// ballot takes a ballot. One near the end of all rounds is refused: nobody gets there
+// one by one, and there must be a higher one.
+func (r *reader) ballot() Ballot {
+	b := Ballot{r.uint(), NodeID(r.uint())}
+	if b.Round > maxRound {
+		r.fail()
+	}
+	return b
+}
 
 // count takes the length of a list; each element has at least one byte.
 func (r *reader) count(limit int) int {

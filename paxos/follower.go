@@ -108,7 +108,7 @@ func (l *leadership) visitor(n *Node, f *follower, m Message, a Accepted) {
 
 // acked takes in an acknowledgement.
 func (f *follower) acked(n *Node, a Accepted) {
-	f.round = max(f.round, a.Round)
+	f.round = max(f.round, min(a.Round, n.lead.rounds.count))
 	f.report.chosen, f.report.applied = a.Chosen, max(a.Applied, f.report.applied)
 	through := min(a.Through, n.lead.placed)
 	if through > f.match {
