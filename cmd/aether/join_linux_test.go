@@ -128,6 +128,7 @@ func (p *poolLab) until(host, re string, args ...string) {
 // and refused by all; one leaves, and what it kept is there. A pool of others on the
 // same network has no part in it.
 func TestInviteJoinRevoke(t *testing.T) {
+	t.Parallel()
 	p := newPoolLab(t, "alice", "bob", "carol", "mallory")
 	began := time.Now()
 	now := func(what string) { t.Logf("%5.1f s: %s", time.Since(began).Seconds(), what) }

@@ -289,7 +289,7 @@ func verdictText(hosts []probe.HostReport, v probe.Verdict, maxLoss float64) str
 	names := strings.Join(who, ", ")
 	switch {
 	case v == probe.Good:
-		return fmt.Sprintf("good: multicast is as good as unicast, with %d hosts", len(hosts))
+		return "good: multicast is as good as unicast, with " + counted(int64(len(hosts)), "host", "hosts")
 	case v == probe.Silent && names == "":
 		return "silent: nobody answered; is mcast ping running on another host, and does multicast pass? Name a HOST to ask by unicast too"
 	case v == probe.Silent:

@@ -105,6 +105,7 @@ func (p *paxosNodes) want(text string, status int, args ...string) {
 }
 
 func TestPaxos_ThreeProcesses(t *testing.T) {
+	t.Parallel()
 	p := newPaxosNodes(t, 3)
 	p.want("no node of this cluster is known", 1, "get", "k")
 	for id := 1; id <= 3; id++ {
@@ -153,6 +154,7 @@ func TestPaxos_ThreeProcesses(t *testing.T) {
 }
 
 func TestPaxos_WatchAndTTL(t *testing.T) {
+	t.Parallel()
 	p := newPaxosNodes(t, 1)
 	p.start(1)
 	p.want("", 0, "put", "ready", "1", "--timeout", "30s")
@@ -193,6 +195,7 @@ func TestPaxos_WatchAndTTL(t *testing.T) {
 }
 
 func TestPaxosServe_Usage(t *testing.T) {
+	t.Parallel()
 	p := newPaxosNodes(t, 1)
 	for _, c := range []struct {
 		text string

@@ -257,6 +257,7 @@ func noise(r *rand.ChaCha8, n int) []byte {
 // files. When the network is one again all machines show the same drive, byte for byte,
 // with the same conflict copies, exactly one for each file that both halves changed.
 func TestPool_FiveMachines(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("five machines take most of a minute: run without -short")
 	}

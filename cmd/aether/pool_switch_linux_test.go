@@ -18,6 +18,7 @@ import (
 // A pool works over a switch that loses, doubles or reorders frames: what five real
 // processes write is whole everywhere, nobody is taken for dead, and nobody complains.
 func TestPool_BadSwitch(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a pool on a bad switch takes ten seconds for each fault: run without -short")
 	}
@@ -28,6 +29,7 @@ func TestPool_BadSwitch(t *testing.T) {
 		"all":        {Loss: .05, Duplicate: .1, Reorder: .1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			names := []string{"alice", "bob", "carol", "dave", "erin"}
 			o := newParty(t, names, "--copies", "3")
 			for _, n := range names {
@@ -56,6 +58,7 @@ func TestPool_BadSwitch(t *testing.T) {
 // when it is one again, all have everything, and a conflict copy of what two parts have
 // changed.
 func TestPool_SwitchInThree(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes 10 s until machines are taken for dead: run without -short")
 	}

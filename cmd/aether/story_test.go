@@ -26,14 +26,26 @@ import (
 // buildAether builds the command as a user would and returns its path.
 func buildAether(t testing.TB) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "aether")
-	cmd := exec.Command("go", "build", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	bin, err := builtOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
+
+// builtOnce builds it for the first that asks, in the directory that TestMain removes.
+var builtOnce = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(builtIn, "aether")
+	cmd := exec.Command("go", "build", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// builtIn is the directory of what tests build.
+var builtIn string
 
 // twoMachinesAndACable is the lab of the story: two hosts whose only interface
 // has no IPv4 address, on a switch that loses one frame in a hundred.
