@@ -218,6 +218,9 @@ func TestIgmpDoctor_Verdicts(t *testing.T) {
 }
 
 func TestIgmpDoctor_Peer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three steps on each kind of switch take their time: run without -short")
+	}
 	for _, c := range []struct {
 		name string
 		key  igmp.SnoopKey

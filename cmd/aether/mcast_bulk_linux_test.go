@@ -137,6 +137,9 @@ func (r *running) status(t testing.TB) int {
 // Five machines whose cables lose one frame in twenty; one is cut off in the middle
 // and comes back. All have the file, sealed on its way, and the sender says so.
 func TestMcastPut_FiveMachinesWithLossAndAPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a partition takes its time: run without -short")
+	}
 	t.Parallel()
 	l := newBulkLab(t, buildAether(t), 4, 12<<20)
 	key := filepath.Join(l.dir, "key")
@@ -175,6 +178,9 @@ func TestMcastPut_FiveMachinesWithLossAndAPartition(t *testing.T) {
 // The receiver and then the sender are killed; both are started again and only
 // what lacks is sent.
 func TestMcastPut_GoesOnAfterCrashes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sends for a while before it crashes: run without -short")
+	}
 	t.Parallel()
 	l := newBulkLab(t, buildAether(t), 2, 16<<20)
 	for _, p := range l.ports {

@@ -125,6 +125,9 @@ func chatIn(t *testing.T, h *netlab.Host, bin, name string, args ...string) *cha
 // Five machines at 5 % loss talk while one is cut off; when the cable is back, all
 // have all. One comes late, one is killed, one leaves.
 func TestMcastChat_FiveMachinesWithLossAndAPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 15 s until somebody counts as gone: run without -short")
+	}
 	t.Parallel()
 	lab := netlab.New(t)
 	sw := lab.Switch(netlab.SwitchConfig{Seed: 7})
@@ -246,6 +249,9 @@ func TestMcastChat_TwoOfTheSameNameOverIPv6(t *testing.T) {
 // A chat that began without a network, on the loopback interface, goes on when the
 // network comes.
 func TestMcastChat_NetworkThatComesLater(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for a network that comes late: run without -short")
+	}
 	t.Parallel()
 	lab := netlab.New(t)
 	sw := lab.Switch(netlab.SwitchConfig{Seed: 9})
