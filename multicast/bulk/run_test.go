@@ -138,9 +138,9 @@ func TestPull_GivesVerifiedSectionsToMembersOnly(t *testing.T) {
 	if server.refused.Load() == 0 {
 		t.Error("nothing is counted")
 	}
-	for range 100 {
-		sh.served[netip.MustParseAddr("127.0.0.1")] += o.Size
-	}
+	sh.mu.Lock()
+	sh.served[netip.MustParseAddr("127.0.0.1")] += 100 * o.Size
+	sh.mu.Unlock()
 	if _, err := pulled(t, server, &o, secret, 0); err == nil {
 		t.Error("who had its share a hundred times was served")
 	}

@@ -196,12 +196,12 @@ func TestMesh_QueueIsBounded(t *testing.T) {
 	a := stationOn(t, ctx, 1, "", nil)
 	defer func() { stop(); a.Wait() }()
 	a.SetAddress(2, netip.MustParseAddrPort("127.0.0.1:1")) // nobody is there
-	a.mu.Lock()
+	a.Mesh.mu.Lock()
 	for range maxQueued + 10 {
 		a.queueLocked(a.nodeLocked(2), message(1, 2, 1))
 	}
 	waiting := len(a.nodes[2].queue)
-	a.mu.Unlock()
+	a.Mesh.mu.Unlock()
 	if waiting > maxQueued || a.Dropped() < 10 {
 		t.Errorf("%d wait, %d were dropped", waiting, a.Dropped())
 	}
