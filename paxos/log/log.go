@@ -2,7 +2,6 @@ package log
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -359,21 +358,6 @@ func (l *Log) checkClosed() error {
 // Syncs tells how many records were synced since Open, and how long 50 and 99 of 100
 // of the last thousand took.
 func (l *Log) Syncs() (count uint64, median, p99 time.Duration) { return l.syncs.read() }
-
-// WaitFull returns nil when ctx ends, and ErrFull as soon as the disk has less room
-// than the reserve.
-func (l *Log) WaitFull(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for !l.Full() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-	return named("wait", ErrFull)
-}
 
 func readFile(fsys vfs.FS, path string) ([]byte, error) {
 	f, err := fsys.Open(path)
