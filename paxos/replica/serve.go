@@ -147,7 +147,7 @@ func (r *Replica) command(ctx context.Context, body []byte) ([]byte, error) {
 // after the last three the command may be made nevertheless, and should be asked for
 // again, the same, from any node.
 func (r *Replica) Do(ctx context.Context, c kv.Command) (kv.Result, error) {
-	if r.full.Load() && (c.Op == kv.Put || c.Op == kv.Grant || c.Op == kv.Begin) {
+	if r.full.Load() && (c.Op == kv.Put || c.Op == kv.Grant) { // a session is needed to delete, too
 		return kv.Result{}, ErrFull
 	}
 	c.Time = time.Now()
