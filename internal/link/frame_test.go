@@ -102,9 +102,10 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzHello(f *testing.F) {
 	f.Add(hello{serves: 1, header: 2, body: 3, serial: 4}.append(nil))
+	f.Add(hello{serves: 1, header: 2, body: 3, serial: 4, features: featureVigil}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHello(b)
-		if err == nil && !bytes.Equal(h.append(nil), b[:helloLen]) {
+		if err == nil && !bytes.HasPrefix(b, h.append(nil)) {
 			t.Fatalf("%x became %+v", b, h)
 		}
 	})
