@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/aether-lan/aether/paxos"
 	"github.com/aether-lan/aether/paxos/kv"
+	"github.com/aether-lan/aether/paxos/log"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -277,6 +279,25 @@ func TestReplica_CatchesUpBySnapshot(t *testing.T) {
 			m, _ := s.Members.Find(away)
 			return s.Slots.Applied >= other.Slots.Applied && s.Map.Hash == other.Map.Hash && !m.Learner
 		})
+	}
+}
+
+// A node that goes away while it is asked says nothing that would keep a client from
+// asking another one.
+func TestClient_AsksAgainWhatANodeThatGoesAwayRefuses(t *testing.T) {
+	r, c := &Replica{}, NewClient(ClientConfig{})
+	for _, err := range []error{
+		context.Canceled, context.DeadlineExceeded, net.ErrClosed, io.EOF, ErrEnded, paxos.ErrStopped, paxos.ErrBusy, ErrUncertain,
+		fmt.Errorf("get: %w", log.ErrClosed),
+	} {
+		if err := r.coded(err); !c.again(err) {
+			t.Errorf("%v ends the client", err)
+		}
+	}
+	for _, err := range []error{ErrFull, errRequest, kv.ErrLagging} {
+		if err := r.coded(err); c.again(err) {
+			t.Errorf("%v is asked for again", err)
+		}
 	}
 }
 

@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"time"
 
 	"github.com/aether-lan/aether/paxos"
 	"github.com/aether-lan/aether/paxos/kv"
+	"github.com/aether-lan/aether/paxos/log"
 	"github.com/aether-lan/aether/paxos/peer"
 )
 
@@ -67,6 +70,8 @@ func (r *Replica) coded(err error) error {
 	}{
 		{ErrUncertain, codeUncertain}, {ErrFull, codeFull}, {ErrEnded, codeEnded}, {paxos.ErrStopped, codeEnded},
 		{paxos.ErrBusy, codeBusy}, {kv.ErrLagging, codeLagging}, {errRequest, codeRequest},
+		// The node is going away, or the connection: whoever asked may ask another node.
+		{log.ErrClosed, codeEnded}, {context.Canceled, codeEnded}, {context.DeadlineExceeded, codeEnded}, {net.ErrClosed, codeEnded}, {io.EOF, codeEnded},
 	} {
 		if errors.Is(err, c.err) {
 			return &peer.Error{Code: c.code, Text: err.Error()}
