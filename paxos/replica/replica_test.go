@@ -320,6 +320,15 @@ func TestReplica_MembersComeAndGo(t *testing.T) {
 	if v, ok, err := n.state.Get([]byte("k")); err != nil || !ok || string(v.Value) != "v" {
 		t.Errorf("the new node has %q, %v, %v", v.Value, ok, err)
 	}
+	if err := c.Member(ctx, "add", 4, n.Addr().String(), false); err == nil {
+		t.Error("a member is added again")
+	}
+	if err := c.Member(ctx, "lead", 4, "", false); err != nil {
+		t.Error(err)
+	}
+	if err := c.Member(ctx, "lead", 1, "", false); err != nil {
+		t.Error(err)
+	}
 	lead := p.leader(ctx)
 	if err := c.Member(ctx, "remove", 4, "", false); err != nil {
 		t.Fatal(err)
@@ -341,11 +350,16 @@ func TestReplica_MembersComeAndGo(t *testing.T) {
 func TestReplica_WatchAndLeases(t *testing.T) {
 	p, ctx := newPod(t, 1, nil), soon(t)
 	c, w := p.client(), p.client()
-	r, err := c.Do(ctx, kv.Command{Op: kv.Grant, TTL: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
+	// The shortest lease that lives until the key is there, however slow the disk is.
+	var r kv.Result
+	err := kv.ErrLease
+	for ttl := 300 * time.Millisecond; errors.Is(err, kv.ErrLease); ttl *= 2 {
+		if r, err = c.Do(ctx, kv.Command{Op: kv.Grant, TTL: ttl}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Do(ctx, kv.Command{Op: kv.Put, Key: []byte("here"), Lease: r.Lease})
 	}
-	if _, err := c.Do(ctx, kv.Command{Op: kv.Put, Key: []byte("here"), Lease: r.Lease}); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	errDone := errors.New("done")
