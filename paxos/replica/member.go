@@ -41,8 +41,10 @@ func (r *Replica) member(ctx context.Context, q memberRequest) error {
 		switch {
 		case err == nil && c.done:
 			return nil
-		case err == nil && c.begun && q.Action == "lead" && waited > patience:
+		case err == nil && q.Action == "lead" && waited > 3*patience:
 			return errNotTaken
+		case err == nil && q.Action == "lead" && waited > patience:
+			c.begun = false // the leader has gone on: ask it again
 		case err == nil, errors.Is(err, paxos.ErrChanging):
 		case errors.Is(err, paxos.ErrNoQuorum) && waited < patience:
 		default:

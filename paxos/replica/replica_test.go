@@ -323,12 +323,8 @@ func TestReplica_MembersComeAndGo(t *testing.T) {
 	if err := c.Member(ctx, "add", 4, n.Addr().String(), false); err == nil {
 		t.Error("a member is added again")
 	}
-	if err := c.Member(ctx, "lead", 4, "", false); err != nil {
-		t.Error(err)
-	}
-	if err := c.Member(ctx, "lead", 1, "", false); err != nil {
-		t.Error(err)
-	}
+	until(t, ctx, "node 4 does not lead", func() bool { return c.Member(ctx, "lead", 4, "", false) == nil })
+	until(t, ctx, "node 1 does not lead", func() bool { return c.Member(ctx, "lead", 1, "", false) == nil })
 	lead := p.leader(ctx)
 	if err := c.Member(ctx, "remove", 4, "", false); err != nil {
 		t.Fatal(err)
