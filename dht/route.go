@@ -46,8 +46,8 @@ func OwnerBy(p Pointers, key ID) (owner Peer, place int, ok bool) {
 // NextBy returns the nodes known that precede key, nearest to it first, at most n
 // of them, appended to near: the one to ask, and whom to ask when it is dead. Fingers
 // and successors count alike: where the nearest before key is a successor, that saves
-// the hops that fingers alone would take (Chord, section IV-E: on average half
-// log2 N, less half log2 of the list's length).
+// the hops that fingers alone would take (Chord, section V-D: on average half log2
+// of the list's length).
 func NextBy(near []Peer, p Pointers, key ID, n int) []Peer {
 	self := p.Self().ID
 	r := nearest{list: near, begin: len(near), most: n, self: self, key: key, last: p.Self()}
