@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"paxos/kv":      {"paxos", "internal/link", "internal/wire"},
 	"paxos/replica": {"paxos", "paxos/log", "paxos/peer", "paxos/kv"},
 	"dht":           {},
+	"dht/sim":       {"dht"},
 	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/peer":      {"dht", "paxos", "internal/link", "internal/wire"},
