@@ -202,6 +202,13 @@ func (r *Replica) Confirm(ctx context.Context) error {
 	}
 }
 
+// Get returns what a key has, and whether it has anything: linearizably, and so only
+// on the leader. The errors are those of [Replica.Confirm].
+func (r *Replica) Get(ctx context.Context, key []byte) (kv.Value, bool, error) {
+	a, err := r.get(ctx, getRequest{Key: key})
+	return a.Value, a.Found, err
+}
+
 func (r *Replica) get(ctx context.Context, q getRequest) (a getReply, err error) {
 	if !q.Stale {
 		err = r.Confirm(ctx)
