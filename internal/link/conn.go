@@ -57,7 +57,7 @@ func newConn(ctx context.Context, h *handshake) *Conn {
 	}
 	c.calls.init(int(min(h.peer.serves, maxOutstanding)))
 	c.serving.cancels = make(map[uint32]context.CancelFunc)
-	c.life.ctx, c.life.end = context.WithCancelCause(ctx)
+	c.life.ctx, c.life.end = context.WithCancelCause(context.WithValue(ctx, connKey{}, c))
 	c.life.done = make(chan struct{})
 	_ = c.raw.SetDeadline(time.Time{}) // a dead connection shows when it is used
 	c.raw.push.Store(int64(c.cfg.DeadAfter))
@@ -84,6 +84,17 @@ func newConn(ctx context.Context, h *handshake) *Conn {
 		c.life.wg.Wait()
 		close(c.life.done)
 	}()
+	return c
+}
+
+// connKey is where the context of a Handler has its Conn.
+type connKey struct{}
+
+// ConnOf returns the Conn over which the request came whose Handler was given ctx, nil
+// for any other context. Who handles requests by the peer's key, or calls back over the
+// same connection, wants it.
+func ConnOf(ctx context.Context) *Conn {
+	c, _ := ctx.Value(connKey{}).(*Conn)
 	return c
 }
 

@@ -536,3 +536,18 @@ func TestConfig_MustSayWhoBelongs(t *testing.T) {
 		t.Error("an empty key was accepted")
 	}
 }
+
+func TestConnOf_IsTheConnectionOfTheRequest(t *testing.T) {
+	key := func(ctx context.Context, _ PeerID, _ Message) (Message, error) {
+		return Message{Body: ConnOf(ctx).PeerKey()}, nil
+	}
+	bubble(t, config(t, 1, nil), config(t, 2, key), func(t *testing.T, a, _ *Conn) {
+		m, err := a.Call(t.Context(), Message{})
+		if err != nil || !bytes.Equal(m.Body, identity(t, 1).PublicKey()) {
+			t.Errorf("%x, %v; want the caller's key", m.Body, err)
+		}
+	})
+	if c := ConnOf(t.Context()); c != nil {
+		t.Errorf("a context of no request has %v", c)
+	}
+}

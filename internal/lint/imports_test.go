@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"dht/sim":       {"dht"},
 	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
-	"dht/peer":      {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/peer":      {"dht", "dht/records", "dht/topics", "dht/tasks", "internal/link", "internal/wire"},
 
 	"store":                 {},
 	"store/index":           {"store"},
@@ -73,7 +73,6 @@ var mayImport = map[string][]string{
 var designed = []string{
 	"dht/records",
 	"dht/topics",
-	"dht/peer",
 	"store/web",
 }
 
