@@ -12,9 +12,11 @@ type Pointers interface {
 	Self() Peer
 	// Predecessor returns the node before it: itself when it is alone.
 	Predecessor() Peer
-	// Successor returns the i-th successor, 0 for the nearest, and false behind the
-	// last one known. There is at least one: the node itself when it is alone.
-	Successor(i int) (Peer, bool)
+	// Successors returns how many successors are known: one at least, which is the
+	// node itself when it is alone.
+	Successors() int
+	// Successor returns the i-th successor, 0 for the nearest. They are in order.
+	Successor(i int) Peer
 	// Finger returns finger i, 1 <= i <= m, the zero Peer where it is not known. It
 	// lies at [Space.FingerStart] or behind.
 	Finger(i int) Peer
@@ -25,22 +27,22 @@ type Pointers interface {
 // with it, -1 for the node itself: the successors behind that place own the key
 // after it has died.
 func OwnerBy(p Pointers, key ID) (owner Peer, place int, ok bool) {
-	self, pred := p.Self(), p.Predecessor()
-	head, _ := p.Successor(0)
-	if !pred.Is(self) && Owns(pred.ID, self.ID, key) || head.Is(self) {
+	self, pred, n := p.Self(), p.Predecessor(), p.Successors()
+	switch {
+	case !pred.Is(self) && Owns(pred.ID, self.ID, key) || p.Successor(0).Is(self):
 		return self, -1, true
+	case !Owns(self.ID, p.Successor(n-1).ID, key):
+		return Peer{}, 0, false
 	}
 	before := self.ID
-	for i := 0; ; i++ {
-		next, known := p.Successor(i)
-		if !known {
-			return Peer{}, 0, false
+	for i := range n {
+		owner = p.Successor(i)
+		if Owns(before, owner.ID, key) {
+			return owner, i, true
 		}
-		if Owns(before, next.ID, key) {
-			return next, i, true
-		}
-		before = next.ID
+		before = owner.ID
 	}
+	return Peer{}, 0, false
 }
 
 // NextBy returns the nodes known that precede key, nearest to it first, at most n
@@ -49,21 +51,23 @@ func OwnerBy(p Pointers, key ID) (owner Peer, place int, ok bool) {
 // the hops that fingers alone would take (Chord, section V-D: on average half log2
 // of the list's length).
 func NextBy(near []Peer, p Pointers, key ID, n int) []Peer {
-	self := p.Self().ID
-	r := nearest{list: near, begin: len(near), most: n, self: self, key: key, last: p.Self()}
-	for i := 0; ; i++ {
-		next, known := p.Successor(i)
-		if !known || !Between(self, next.ID, key) {
-			break
-		}
-		r.add(next)
-	}
+	self := p.Self()
+	r := nearest{list: near, begin: len(near), most: n, self: self.ID, key: key, last: self}
 	far := p.Space().Bits()
-	if d := p.Space().Distance(self, key); d != (ID{}) {
+	if d := p.Space().Distance(self.ID, key); d != (ID{}) {
 		far = Log2(d) + 1 // the fingers behind it begin beyond key
 	}
-	for i := far; i >= 1; i-- {
-		r.add(p.Finger(i))
+	for i, head := far, p.Successor(0).ID; i >= 1; i-- {
+		f := p.Finger(i)
+		r.add(f)
+		if f.ID == head {
+			break // so are all below it, in a table that is up to date
+		}
+	}
+	for i := p.Successors() - 1; i >= 0; i-- {
+		if q := p.Successor(i); Between(self.ID, q.ID, key) && !r.add(q) {
+			break
+		}
 	}
 	return r.list
 }
@@ -76,9 +80,10 @@ type nearest struct {
 	last        Peer // what was added last: fingers repeat themselves
 }
 
-func (r *nearest) add(p Peer) {
-	if p.Is(r.last) || p == (Peer{}) || !Between(r.self, p.ID, r.key) {
-		return
+// add reports false when it has enough that are nearer.
+func (r *nearest) add(p Peer) bool {
+	if p.Is(r.last) || !Between(r.self, p.ID, r.key) || p == (Peer{}) {
+		return true
 	}
 	r.last = p
 	at := len(r.list)
@@ -91,10 +96,12 @@ func (r *nearest) add(p Peer) {
 			r.list[at-1] = p
 		}
 	case at-r.begin == r.most:
+		return false
 	case len(r.list)-r.begin == r.most:
 		copy(r.list[at+1:], r.list[at:])
 		r.list[at] = p
 	default:
 		r.list = slices.Insert(r.list, at, p)
 	}
+	return true
 }

@@ -7,9 +7,18 @@ import (
 	"pgregory.net/rapid"
 )
 
-// allBefore is NextBy, slow and plain: everything known, by its distance to key.
+// allBefore is NextBy, slow and plain: everything known, by its distance to key, but
+// for the fingers below one that is the head.
 func allBefore(t *Table, key ID) (list []ID) {
-	for _, p := range append(slices.Clone(t.fingers), t.ring.list...) {
+	fingers := slices.Clone(t.fingers)
+	if d := t.space.Distance(t.ring.self.ID, key); d != (ID{}) {
+		fingers = fingers[:Log2(d)+1]
+	}
+	slices.Reverse(fingers)
+	if i := slices.IndexFunc(fingers, func(p Peer) bool { return p.ID == t.ring.Head().ID }); i >= 0 {
+		fingers = fingers[:i]
+	}
+	for _, p := range append(fingers, t.ring.list...) {
 		if p != (Peer{}) && Between(t.ring.self.ID, p.ID, key) && !slices.Contains(list, p.ID) {
 			list = append(list, p.ID)
 		}

@@ -57,13 +57,11 @@ func (t *Table) Self() Peer { return t.ring.self }
 // Predecessor returns the node before it, as the ring has it.
 func (t *Table) Predecessor() Peer { return t.ring.pred }
 
+// Successors returns how many successors are known.
+func (t *Table) Successors() int { return len(t.ring.list) }
+
 // Successor returns the i-th successor, 0 for the nearest.
-func (t *Table) Successor(i int) (Peer, bool) {
-	if i >= len(t.ring.list) {
-		return Peer{}, false
-	}
-	return t.ring.list[i], true
-}
+func (t *Table) Successor(i int) Peer { return t.ring.list[i] }
 
 // Finger returns finger i, zero where unknown.
 func (t *Table) Finger(i int) Peer { return t.fingers[i-1] }

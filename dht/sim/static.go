@@ -201,12 +201,9 @@ func (p *pointers) Self() dht.Peer { return p.peer(p.at) }
 
 func (p *pointers) Predecessor() dht.Peer { return p.peer((p.at + len(p.ids) - 1) % len(p.ids)) }
 
-func (p *pointers) Successor(i int) (dht.Peer, bool) {
-	if i >= p.cfg.List || i > 0 && i >= len(p.ids)-1 {
-		return dht.Peer{}, false
-	}
-	return p.peer((p.at + 1 + i) % len(p.ids)), true
-}
+func (p *pointers) Successors() int { return max(1, min(p.cfg.List, len(p.ids)-1)) }
+
+func (p *pointers) Successor(i int) dht.Peer { return p.peer((p.at + 1 + i) % len(p.ids)) }
 
 func (p *pointers) Finger(i int) dht.Peer {
 	if i-1 <= p.near {

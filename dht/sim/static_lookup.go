@@ -148,15 +148,12 @@ func (w *walker) ownerAt(key dht.ID) (owner int, ok bool) {
 	if place < 0 {
 		return w.at, true
 	}
-	for ; ; place++ {
-		p, known := w.Successor(place)
-		if !known {
-			return w.at, place == len(w.ids)-1 // all around the ring: nobody else is left
-		}
-		if w.goTo(p) || w.answered(p) { // it may be who asks, or have been asked the way
+	for ; place < w.Successors(); place++ {
+		if p := w.Successor(place); w.goTo(p) || w.answered(p) { // it may be who asks, or have been asked the way
 			return placeOf(p), true
 		}
 	}
+	return w.at, place == len(w.ids)-1 // all around the ring: nobody else is left
 }
 
 // onward goes to the nearest node before key that the present one names and that

@@ -79,12 +79,8 @@ func tables(s *Static) []*dht.Table {
 		p.move(i)
 		r := dht.NewRing(p.Self(), s.cfg.List)
 		view := dht.View{Self: p.Predecessor()}
-		for j := 0; ; j++ {
-			q, known := p.Successor(j)
-			if !known {
-				break
-			}
-			view.Successors = append(view.Successors, q)
+		for j := range p.Successors() {
+			view.Successors = append(view.Successors, p.Successor(j))
 		}
 		if len(s.ids) > 1 && !r.Join(view) {
 			panic("the node does not fit between its neighbours")
