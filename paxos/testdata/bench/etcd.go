@@ -34,6 +34,7 @@ const (
 	etcdGather        = 512     // inputs that share a Ready
 	etcdSnapshotEvery = 100_000 // slots
 	etcdKeep          = 10_000  // slots behind a snapshot
+	etcdFlushEvery    = 1 << 14 // slots
 )
 
 // etcdNode drives a RawNode: run has it, store and apply are its storage threads.
@@ -43,6 +44,7 @@ type etcdNode struct {
 	raw     *raft.RawNode
 	memory  etcdStorage
 	disk    *log.Log
+	buffer  *kv.Buffer
 	machine *kv.Machine
 	mesh    *peer.Mesh
 	in      etcdInputs
@@ -165,7 +167,8 @@ func newEtcdNode(ctx context.Context, dir string, id paxos.NodeID, ln net.Listen
 	if n.disk, err = log.Open(log.Config{Dir: dir, Cluster: cluster, ID: id, Reserve: -1}); err != nil {
 		return nil, err
 	}
-	if n.machine, err = kv.New(n.disk, kv.Limits{}); err != nil {
+	n.buffer = kv.NewBuffer(n.disk)
+	if n.machine, err = kv.New(n.buffer, kv.Limits{}); err != nil {
 		return nil, err
 	}
 	n.mesh, err = peer.New(ctx, peer.Config{ID: id, Cluster: cluster, Secret: []byte("bench"), Listener: ln, Receive: func(m paxos.Message) { n.receive(ctx, m) }})
@@ -435,7 +438,7 @@ func entryOf(e *pb.Entry) paxos.Entry {
 
 // apply is the thread that has the state machine.
 func (n *etcdNode) apply(ctx context.Context) {
-	last := uint64(0)
+	last, flushed := uint64(0), uint64(0)
 	for {
 		messages := n.applies.take(ctx)
 		if messages == nil {
@@ -458,8 +461,11 @@ func (n *etcdNode) apply(ctx context.Context) {
 			n.respond(ctx, m.Responses) // also lets reads be answered
 		}
 		if at := n.applied.Load(); at >= last+etcdSnapshotEvery {
-			last = at
+			last, flushed = at, at
 			n.wg.Go(n.snapshot)
+		} else if at >= flushed+etcdFlushEvery {
+			flushed = at
+			n.wg.Go(func() { _ = n.buffer.Flush() }) // what is wrong shows when it applies
 		}
 	}
 }
@@ -479,6 +485,9 @@ func (n *etcdNode) answer(list []paxos.Entry, done []kv.Applied) {
 }
 
 func (n *etcdNode) snapshot() {
+	if n.buffer.Flush() != nil {
+		return
+	}
 	s, err := n.disk.Snapshot()
 	if err == nil {
 		n.forget.Store(uint64(s.Slot) - etcdKeep)
