@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 }
 
 func (r *Replica) openDisk() (err error) {
-	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve}
+	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve, Fatal: r.cfg.Fatal}
 	r.disk, err = log.Open(c)
 	var damaged *log.DamagedError
 	if !errors.As(err, &damaged) {
