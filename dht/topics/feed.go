@@ -23,6 +23,7 @@ type feed struct {
 	lagging bool
 	heard   time.Time
 	nodes   uint64
+	seen    Position // the highest of a child's subtree
 	try     uint64
 }
 
@@ -111,6 +112,13 @@ func (t *topic) end(f *feed) Position {
 		return f.until
 	}
 	return t.committed
+}
+
+// pumpAll sends all that has become possible. A feed may end by it.
+func (e *Engine) pumpAll(now time.Time, t *topic) {
+	for _, f := range slices.Clone(t.feeds) {
+		e.pump(now, t, f)
+	}
 }
 
 // pump sends a node what it may have and has not been sent.
@@ -354,7 +362,7 @@ func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
 	switch {
 	case !w.last.Before(m.At):
 		e.count.Duplicates++
-	case w.last.Before(m.After) && !m.Missed && m.After != (Position{}) && len(w.list) > 0:
+	case w.last.Before(m.After) && !m.Missed:
 		e.count.OutOfOrder++
 	default:
 		if len(w.list) == 0 && w.floor.Before(m.After) {
@@ -391,9 +399,7 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 		}
 		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
 		t.window.old(t.window.find(m.ID) + 1)
-		for _, f := range t.feeds {
-			e.pump(now, t, f)
-		}
+		e.pumpAll(now, t)
 	case e.congested(t):
 		return // it comes again
 	default:

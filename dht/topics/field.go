@@ -94,6 +94,7 @@ func (m Attach) write(w *writer) {
 	w.bool(5, m.Moved)
 	w.uint(6, m.Try)
 	w.id(7, m.Without)
+	w.position(8, m.Seen)
 }
 
 func (m *Attach) set(n uint64, v value) {
@@ -112,6 +113,8 @@ func (m *Attach) set(n uint64, v value) {
 		m.Try = v.uint()
 	case 7:
 		m.Without = v.id()
+	case 8:
+		m.Seen = v.position()
 	}
 }
 

@@ -140,6 +140,9 @@ type Attach struct {
 	// what comes from now on.
 	At    Position
 	Fresh bool
+	// Seen is the highest position that a node of the subtree has had. One that the
+	// root does not know is of a root beside it.
+	Seen Position
 	// Nodes is how many nodes stand below the child, itself counted.
 	Nodes uint64
 	// Moved is set on the way down from the root: Redirect sent the child here.

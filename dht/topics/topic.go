@@ -202,9 +202,7 @@ func (e *Engine) commit(now time.Time, t *topic, p Position) {
 		x.news = false
 	}
 	t.committed = p
-	for _, f := range t.feeds {
-		e.pump(now, t, f)
-	}
+	e.pumpAll(now, t)
 }
 
 // takeOver makes this node, which owns the topic's ID, its root. What it holds, as a
@@ -339,9 +337,7 @@ func (e *Engine) append(now time.Time, t *topic, id RequestID, payload []byte) {
 	t.root.seq++
 	t.root.blank = t.root.blank && t.root.giver != dht.ID{}
 	e.keep(now, t, entry{at: Position{t.root.epoch, t.root.seq}, id: id, payload: payload})
-	for _, f := range t.feeds {
-		e.pump(now, t, f)
-	}
+	e.pumpAll(now, t)
 }
 
 // copies returns how many nodes hold the message at p: root and mirrors.
