@@ -188,6 +188,7 @@ func (m Forward) write(w *writer) {
 	w.bool(5, m.Missed)
 	w.request(6, m.ID)
 	w.bytes(7, m.Payload)
+	w.time(8, m.Age)
 }
 
 func (m *Forward) set(n uint64, v value) {
@@ -206,6 +207,8 @@ func (m *Forward) set(n uint64, v value) {
 		m.ID = v.request()
 	case 7:
 		m.Payload = v.bytes(MaxPayload)
+	case 8:
+		m.Age = v.time()
 	}
 }
 

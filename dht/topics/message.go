@@ -210,6 +210,8 @@ type Forward struct {
 	Missed  bool
 	ID      RequestID
 	Payload []byte
+	// Age is how long ago the root published it, time on the wire left out.
+	Age time.Duration
 }
 
 // Ack tells how far the receiver of a Forward is: it has had all to At, and, as an

@@ -37,6 +37,7 @@ type scene struct {
 	begun     map[uint64]string        // by node<<32|number
 	when      map[string]time.Duration
 	texts     int
+	log       func(format string, a ...any)
 }
 
 const sceneTopic = "scene"
@@ -54,6 +55,9 @@ func newScene(t testing.TB, seed uint64, c chaos) *scene {
 
 func (s *scene) event(id netsim.ID, _ time.Time, ev topics.Event) {
 	i := int(id)
+	if _, ok := ev.(topics.Delivered); !ok && s.log != nil {
+		s.log("node %d: %T%+v", i, ev, ev)
+	}
 	switch ev := ev.(type) {
 	case topics.Published:
 		if text := s.begun[uint64(i)<<32|ev.Number]; text != "" {
@@ -80,6 +84,7 @@ func (s *scene) live(r *rand.Rand) int {
 
 func (s *scene) publishOne(i int) {
 	s.texts++
+	s.note("publish m%d at %d (group %d; root %d)", s.texts, i, s.group[i], s.rootOf(sceneTopic))
 	text := fmt.Sprint("m", s.texts)
 	s.when[text] = s.sim.Elapsed()
 	s.do(i, func(m *member, now time.Time) {
@@ -151,26 +156,32 @@ func (s *scene) run() {
 			}
 			delete(s.lives, dead) // died: nothing more is owed
 			s.crash(dead)
+			s.note("crash %d", dead)
 			s.spread(1500 * time.Millisecond)
 		case k == 1 && dead >= 0:
 			s.sim.RunFor(3 * time.Second)
 			s.restart(dead)
+			s.note("restart %d", dead)
 			s.spread(1500 * time.Millisecond)
 			s.sim.RunFor(3 * time.Second)
 			s.begin(dead)
 			dead = -1
 		case k == 2 && s.c.partition && !parted && dead < 0:
 			s.part(r)
+			s.note("part %v", s.group)
 			parted = true
 		case k == 3 && parted:
+			s.note("merge")
 			s.merge()
 			parted = false
 			s.sim.RunFor(3 * time.Second)
 		case k == 4 && s.c.subscribes:
 			if i := s.live(r); s.lives[i] != nil {
+				s.note("unsubscribe %d", i)
 				s.end(i)
 				s.do(i, func(m *member, now time.Time) { m.Unsubscribe(now, sceneTopic) })
 			} else {
+				s.note("subscribe %d", i)
 				s.begin(i)
 			}
 		}
@@ -187,6 +198,13 @@ func (s *scene) run() {
 		s.judge(l, true)
 	}
 	s.whole()
+}
+
+// note tells what happens, for whoever looks for a fault.
+func (s *scene) note(format string, a ...any) {
+	if s.log != nil {
+		s.log(format, a...)
+	}
 }
 
 func (s *scene) part(r *rand.Rand) {

@@ -177,7 +177,7 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 			reply.Wanted, reply.WantAfter = e.inherit(t, m.At)
 		}
 		if t.window.last.Before(m.Seen) {
-			e.renumber(now, t, m.Seen.Epoch)
+			e.renumber(now, t, m.Seen.Epoch, true)
 		}
 	}
 	if f == nil {
