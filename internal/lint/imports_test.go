@@ -70,7 +70,6 @@ var mayImport = map[string][]string{
 // have. One that is built leaves this list.
 var designed = []string{
 	"dht/records",
-	"dht/topics",
 	"store/web",
 }
 

@@ -1,0 +1,405 @@
+package topics
+
+import (
+	"slices"
+	"time"
+
+	"github.com/aether-lan/aether/dht"
+)
+
+// feed is a node that is sent the messages of a topic: a child, a mirror, or the heir.
+// It has no queue; it is a place in the window.
+type feed struct {
+	peer  dht.Peer
+	role  Role
+	acked Position // it has all to here
+	sent  Position // it has been sent all to here
+	began Position // where it began
+	until Position // of an heir: the last it is to get
+	due   time.Time
+	tries int
+	again bool // what was lost is being sent again
+	// lagging: a mirror that publishers do not wait for.
+	lagging bool
+	heard   time.Time
+	nodes   uint64
+	try     uint64
+}
+
+// What is under way to one node is bounded: by messages and by bytes. An heir gets
+// one at a time.
+const (
+	maxUnderWay      = 64
+	maxBytesUnderWay = 256 << 10
+)
+
+// mirrorWait is how long publishers wait for a mirror that says nothing.
+const mirrorWait = 2 * time.Second
+
+// childRenewals is after how many renewals without a word a child is forgotten.
+const childRenewals = 3
+
+func (t *topic) feed(id dht.ID, r Role) *feed {
+	for _, f := range t.feeds {
+		if f.peer.ID == id && f.role == r {
+			return f
+		}
+	}
+	return nil
+}
+
+func (t *topic) feedOf(r Role) *feed {
+	for _, f := range t.feeds {
+		if f.role == r {
+			return f
+		}
+	}
+	return nil
+}
+
+// children returns how many children the node has.
+func (t *topic) children() (n int) {
+	for _, f := range t.feeds {
+		if f.role == Child {
+			n++
+		}
+	}
+	return n
+}
+
+// nodes returns how many nodes the subtree has.
+func (t *topic) nodes() uint64 {
+	n := uint64(1)
+	for _, f := range t.feeds {
+		if f.role == Child {
+			n = min(n+f.nodes, maxNodes)
+		}
+	}
+	return n
+}
+
+// place puts a child where it says it is, or, fresh, behind what there is.
+func (f *feed) place(m Attach, newest Position) {
+	f.began = m.At
+	if m.Fresh {
+		f.began = newest
+	}
+	f.acked, f.sent, f.tries, f.due, f.again = f.began, f.began, 0, time.Time{}, false
+}
+
+func (e *Engine) removeFeed(now time.Time, t *topic, f *feed) {
+	i := slices.Index(t.feeds, f)
+	if i < 0 {
+		return
+	}
+	t.feeds = slices.Delete(t.feeds, i, i+1)
+	switch {
+	case f.role == Heir && t.place.dismiss && !t.place.seeking:
+		t.place.dismiss = false
+		e.dismiss(t)
+	case f.role == Mirror && t.root.is:
+		e.settled(now, t)
+	}
+}
+
+// end returns how far a feed may be sent.
+func (t *topic) end(f *feed) Position {
+	switch f.role {
+	case Mirror:
+		return t.window.last
+	case Heir:
+		return f.until
+	}
+	return t.committed
+}
+
+// pump sends a node what it may have and has not been sent.
+func (e *Engine) pump(now time.Time, t *topic, f *feed) {
+	w := &t.window
+	begin := w.after(f.acked)
+	next := w.after(f.sent)
+	bytes := 0
+	for _, x := range w.list[begin:next] {
+		bytes += len(x.payload)
+	}
+	most := maxUnderWay
+	if f.role == Heir {
+		most = 1
+	}
+	end := t.end(f)
+	for i := next; i < len(w.list) && i-begin < most && bytes < maxBytesUnderWay; i++ {
+		x := w.list[i]
+		if end.Before(x.at) {
+			break
+		}
+		m := Forward{Topic: t.name, Role: f.role, At: x.at, After: w.before(i), ID: x.id, Payload: x.payload}
+		if i == begin && f.acked.Before(m.After) {
+			m.Missed = true
+			e.count.ChildGaps++
+		}
+		f.sent = x.at
+		bytes += len(x.payload)
+		e.count.Forwarded++
+		e.send(f.peer, m)
+		if f.due.IsZero() {
+			f.due = now.Add(retryFirst)
+		}
+	}
+	if w.after(f.acked) == w.after(f.sent) {
+		f.due, f.tries = time.Time{}, 0
+		if f.role == Heir {
+			e.removeFeed(now, t, f) // there was nothing left
+		}
+	}
+}
+
+// handleAck moves a feed on.
+func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
+	t := e.trees.topics[m.Topic]
+	if t == nil {
+		return
+	}
+	f := t.feed(from.ID, m.Role)
+	if f == nil {
+		e.count.Unasked++
+		return
+	}
+	f.heard = now
+	switch {
+	case t.end(f).Before(m.At):
+		if f.role != Mirror || e.knownTooFar(t, m.At) {
+			e.count.Unasked++ // more than there is
+			return
+		}
+		// It holds what a root beside this one gave it: ours has to come after.
+		f.acked, f.sent = Position{}, Position{}
+		e.renumber(now, t, m.At.Epoch)
+	case f.acked.Before(m.At):
+		// It may have had more than it was sent: from its parent before, or much already
+		// as the mirror of another root.
+		f.acked, f.again = m.At, false
+		if f.sent.Before(m.At) {
+			f.sent = m.At
+		}
+		f.due, f.tries = now.Add(retryFirst), 0
+	case m.At == f.acked && f.sent != f.acked && !f.again && f.role != Heir:
+		f.sent, f.again = f.acked, true // something in between was lost
+	}
+	if f.lagging && !f.acked.Before(t.committed) {
+		f.lagging = false
+	}
+	e.pump(now, t, f)
+	if f.role == Mirror && t.root.is {
+		e.settled(now, t)
+	}
+	e.tidy(now, t)
+}
+
+// feedDue sends again what was not acknowledged, and gives up who is gone.
+func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
+	if f.role == Child && now.Sub(f.heard) > childRenewals*e.cfg.Renew+askAgain {
+		e.count.ChildrenLost++
+		e.removeFeed(now, t, f)
+		return
+	}
+	if f.due.IsZero() || f.due.After(now) {
+		return
+	}
+	f.tries++
+	if f.role == Heir && f.tries > 8 {
+		e.count.HandOversFailed++
+		e.removeFeed(now, t, f)
+		return
+	}
+	f.sent, f.again = f.acked, false
+	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
+	e.count.ForwardedAgain++
+	e.pump(now, t, f)
+}
+
+// setMirrors makes the next successors the mirrors.
+func (e *Engine) setMirrors(now time.Time, t *topic) {
+	var want []dht.Peer
+	for _, p := range e.view.Successors {
+		if p.ID != e.cfg.Self.ID && len(want) < e.cfg.Mirrors {
+			want = append(want, p)
+		}
+	}
+	t.feeds = slices.DeleteFunc(t.feeds, func(f *feed) bool {
+		return f.role == Mirror && !slices.ContainsFunc(want, f.peer.Is)
+	})
+	for _, p := range want {
+		if t.feed(p.ID, Mirror) == nil {
+			f := &feed{peer: p, role: Mirror, heard: now}
+			t.feeds = append(t.feeds, f)
+			e.pump(now, t, f)
+		}
+	}
+	e.settled(now, t)
+	e.arm(now, t)
+}
+
+// mirrorsDue stops waiting for mirrors that keep publishers waiting.
+func (e *Engine) mirrorsDue(now time.Time, t *topic) {
+	if !t.root.is || len(t.root.waiting) == 0 || now.Sub(t.root.waiting[0].since) < mirrorWait {
+		return
+	}
+	for _, f := range t.feeds {
+		if f.role == Mirror && !f.lagging && f.acked.Before(t.root.waiting[0].at) {
+			f.lagging = true
+			e.count.MirrorsLagging++
+		}
+	}
+	e.settled(now, t)
+}
+
+// handOver gives the root the messages behind after, to until.
+func (e *Engine) handOver(now time.Time, t *topic, to dht.Peer, after, until Position) {
+	if f := t.feedOf(Heir); f != nil {
+		e.removeFeed(now, t, f)
+	}
+	if to.ID == e.cfg.Self.ID || t.window.after(after) == len(t.window.list) {
+		return
+	}
+	f := &feed{peer: to, role: Heir, acked: after, sent: after, until: until, heard: now}
+	t.feeds = append(t.feeds, f)
+	e.count.HandOvers++
+	e.pump(now, t, f)
+	e.arm(now, t)
+}
+
+// handleForward takes a message from the parent, from the root as its mirror, or, as
+// the root, from who was it before.
+func (e *Engine) handleForward(now time.Time, from dht.Peer, m Forward) {
+	if m.At.Seq == 0 || !m.After.Before(m.At) || len(m.Payload) > MaxPayload {
+		e.count.Malformed++
+		return
+	}
+	switch m.Role {
+	case Child:
+		e.takeFromParent(now, from, m)
+	case Mirror:
+		e.takeAsMirror(now, from, m)
+	case Heir:
+		e.takeAsHeir(now, from, m)
+	}
+}
+
+func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
+	t := e.trees.topics[m.Topic]
+	if t == nil || t.root.is || from.ID != t.place.parent.ID {
+		e.count.Unasked++
+		if t == nil || t.root.is || !t.place.seeking {
+			e.send(from, Detach{Topic: m.Topic})
+		}
+		return
+	}
+	t.place.unheard = 0
+	switch {
+	case !t.committed.Before(m.At): // had already
+		e.count.Duplicates++
+	case t.committed.Before(m.After) && !m.Missed:
+		e.count.OutOfOrder++
+	default:
+		if t.committed.Before(m.After) {
+			e.gap(t, m)
+		}
+		e.unkeep(t, m.At)
+		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+		e.commit(now, t, m.At)
+	}
+	e.send(from, Ack{Topic: t.name, Role: Child, At: t.committed})
+	e.arm(now, t)
+}
+
+// unkeep takes out what lies between what is settled and p: a root that has died has
+// given it to its mirrors and to nobody else.
+func (e *Engine) unkeep(t *topic, p Position) {
+	for i := t.window.after(t.committed); i < len(t.window.list) && t.window.list[i].at.Before(p); {
+		if t.window.list[i].news {
+			t.seen.remove(t.window.list[i].id)
+		}
+		e.trees.bytes -= len(t.window.list[i].payload)
+		t.window.remove(i)
+	}
+}
+
+func (e *Engine) gap(t *topic, m Forward) {
+	g := Gap{Topic: t.name, From: t.committed, To: m.At}
+	if g.From.Epoch == g.To.Epoch {
+		g.Missed = g.To.Seq - g.From.Seq - 1
+	}
+	if t.window.floor.Before(m.After) {
+		t.window.floor = m.After // our children have missed it too
+	}
+	e.count.Gaps++
+	if t.subscribed {
+		e.tell(g)
+	}
+}
+
+// takeAsMirror keeps a message for the root. It is not passed on before the root
+// sends it down the tree, or this node becomes the root.
+func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
+	t := e.topicFor(now, m.Topic)
+	if t == nil {
+		e.count.Busy++
+		return
+	}
+	if t.root.is {
+		e.count.Unasked++ // who says so is not the root, or we are not: the ring will tell
+		return
+	}
+	w := &t.window
+	switch {
+	case !w.last.Before(m.At):
+		e.count.Duplicates++
+	case w.last.Before(m.After) && !m.Missed && m.After != (Position{}) && len(w.list) > 0:
+		e.count.OutOfOrder++
+	default:
+		if len(w.list) == 0 && w.floor.Before(m.After) {
+			w.floor = m.After
+		}
+		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+	}
+	e.send(from, Ack{Topic: t.name, Role: Mirror, At: w.last})
+	e.arm(now, t)
+}
+
+// takeAsHeir takes over, as the root, a message of who was it before.
+func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
+	t := e.trees.topics[m.Topic]
+	if e.owns(TopicID(e.cfg.Space, m.Topic)) {
+		if t = e.topicFor(now, m.Topic); t != nil {
+			e.takeOver(now, t)
+		}
+	}
+	if t == nil || !t.root.is || e.knownTooFar(t, m.At) {
+		e.send(from, Redirect{Topic: m.Topic})
+		return
+	}
+	r := &t.root
+	switch {
+	case t.window.find(m.ID) >= 0 || t.seen.has(m.ID):
+	case r.blank && (r.giver == dht.ID{} || r.giver == from.ID):
+		r.giver = from.ID
+		if r.epoch <= m.At.Epoch {
+			e.renumber(now, t, m.At.Epoch)
+		}
+		if r.inherited.Before(m.At) {
+			r.inherited = m.At
+		}
+		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+		t.window.old(t.window.find(m.ID) + 1)
+		for _, f := range t.feeds {
+			e.pump(now, t, f)
+		}
+	case e.congested(t):
+		return // it comes again
+	default:
+		e.append(now, t, m.ID, m.Payload)
+		e.settled(now, t)
+	}
+	e.send(from, Ack{Topic: t.name, Role: Heir, At: m.At})
+	e.arm(now, t)
+}
