@@ -14,6 +14,15 @@ type Example struct {
 	table map[uint64]*Table
 }
 
+// ExampleNewcomer is the node that the text inserts.
+const ExampleNewcomer uint64 = 7
+
+// ExampleLookup is a lookup that the text tells.
+type ExampleLookup struct{ Key, From uint64 }
+
+// ExampleLookups returns them: lookup(26) from 1 and lookup(12) from 28.
+func ExampleLookups() []ExampleLookup { return []ExampleLookup{{26, 1}, {12, 28}} }
+
 // NewExample returns the ring of the worked example.
 func NewExample() *Example {
 	s, _ := NewSpace(5)
@@ -114,25 +123,38 @@ func (e *Example) Text() string {
 	fmt.Fprintf(&b, "A circle of 2^5 = 32 points; nodes %s.\n", join(e.nodes))
 	fmt.Fprintf(&b, "Finger i of node p is succ(p + 2^(i-1)), the first node at or after that point.\n\n")
 	e.tables(&b, e.nodes)
-	for _, l := range []struct{ key, from uint64 }{{26, 1}, {12, 28}} {
-		hops, owner := e.Lookup(l.key, l.from)
-		fmt.Fprintf(&b, "\nlookup(%d) from %d\n", l.key, l.from)
-		at := l.from
+	for _, l := range ExampleLookups() {
+		hops, owner := e.Lookup(l.Key, l.From)
+		fmt.Fprintf(&b, "\nlookup(%d) from %d\n", l.Key, l.From)
+		at := l.From
 		for _, hop := range hops {
-			fmt.Fprintf(&b, "  %2d  its fingers are %s; the last before %d is %d: go there\n", at, join(e.Fingers(at)), l.key, hop)
+			fmt.Fprintf(&b, "  %2d  its fingers are %s; the last before %d is %d: go there\n", at, join(e.Fingers(at)), l.Key, hop)
 			at = hop
 		}
-		fmt.Fprintf(&b, "  %2d  %d lies between %d and its successor %d: the owner is %d\n", at, l.key, at, owner, owner)
+		fmt.Fprintf(&b, "  %2d  %d lies between %d and its successor %d: the owner is %d\n", at, l.Key, at, owner, owner)
 	}
-	fmt.Fprintf(&b, "\ninsert(7)\n")
-	asked, answer, changes := e.Insert(7)
-	fmt.Fprintf(&b, "   7  asks any node for succ(%d): it is %d, the newcomer's successor\n", asked, answer)
-	fmt.Fprintf(&b, "   7  builds its table: %s\n", join(e.Fingers(7)))
-	fmt.Fprintf(&b, "      %s, all others stay as they are:\n", plural(len(changes), "finger changes", "fingers change"))
-	for _, c := range changes {
-		fmt.Fprintf(&b, "  %2d  finger %d was %d and is %d\n", c.Node, c.Finger, c.From, c.To)
-	}
+	e.tellInsert(&b)
 	return b.String()
+}
+
+// tellInsert inserts the newcomer and shows the tables that are not what they were.
+func (e *Example) tellInsert(b *strings.Builder) {
+	const n = ExampleNewcomer
+	before := e.table[e.Successor(n)].ring.pred
+	asked, answer, changes := e.Insert(n)
+	fmt.Fprintf(b, "\ninsert(%d)\n", n)
+	fmt.Fprintf(b, "  %2d  asks any node for succ(%d): it is %d, the newcomer's successor\n", n, asked, answer)
+	fmt.Fprintf(b, "  %2d  its predecessor was %d and is %d\n", answer, e.number(before), n)
+	fmt.Fprintf(b, "  %2d  builds its table: %s\n", n, join(e.Fingers(n)))
+	fmt.Fprintf(b, "      %s, all others stay as they are:\n", plural(len(changes), "finger changes", "fingers change"))
+	touched := []uint64{n}
+	for _, c := range changes {
+		fmt.Fprintf(b, "  %2d  finger %d was %d and is %d\n", c.Node, c.Finger, c.From, c.To)
+		touched = append(touched, c.Node)
+	}
+	slices.Sort(touched)
+	fmt.Fprintln(b)
+	e.tables(b, slices.Compact(touched))
 }
 
 func (e *Example) tables(b *strings.Builder, nodes []uint64) {

@@ -1,6 +1,8 @@
 package dht
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -22,15 +24,11 @@ type ID [20]byte
 
 // Compare returns -1, 0 or 1 as a is less than, equal to or greater than b.
 func (a ID) Compare(b ID) int {
-	for i := range a {
-		if a[i] != b[i] {
-			if a[i] < b[i] {
-				return -1
-			}
-			return 1
-		}
+	// The first bytes decide nearly always.
+	if x, y := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(b[:8]); x != y {
+		return cmp.Compare(x, y)
 	}
-	return 0
+	return bytes.Compare(a[8:], b[8:])
 }
 
 // words returns the number as a 32-bit word and two 64-bit words, highest first.

@@ -1,7 +1,5 @@
 package dht
 
-import "slices"
-
 // Table is what a node routes by: its ring pointers and its fingers. Finger i is
 // the node that owns self + 2^(i-1), 1 <= i <= m (Chord, section IV-D); fingers make
 // lookups short, only the ring's pointers make them right.
@@ -20,7 +18,8 @@ func NewTable(s Space, r *Ring) *Table {
 // not change it.
 func (t *Table) Fingers() []Peer { return t.fingers }
 
-// SetFinger sets finger i to the node that owns its start.
+// SetFinger sets finger i to the node that owns its start, as far as known: it lies
+// there or behind.
 func (t *Table) SetFinger(i int, p Peer) { t.fingers[i-1] = p }
 
 // FingersTo returns which fingers a node at p that has just appeared takes over: the
@@ -49,49 +48,30 @@ func (t *Table) Forget(p Peer) {
 	}
 }
 
-// Owner returns the node that owns key when this table can tell: the node itself,
-// or one of its successors, whose arcs lie side by side.
+// Space returns the circle.
+func (t *Table) Space() Space { return t.space }
+
+// Self returns the node whose table it is.
+func (t *Table) Self() Peer { return t.ring.self }
+
+// Predecessor returns the node before it, as the ring has it.
+func (t *Table) Predecessor() Peer { return t.ring.pred }
+
+// Successors returns how many successors are known.
+func (t *Table) Successors() int { return len(t.ring.list) }
+
+// Successor returns the i-th successor, 0 for the nearest.
+func (t *Table) Successor(i int) Peer { return t.ring.list[i] }
+
+// Finger returns finger i, zero where unknown.
+func (t *Table) Finger(i int) Peer { return t.fingers[i-1] }
+
+// Owner returns the node that owns key when this table can tell: see [OwnerBy].
 func (t *Table) Owner(key ID) (Peer, bool) {
-	r := t.ring
-	if !r.pred.Is(r.self) && Owns(r.pred.ID, r.self.ID, key) || r.Head().Is(r.self) {
-		return r.self, true
-	}
-	before := r.self.ID
-	for _, p := range r.list {
-		if Owns(before, p.ID, key) {
-			return p, true
-		}
-		before = p.ID
-	}
-	return Peer{}, false
+	owner, _, ok := OwnerBy(t, key)
+	return owner, ok
 }
 
-// Next returns the nodes known that precede key, nearest to it first, at most n:
-// the one to ask, and whom to ask when it is dead. It is empty only where this node
-// is alone.
-func (t *Table) Next(key ID, n int) []Peer {
-	self := t.ring.self.ID
-	var near []Peer
-	add := func(p Peer) {
-		if p == (Peer{}) || p.ID == self || p.ID != key && !Between(self, p.ID, key) || p.ID == key {
-			return
-		}
-		for i, q := range near {
-			if q.ID == p.ID {
-				return
-			}
-			if Between(q.ID, p.ID, key) {
-				near = slices.Insert(near, i, p)
-				return
-			}
-		}
-		near = append(near, p)
-	}
-	for _, p := range t.fingers {
-		add(p)
-	}
-	for _, p := range t.ring.list {
-		add(p)
-	}
-	return near[:min(n, len(near))]
-}
+// Next returns the nodes known that precede key, nearest to it first, at most n: see
+// [NextBy]. It is empty only where this node is alone.
+func (t *Table) Next(key ID, n int) []Peer { return NextBy(nil, t, key, n) }

@@ -165,52 +165,55 @@ func (s *stage) groups() {
 	}
 }
 
-func (s *stage) querierConfig(args []string) igmp.QuerierConfig {
-	var c igmp.QuerierConfig
+// settings calls set for each key=value of args, which reports whether it knows it.
+func (s *stage) settings(args []string, set func(key, value string) bool) {
 	for _, a := range args {
 		key, value, _ := strings.Cut(a, "=")
+		if !set(key, value) {
+			s.t.Fatalf("unknown setting %q", a)
+		}
+	}
+}
+
+func (s *stage) querierConfig(args []string) (c igmp.QuerierConfig) {
+	s.settings(args, func(key, value string) bool {
 		switch key {
-		case "family":
-			c.Family = igmp.Family(value[0] - '0')
-		case "version":
-			c.Version = igmp.Version(value[0] - '0')
-		case "address":
-			c.Address = addr(value)
-		case "robustness":
-			c.Timing.Robustness = value[0] - '0'
 		case "interval":
 			c.Timing.QueryInterval = s.duration(value)
 		case "response":
 			c.Timing.QueryResponse = s.duration(value)
-		case "strict":
-			c.Strict = true
 		default:
-			s.t.Fatalf("unknown setting %q", a)
+			return s.common(key, value, &c.Family, &c.Version, &c.Address, &c.Timing.Robustness, &c.Strict)
 		}
-	}
+		return true
+	})
 	return c
 }
 
-func (s *stage) hostConfig(args []string) igmp.HostConfig {
-	var c igmp.HostConfig
-	for _, a := range args {
-		key, value, _ := strings.Cut(a, "=")
-		switch key {
-		case "family":
-			c.Family = igmp.Family(value[0] - '0')
-		case "version":
-			c.Version = igmp.Version(value[0] - '0')
-		case "address":
-			c.Address = addr(value)
-		case "robustness":
-			c.Robustness = value[0] - '0'
-		case "strict":
-			c.Strict = true
-		default:
-			s.t.Fatalf("unknown setting %q", a)
-		}
-	}
+func (s *stage) hostConfig(args []string) (c igmp.HostConfig) {
+	s.settings(args, func(key, value string) bool {
+		return s.common(key, value, &c.Family, &c.Version, &c.Address, &c.Robustness, &c.Strict)
+	})
 	return c
+}
+
+// common is what a querier and a host have in common.
+func (s *stage) common(key, value string, family *igmp.Family, version *igmp.Version, address *netip.Addr, robustness *uint8, strict *bool) bool {
+	switch key {
+	case "family":
+		*family = igmp.Family(value[0] - '0')
+	case "version":
+		*version = igmp.Version(value[0] - '0')
+	case "address":
+		*address = addr(value)
+	case "robustness":
+		*robustness = value[0] - '0'
+	case "strict":
+		*strict = true
+	default:
+		return false
+	}
+	return true
 }
 
 func (s *stage) duration(text string) time.Duration {

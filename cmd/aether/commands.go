@@ -15,6 +15,7 @@ func commands() []*cli.Command {
 		igmpCommand(),
 		mcastCommand(),
 		paxosCommand(),
+		dhtCommand(),
 		storeCommand(),
 		versionCommand(),
 		completionCommand(),

@@ -78,10 +78,7 @@ type decoding struct {
 func (d *decoding) arguments(c *cli.Context) error {
 	first := c.Args().First()
 	if c.NArg() == 1 {
-		if first == "-" {
-			return d.capture(c.App.Reader)
-		}
-		f, err := os.Open(first)
+		f, err := openInput(c.App, first)
 		if err == nil {
 			defer f.Close()
 			return d.capture(f)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -112,15 +111,11 @@ func (m *igmpMonitoring) read(file string, app *cli.App) error {
 
 // readIgmpCapture plays a capture to a new Monitor, and calls heard after each frame.
 func readIgmpCapture(file string, app *cli.App, heard func(*igmp.Monitor) error) error {
-	in := app.Reader
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(app, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	r, err := igmp.OpenCapture(in)
 	if err != nil {
 		return &statusError{statusFailed, err}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -70,15 +69,11 @@ func doctorListen(c *cli.Context, d *doctor.Doctor) error {
 
 // doctorRead lets d hear the capture in file.
 func doctorRead(ctx context.Context, d *doctor.Doctor, file string, app *cli.App) error {
-	in := app.Reader
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := openInput(app, file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	capture, err := doctor.OpenCapture(in)
 	if err != nil {
 		return &statusError{statusUnknown, err}

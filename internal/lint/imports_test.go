@@ -10,24 +10,25 @@ import (
 // mayImport is the map of the house: what each package may import of this module.
 // Arrows go down. A package that is not here is a mistake, here or there.
 var mayImport = map[string][]string{
-	"internal/wire":   {},
-	"internal/loop":   {},
-	"internal/netif":  {},
-	"internal/link":   {"internal/wire"},
-	"internal/netsim": {"internal/loop"},
-	"internal/netlab": {"internal/netif", "igmp"},
-	"internal/script": {},
-	"internal/lint":   {},
+	"internal/wire":    {},
+	"internal/loop":    {},
+	"internal/netif":   {},
+	"internal/link":    {"internal/wire"},
+	"internal/netsim":  {"internal/loop"},
+	"internal/netlab":  {"internal/netif", "igmp"},
+	"internal/script":  {},
+	"internal/lint":    {},
+	"internal/capture": {},
 
 	"linklocal":    {"internal/wire", "internal/loop", "internal/netif"},
 	"multicast":    {"internal/wire", "internal/loop", "internal/netif"},
 	"mdns":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
 	"mdns/conform": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
 	"dnssd":        {"mdns"},
-	"igmp":         {"multicast", "internal/wire", "internal/loop", "internal/netif"},
+	"igmp":         {"multicast", "internal/capture", "internal/wire", "internal/loop", "internal/netif"},
 	"igmp/doctor":  {"igmp", "multicast", "internal/wire"},
 
-	"mdns/doctor": {"mdns", "multicast", "internal/loop", "internal/netif", "internal/wire"},
+	"mdns/doctor": {"mdns", "multicast", "internal/capture", "internal/loop", "internal/netif", "internal/wire"},
 
 	"multicast/chat":  {"multicast", "multicast/seal", "internal/wire", "internal/loop", "internal/netif"},
 	"multicast/probe": {"multicast", "internal/wire", "internal/loop", "internal/netif"},
@@ -41,6 +42,7 @@ var mayImport = map[string][]string{
 	"paxos/kv":      {"paxos", "internal/link", "internal/wire"},
 	"paxos/replica": {"paxos", "paxos/log", "paxos/peer", "paxos/kv"},
 	"dht":           {},
+	"dht/sim":       {"dht"},
 	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/peer":      {"dht", "dht/records", "dht/topics", "dht/tasks", "internal/link", "internal/wire"},

@@ -159,6 +159,8 @@ func constant(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.CompositeLit:
 		return len(e.Elts) > 0 // an empty one waits to be filled
+	case *ast.SelectorExpr: // another package's error under this one's name
+		return strings.HasPrefix(e.Sel.Name, "Err")
 	case *ast.CallExpr:
 		switch fn := e.Fun.(type) {
 		case *ast.SelectorExpr:

@@ -45,8 +45,9 @@ type Switch struct {
 
 	// ports is replaced, never changed, so that forwarding needs no lock.
 	ports   atomic.Pointer[[]*Port]
-	changes sync.Mutex // held while ports is replaced
-	gone    Counters   // of unplugged ports, guarded by changes
+	cuts    atomic.Pointer[func(from, to *Port) bool] // nil: none
+	changes sync.Mutex                                // held while ports is replaced
+	gone    Counters                                  // of unplugged ports, guarded by changes
 
 	snooping sync.WaitGroup // the clock of a snooping forwarder
 	stop     chan struct{}  // ends it
@@ -98,8 +99,23 @@ func (s *Switch) Partition(groups ...[]*Port) {
 	}
 }
 
-// Heal ends a partition.
-func (s *Switch) Heal() { s.Partition() }
+// Cut keeps frames that came in at port from away from port to, wherever cut says
+// so: a network need not fall apart into groups, and may be cut in one direction
+// only. cut is called for every frame, by several goroutines at once. It comes on
+// top of a partition, and replaces an earlier Cut; nil ends it.
+func (s *Switch) Cut(cut func(from, to *Port) bool) {
+	if cut == nil {
+		s.cuts.Store(nil)
+		return
+	}
+	s.cuts.Store(&cut)
+}
+
+// Heal ends a partition and a Cut.
+func (s *Switch) Heal() {
+	s.Partition()
+	s.Cut(nil)
+}
 
 // newPort makes a port that is not yet plugged in.
 func (s *Switch) newPort(h *Host, mac net.HardwareAddr) *Port {
@@ -176,11 +192,16 @@ func (s *Switch) forward(in *Port, b []byte) {
 func (in *Port) pass(p *Port, b []byte) {
 	switch {
 	case p == in:
-	case p.group.Load() != in.group.Load():
+	case p.group.Load() != in.group.Load(), in.sw.cut(in, p):
 		p.count.partitioned.Add(1)
 	default:
 		p.deliver(b, false)
 	}
+}
+
+func (s *Switch) cut(from, to *Port) bool {
+	cut := s.cuts.Load()
+	return cut != nil && (*cut)(from, to)
 }
 
 func isGroup(s station) bool { return s[0]&1 != 0 }

@@ -123,6 +123,11 @@ func TestSwitch_Forwards(t *testing.T) {
 				before: func() { r.Partition(r.ports[:2]) }},
 			{name: "partition, known station", from: 1, src: 4, dst: 6, want: at()},
 			{name: "healed", from: 1, src: 4, dst: 6, want: at(2), before: r.Heal},
+			{name: "cut one way", from: 0, src: 2, dst: 6, want: at(),
+				before: func() { r.Cut(func(from, to *Port) bool { return from == r.ports[0] && to == r.ports[2] }) }},
+			{name: "cut one way, back", from: 2, src: 6, dst: 2, want: at(0)},
+			{name: "cut one way, group", from: 0, src: 2, dst: 1, want: at(1)},
+			{name: "cut healed", from: 0, src: 2, dst: 6, want: at(2), before: r.Heal},
 			{name: "forgotten when unplugged", from: 1, src: 4, dst: 6, want: at(0),
 				before: func() { r.unplug(r.ports[2]) }},
 		} {
@@ -134,7 +139,7 @@ func TestSwitch_Forwards(t *testing.T) {
 				t.Errorf("%s: %s", tt.name, d)
 			}
 		}
-		if c := r.Counters(); c.FromHost != 10 || c.Partitioned != 2 {
+		if c := r.Counters(); c.FromHost != 14 || c.Partitioned != 4 {
 			t.Errorf("odd counters: %+v", c)
 		}
 	})

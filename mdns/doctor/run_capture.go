@@ -1,10 +1,7 @@
 package doctor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,100 +10,54 @@ import (
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 
+	"github.com/aether-lan/aether/internal/capture"
 	"github.com/aether-lan/aether/mdns"
 	"github.com/aether-lan/aether/multicast"
 )
 
-const (
-	// maxFrame is the largest frame read from a capture, which is what tcpdump
-	// writes at most.
-	maxFrame = 1 << 18
-	// maxBlock is the largest pcapng block: a frame and its options.
-	maxBlock = 1 << 20
-	// magicSection begins a pcapng file in either byte order.
-	magicSection = 0x0a0d0d0a
-)
-
 // ErrCapture reports that a file is no capture, or is damaged.
-var ErrCapture = errors.New("not a capture file")
+var ErrCapture = capture.ErrFormat
 
 // Capture reads multicast DNS from a pcap or pcapng file.
 type Capture struct {
-	read func() ([]byte, gopacket.CaptureInfo, layers.LinkType, error)
+	file *capture.Reader
 	// Frames counts all frames, Truncated those that the file does not hold whole.
 	Frames, Truncated int
 }
 
 // OpenCapture reads the header of r. It fails with [ErrCapture] when r is neither
 // pcap nor pcapng.
-func OpenCapture(r io.Reader) (c *Capture, err error) {
-	defer recovered(&err)
-	b := bufio.NewReader(r)
-	magic, err := b.Peek(4)
+func OpenCapture(r io.Reader) (*Capture, error) {
+	file, err := capture.NewReader(r)
 	if err != nil {
-		return nil, fmt.Errorf("doctor: capture: %w: %w", ErrCapture, err)
+		return nil, fmt.Errorf("doctor: capture: %w", err)
 	}
-	if binary.BigEndian.Uint32(magic) == magicSection {
-		return openNg(b)
-	}
-	p, err := pcapgo.NewReader(b)
-	if err != nil {
-		return nil, fmt.Errorf("doctor: capture: %w: %w", ErrCapture, err)
-	}
-	p.SetSnaplen(maxFrame) // the file's own may be 4 GB, and is allocated
-	return &Capture{read: func() ([]byte, gopacket.CaptureInfo, layers.LinkType, error) {
-		frame, ci, err := p.ReadPacketData()
-		return frame, ci, p.LinkType(), err
-	}}, nil
-}
-
-func openNg(b *bufio.Reader) (*Capture, error) {
-	p, err := pcapgo.NewNgReader(&blocks{r: b}, pcapgo.NgReaderOptions{WantMixedLinkType: true})
-	if err != nil {
-		return nil, fmt.Errorf("doctor: capture: %w: %w", ErrCapture, err)
-	}
-	return &Capture{read: func() ([]byte, gopacket.CaptureInfo, layers.LinkType, error) {
-		frame, ci, err := p.ReadPacketData()
-		if err != nil {
-			return nil, ci, 0, err
-		}
-		link, _ := ci.AncillaryData[0].(layers.LinkType)
-		return frame, ci, link, nil
-	}}, nil
+	return &Capture{file: file}, nil
 }
 
 // ReadPacket returns the next multicast DNS datagram and when it was captured.
 // Other frames are passed over. It ends with io.EOF, or with [ErrCapture] where
 // the file is damaged.
 func (c *Capture) ReadPacket() (at time.Time, p Packet, err error) {
-	defer recovered(&err)
+	defer capture.Recover(&err) // of the layers' decoders
 	for {
-		frame, ci, link, err := c.read()
+		f, err := c.file.Next()
 		if errors.Is(err, io.EOF) {
 			return at, p, io.EOF
 		}
 		if err != nil {
-			return at, p, fmt.Errorf("doctor: capture: frame %d: %w: %w", c.Frames+1, ErrCapture, err)
+			return at, p, fmt.Errorf("doctor: capture: %w", err)
 		}
 		c.Frames++
-		p, ok := datagram(frame, link)
+		p, ok := datagram(f.Bytes, f.Link)
 		switch {
 		case !ok:
-		case ci.CaptureLength < ci.Length:
+		case f.Truncated:
 			c.Truncated++
 		default:
-			return ci.Timestamp, p, nil
+			return f.At, p, nil
 		}
-	}
-}
-
-// recovered turns a panic of the decoders, which read what anybody wrote, into an
-// error.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("doctor: capture: %w: %v", ErrCapture, r)
 	}
 }
 
@@ -138,68 +89,6 @@ func datagram(frame []byte, link layers.LinkType) (p Packet, ok bool) {
 	p.To = netip.AddrPortFrom(to, uint16(udp.DstPort))
 	p.Payload = udp.Payload
 	return p, true
-}
-
-// blocks passes the blocks of a pcapng file on, each only when it is whole and its
-// lengths agree: the reader behind it allocates by them. Simple packet blocks are
-// left out; they do not say when.
-type blocks struct {
-	r     io.Reader
-	order binary.ByteOrder
-	rest  bytes.Reader
-}
-
-// Block types of pcapng.
-const (
-	blockPacket   = 2
-	blockSimple   = 3
-	blockEnhanced = 6
-)
-
-// Read implements io.Reader.
-func (b *blocks) Read(out []byte) (int, error) {
-	for b.rest.Len() == 0 {
-		if err := b.next(); err != nil {
-			return 0, err
-		}
-	}
-	return b.rest.Read(out)
-}
-
-func (b *blocks) next() error {
-	head := make([]byte, 12)
-	if _, err := io.ReadFull(b.r, head); err != nil {
-		return err
-	}
-	if binary.BigEndian.Uint32(head) == magicSection {
-		b.order = binary.ByteOrder(binary.BigEndian)
-		if head[8] == 0x4d { // 1A2B3C4D in little endian
-			b.order = binary.LittleEndian
-		}
-	}
-	if b.order == nil {
-		return fmt.Errorf("no section header: %w", ErrCapture)
-	}
-	typ, length := b.order.Uint32(head), b.order.Uint32(head[4:])
-	if length < 12 || length > maxBlock || length%4 != 0 {
-		return fmt.Errorf("block of %d bytes: %w", length, ErrCapture)
-	}
-	block := make([]byte, length)
-	copy(block, head)
-	if _, err := io.ReadFull(b.r, block[len(head):]); err != nil {
-		return fmt.Errorf("block of %d bytes: %w", length, err)
-	}
-	switch typ {
-	case blockSimple:
-		return nil
-	case blockPacket, blockEnhanced:
-		// The captured length is behind the type, the length, the interface and the time.
-		if length < 32 || b.order.Uint32(block[20:]) > length-32 {
-			return fmt.Errorf("packet longer than its block: %w", ErrCapture)
-		}
-	}
-	b.rest.Reset(block)
-	return nil
 }
 
 // Replay lets d hear all of c on the capture's own clock, and a last while in which

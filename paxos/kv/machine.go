@@ -81,8 +81,7 @@ type Applied struct {
 	Hash   uint64 // of the state after it
 }
 
-// Apply applies entries, which follow on what was applied before, and makes them
-// durable with the store's next sync. An error is the store's: the state in memory is
+// Apply applies entries, which follow on what was applied before, to the store. An error is the store's: the state in memory is
 // then not to be used any more, and the node must stop.
 func (m *Machine) Apply(entries []paxos.Entry) ([]Applied, error) {
 	if len(entries) == 0 {
@@ -297,6 +296,7 @@ func (m *Machine) Get(key []byte) (Value, bool, error) {
 		return Value{}, false, err
 	}
 	v, err := parseValue(b)
+	v.Value = bytes.Clone(v.Value)
 	return v, err == nil, err
 }
 

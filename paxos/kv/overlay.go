@@ -60,6 +60,20 @@ func (o *overlay) set(key, value []byte) {
 	o.writes[k] = value
 }
 
+// add sets a key that is known not to be there.
+func (o *overlay) add(key, value []byte) {
+	k := string(key)
+	o.hash += pairHash(k, value)
+	o.writes[k] = value
+}
+
+// drop deletes a key that is known to have value.
+func (o *overlay) drop(key, value []byte) {
+	k := string(key)
+	o.hash -= pairHash(k, value)
+	o.writes[k] = nil
+}
+
 // scan returns the keys from from up to but not to, at most limit, as they are with
 // the writes.
 func (o *overlay) scan(from, to []byte, limit int) (keys []string) {
@@ -82,11 +96,12 @@ func (o *overlay) scan(from, to []byte, limit int) (keys []string) {
 	return keys[:min(limit, len(keys))]
 }
 
-// all gives the writes, in any order.
+// all gives the writes, in any order. A key is valid until the next.
 func (o *overlay) all() iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
+		var key []byte
 		for k, v := range o.writes {
-			if !yield([]byte(k), v) {
+			if key = append(key[:0], k...); !yield(key, v) {
 				return
 			}
 		}

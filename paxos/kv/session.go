@@ -33,8 +33,8 @@ func (m *Machine) begin(c Client) Result {
 		m.end(gone)
 	}
 	m.counts.sessions++
-	m.o.set(keySession(c), session{active: m.now}.append(nil))
-	m.o.set(keyActive(m.now, c), []byte{})
+	m.o.add(keySession(c), session{active: m.now}.append(nil))
+	m.o.add(keyActive(m.now, c), []byte{}) // of a slot that nothing is of yet
 	return Result{Version: m.now}
 }
 
@@ -45,7 +45,7 @@ func (m *Machine) end(c Client) Result {
 	}
 	m.counts.sessions--
 	m.o.set(keySession(c), nil)
-	m.o.set(keyActive(s.active, c), nil)
+	m.o.drop(keyActive(s.active, c), []byte{})
 	return Result{Version: m.now}
 }
 
@@ -56,8 +56,8 @@ const coarse = 1024
 // touch stores a session that made a command.
 func (m *Machine) touch(c Client, s session) {
 	if now := m.now; now > s.active+coarse {
-		m.o.set(keyActive(s.active, c), nil)
-		m.o.set(keyActive(now, c), []byte{})
+		m.o.drop(keyActive(s.active, c), []byte{})
+		m.o.add(keyActive(now, c), []byte{})
 		s.active = now
 	}
 	m.o.set(keySession(c), s.append(nil))

@@ -47,7 +47,8 @@ type Log struct {
 	generation atomic.Uint64
 	applied    atomic.Pointer[paxos.Snapshot]
 	syncs      syncs
-	closed     atomic.Bool
+	closed     atomic.Bool // no more writes
+	use        usage
 }
 
 // identity is the file that says whose directory it is.
@@ -246,9 +247,10 @@ var errEnough = errors.New("enough")
 
 // Entries implements [paxos.Storage].
 func (l *Log) Entries(first paxos.Slot, limit int) (list []paxos.Entry, err error) {
-	if l.closed.Load() {
+	if !l.use.begin() {
 		return nil, named("entries", ErrClosed)
 	}
+	defer l.use.end()
 	bytes := 0
 	err = l.each(first, func(e paxos.Entry) error {
 		if e.Slot != first+paxos.Slot(len(list)) {
@@ -322,9 +324,11 @@ func forget(b *pebble.Batch, to paxos.Slot) error {
 		b.Set(keyForgotten, checked(keyForgotten, binary.BigEndian.AppendUint64(nil, uint64(to))), nil))
 }
 
-// Close closes the directory. What was not synced is.
+// Close closes the directory, once the reads under way have ended. What was not
+// synced is.
 func (l *Log) Close() error {
 	sound := !l.closed.Swap(true)
+	l.use.close()
 	var err error
 	if sound {
 		err = l.writeClosed()

@@ -182,6 +182,46 @@ func TestOpen_Refuses(t *testing.T) {
 	}
 }
 
+// Close waits for whoever reads, and whoever comes later is told.
+func TestClose_WaitsForReads(t *testing.T) {
+	l := open(t, vfs.NewMem())
+	if err := l.Apply(1, members, writes("a=1", "b=2")); err != nil {
+		t.Fatal(err)
+	}
+	reading, closed := make(chan struct{}), make(chan error)
+	go func() { <-reading; closed <- l.Close() }()
+	err := l.Scan(nil, nil, func(k, _ []byte) bool {
+		if string(k) == "a" {
+			close(reading)
+		}
+		for { // until Close has begun
+			if _, err := l.Get([]byte("b")); errors.Is(err, ErrClosed) {
+				return true
+			} else if err != nil {
+				t.Error(err)
+				return false
+			}
+		}
+	})
+	if err != nil {
+		t.Errorf("the scan: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	_, err = l.Get([]byte("a"))
+	_, eerr := l.Entries(1, 1)
+	_, serr := l.Snapshot()
+	for what, err := range map[string]error{
+		"get": err, "entries": eerr, "snapshot": serr, "save": l.Save(paxos.Record{}), "apply": l.Apply(2, members, writes()),
+		"scan": l.Scan(nil, nil, func(_, _ []byte) bool { return true }),
+	} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s of a closed log: %v", what, err)
+		}
+	}
+}
+
 // A crash at any moment leaves at least what Save returned for, never half a record,
 // and the state and its slot belong together.
 func TestLog_CrashKeepsWhatWasSaved(t *testing.T) {

@@ -31,9 +31,10 @@ func snapshotName(s paxos.Slot) string { return "snapshot-" + s.String() }
 // state may change while it does: what is written is that of one slot. Older
 // snapshots are deleted.
 func (l *Log) Snapshot() (paxos.Snapshot, error) {
-	if l.closed.Load() {
+	if l.closed.Load() || !l.use.begin() {
 		return paxos.Snapshot{}, named("snapshot", ErrClosed)
 	}
+	defer l.use.end()
 	at := l.db.NewSnapshot() // copy on write: nobody waits for the file
 	defer at.Close()
 	s := *l.applied.Load()
@@ -68,6 +69,10 @@ func (l *Log) writeSnapshot(s paxos.Snapshot, each func(put func(k, v []byte) bo
 		err = each(func(k, v []byte) bool {
 			head := binary.AppendUvarint(nil, uint64(len(k)))
 			head = append(append(head, k...), binary.AppendUvarint(nil, uint64(len(v)))...)
+			if l.closed.Load() { // nobody waits for it any more
+				err = ErrClosed
+				return false
+			}
 			if _, err = both.Write(head); err == nil {
 				_, err = both.Write(v)
 			}

@@ -74,9 +74,10 @@ func (l *Log) Apply(slot paxos.Slot, members paxos.Membership, writes iter.Seq2[
 
 // Get returns a value of the state, nil when it has none.
 func (l *Log) Get(key []byte) ([]byte, error) {
-	if l.closed.Load() {
+	if !l.use.begin() {
 		return nil, named("get", ErrClosed)
 	}
+	defer l.use.end()
 	v, closer, err := l.db.Get(keyState(l.generation.Load(), key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -91,9 +92,10 @@ func (l *Log) Get(key []byte) ([]byte, error) {
 // Scan calls f with the keys of the state from from up to but not to, nil being no
 // end, and their values, in order, until f returns false. f must keep neither.
 func (l *Log) Scan(from, to []byte, f func(key, value []byte) bool) error {
-	if l.closed.Load() {
+	if !l.use.begin() {
 		return named("scan", ErrClosed)
 	}
+	defer l.use.end()
 	return named("scan", scan(l.db, l.generation.Load(), from, to, f))
 }
 

@@ -98,10 +98,27 @@ type applier struct {
 	snapped  chan error
 	snapping bool
 	last     paxos.Slot // of the last snapshot
+	behind   behind
 }
+
+// behind is what was applied and is not flushed: what a node that is killed has to
+// apply again when it starts.
+type behind struct {
+	entries, bytes int
+	flushing       bool
+	flushed        chan error
+}
+
+// Bounds of what is not flushed. When there is flushLate times as much, applying waits.
+const (
+	flushEntries = 1 << 14
+	flushBytes   = 8 << 20
+	flushLate    = 4
+)
 
 func (r *Replica) runApplier(ctx context.Context, fail func(error)) {
 	a := &applier{r: r, fail: fail, fetched: make(chan task, 1), snapped: make(chan error, 1), last: r.disk.State().Snapshot.Slot}
+	a.behind.flushed = make(chan error, 1)
 	defer a.wg.Wait()
 	for {
 		select {
@@ -115,6 +132,9 @@ func (r *Replica) runApplier(ctx context.Context, fail func(error)) {
 			if t.install != nil {
 				a.install(ctx, t)
 			}
+		case err := <-a.behind.flushed:
+			a.behind.flushing = false
+			a.failed(err)
 		case err := <-a.snapped:
 			a.snapping = false
 			if err != nil && ctx.Err() == nil {
@@ -140,7 +160,7 @@ func (a *applier) do(ctx context.Context, t task) {
 
 // entries applies what was chosen, and tells who waits.
 func (a *applier) entries(ctx context.Context, list []paxos.Entry) {
-	done, _ := a.r.disk.Applied()
+	done, _ := a.r.buffer.Applied()
 	for len(list) > 0 && list[0].Slot <= done { // a snapshot had them
 		list = list[1:]
 	}
@@ -148,8 +168,10 @@ func (a *applier) entries(ctx context.Context, list []paxos.Entry) {
 		return
 	}
 	results, err := a.r.state.Apply(list)
-	if err != nil {
-		a.fail(fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err))
+	if err == nil {
+		err = a.flush(list)
+	}
+	if a.failed(err) {
 		return
 	}
 	a.r.applied.Store(uint64(list[len(list)-1].Slot))
@@ -169,6 +191,36 @@ func (a *applier) entries(ctx context.Context, list []paxos.Entry) {
 			}
 		}
 	})
+}
+
+// failed stops the node when its disk has failed.
+func (a *applier) failed(err error) bool {
+	if err != nil {
+		a.fail(fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err))
+	}
+	return err != nil
+}
+
+// flush stores the state when enough was applied, beside the applying unless that is
+// far ahead.
+func (a *applier) flush(list []paxos.Entry) error {
+	b := &a.behind
+	b.entries += len(list)
+	for _, e := range list {
+		b.bytes += len(e.Value)
+	}
+	switch {
+	case b.entries < flushEntries && b.bytes < flushBytes:
+		return nil
+	case b.flushing && b.entries < flushLate*flushEntries && b.bytes < flushLate*flushBytes:
+		return nil
+	case b.flushing:
+		b.entries, b.bytes = 0, 0
+		return a.r.buffer.Flush()
+	}
+	b.entries, b.bytes, b.flushing = 0, 0, true
+	a.wg.Go(func() { b.flushed <- a.r.buffer.Flush() })
+	return nil
 }
 
 func (a *applier) answerReads() {
@@ -216,6 +268,9 @@ func (a *applier) snapshot(ctx context.Context) {
 func (r *Replica) makeSnapshot(ctx context.Context) (paxos.Snapshot, error) {
 	r.snapping.Lock()
 	defer r.snapping.Unlock()
+	if err := r.buffer.Flush(); err != nil {
+		return paxos.Snapshot{}, err
+	}
 	s, err := r.disk.Snapshot()
 	if err != nil {
 		return s, err
@@ -268,11 +323,11 @@ func (a *applier) piece(ctx context.Context, t task, in *log.Incoming) error {
 
 // install makes a fetched snapshot the state, if it is still ahead of it.
 func (a *applier) install(ctx context.Context, t task) {
-	if done, _ := a.r.disk.Applied(); t.fetch.Slot <= done {
+	if done, _ := a.r.buffer.Applied(); t.fetch.Slot <= done {
 		_ = t.install.Close()
 		return
 	}
-	err := t.install.Install()
+	err := a.r.buffer.Replace(t.install.Install)
 	if errors.Is(err, log.ErrSnapshot) {
 		a.r.cfg.Logger.Warn("a snapshot is not what it should be", "slot", uint64(t.fetch.Slot), "from", uint64(t.from), "error", err)
 		return
@@ -280,8 +335,7 @@ func (a *applier) install(ctx context.Context, t task) {
 	if err == nil {
 		err = a.r.state.Reload()
 	}
-	if err != nil {
-		a.fail(fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err))
+	if a.failed(err) {
 		return
 	}
 	a.last = t.fetch.Slot

@@ -137,11 +137,21 @@ func (c *Client) ask(ctx context.Context, method uint16, header, body []byte) ([
 	}
 	pause := 5 * time.Millisecond
 	var last error
+	lost := false // the answer of an earlier try, which may have done what was asked
 	for try := 1; ; try++ {
 		b, err := c.once(ctx, c.next(), method, header, body)
-		if err == nil || !c.again(err) {
-			return b, err
+		var e *peer.Error
+		told := errors.As(err, &e)
+		switch {
+		case err == nil:
+			return b, nil
+		case c.again(err):
+		case lost && e.Code == codeMember:
+			return nil, errors.Join(errMade, err)
+		default:
+			return nil, err
 		}
+		lost = lost || !told || e.Code == codeUncertain || e.Code == codeEnded
 		last = err
 		if try%max(1, len(c.cfg.Endpoints)) != 0 && pause < 20*time.Millisecond {
 			continue
@@ -277,11 +287,20 @@ func (c *Client) Status(ctx context.Context, a netip.AddrPort) (s Status, err er
 	return s, err
 }
 
-// Member changes who is in the cluster: action is add, remove, promote or lead. With
-// stay, a node that is added remains a learner.
+// Member changes who is in the cluster, and returns when the change is in effect:
+// action is add, remove, promote or lead. With stay, a node that is added remains a
+// learner.
 func (c *Client) Member(ctx context.Context, action string, id paxos.NodeID, addr string, stay bool) error {
-	return c.query(ctx, methodMember, memberRequest{action, id, addr, stay}, &struct{}{})
+	err := c.query(ctx, methodMember, memberRequest{action, id, addr, stay}, &struct{}{})
+	if errors.Is(err, errMade) {
+		return nil
+	}
+	return err
 }
+
+// errMade says that what was asked for is so already, after a try whose answer was
+// lost.
+var errMade = errors.New("it is so already")
 
 func (c *Client) query(ctx context.Context, method uint16, q, a any) error {
 	b, err := c.ask(ctx, method, encode(q), nil)

@@ -35,6 +35,7 @@ type Replica struct {
 	cfg     Config
 	cluster paxos.ClusterID
 	disk    *log.Log
+	buffer  *kv.Buffer // before disk
 	state   *kv.Machine
 	mesh    *peer.Mesh
 	wiped   string // where a damaged directory was put aside
@@ -83,7 +84,8 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		return nil, errors.Join(err, cfg.Listener.Close())
 	}
 	var err error
-	if r.state, err = kv.New(r.disk, r.cfg.Map); err != nil {
+	r.buffer = kv.NewBuffer(r.disk)
+	if r.state, err = kv.New(r.buffer, r.cfg.Map); err != nil {
 		return nil, errors.Join(fmt.Errorf("paxos/replica: %w", err), r.disk.Close(), cfg.Listener.Close())
 	}
 	slot, _ := r.disk.Applied()
@@ -163,6 +165,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		l.run(ctx)
 		wg.Wait()
 		err = context.Cause(ctx)
+		if ferr := r.buffer.Flush(); ferr != nil { // spares the next start work
+			r.cfg.Logger.Warn("the state was not stored to the end", "error", ferr)
+		}
 	}
 	r.err = err
 	close(r.ended)

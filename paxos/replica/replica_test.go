@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/aether-lan/aether/paxos"
 	"github.com/aether-lan/aether/paxos/kv"
+	"github.com/aether-lan/aether/paxos/log"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -280,6 +282,25 @@ func TestReplica_CatchesUpBySnapshot(t *testing.T) {
 	}
 }
 
+// A node that goes away while it is asked says nothing that would keep a client from
+// asking another one.
+func TestClient_AsksAgainWhatANodeThatGoesAwayRefuses(t *testing.T) {
+	r, c := &Replica{}, NewClient(ClientConfig{})
+	for _, err := range []error{
+		context.Canceled, context.DeadlineExceeded, net.ErrClosed, io.EOF, ErrEnded, paxos.ErrStopped, paxos.ErrBusy, ErrUncertain,
+		fmt.Errorf("get: %w", log.ErrClosed),
+	} {
+		if err := r.coded(err); !c.again(err) {
+			t.Errorf("%v ends the client", err)
+		}
+	}
+	for _, err := range []error{ErrFull, errRequest, kv.ErrLagging} {
+		if err := r.coded(err); c.again(err) {
+			t.Errorf("%v is asked for again", err)
+		}
+	}
+}
+
 func TestReplica_MembersComeAndGo(t *testing.T) {
 	p, ctx := newPod(t, 3, nil), soon(t)
 	c := p.client()
@@ -299,6 +320,11 @@ func TestReplica_MembersComeAndGo(t *testing.T) {
 	if v, ok, err := n.state.Get([]byte("k")); err != nil || !ok || string(v.Value) != "v" {
 		t.Errorf("the new node has %q, %v, %v", v.Value, ok, err)
 	}
+	if err := c.Member(ctx, "add", 4, n.Addr().String(), false); err == nil {
+		t.Error("a member is added again")
+	}
+	until(t, ctx, "node 4 does not lead", func() bool { return c.Member(ctx, "lead", 4, "", false) == nil })
+	until(t, ctx, "node 1 does not lead", func() bool { return c.Member(ctx, "lead", 1, "", false) == nil })
 	lead := p.leader(ctx)
 	if err := c.Member(ctx, "remove", 4, "", false); err != nil {
 		t.Fatal(err)
@@ -320,11 +346,16 @@ func TestReplica_MembersComeAndGo(t *testing.T) {
 func TestReplica_WatchAndLeases(t *testing.T) {
 	p, ctx := newPod(t, 1, nil), soon(t)
 	c, w := p.client(), p.client()
-	r, err := c.Do(ctx, kv.Command{Op: kv.Grant, TTL: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
+	// The shortest lease that lives until the key is there, however slow the disk is.
+	var r kv.Result
+	err := kv.ErrLease
+	for ttl := 300 * time.Millisecond; errors.Is(err, kv.ErrLease); ttl *= 2 {
+		if r, err = c.Do(ctx, kv.Command{Op: kv.Grant, TTL: ttl}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Do(ctx, kv.Command{Op: kv.Put, Key: []byte("here"), Lease: r.Lease})
 	}
-	if _, err := c.Do(ctx, kv.Command{Op: kv.Put, Key: []byte("here"), Lease: r.Lease}); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	errDone := errors.New("done")

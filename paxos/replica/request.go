@@ -34,6 +34,7 @@ const (
 	codeEnded
 	codeLagging
 	codeRequest
+	codeMember
 )
 
 var errRequest = errors.New("malformed request")

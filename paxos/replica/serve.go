@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"time"
 
 	"github.com/aether-lan/aether/paxos"
 	"github.com/aether-lan/aether/paxos/kv"
+	"github.com/aether-lan/aether/paxos/log"
 	"github.com/aether-lan/aether/paxos/peer"
 )
 
@@ -66,7 +69,9 @@ func (r *Replica) coded(err error) error {
 		code uint16
 	}{
 		{ErrUncertain, codeUncertain}, {ErrFull, codeFull}, {ErrEnded, codeEnded}, {paxos.ErrStopped, codeEnded},
-		{paxos.ErrBusy, codeBusy}, {kv.ErrLagging, codeLagging}, {errRequest, codeRequest},
+		{paxos.ErrBusy, codeBusy}, {kv.ErrLagging, codeLagging}, {errRequest, codeRequest}, {paxos.ErrMember, codeMember},
+		// The node is going away, or the connection: whoever asked may ask another node.
+		{log.ErrClosed, codeEnded}, {context.Canceled, codeEnded}, {context.DeadlineExceeded, codeEnded}, {net.ErrClosed, codeEnded}, {io.EOF, codeEnded},
 	} {
 		if errors.Is(err, c.err) {
 			return &peer.Error{Code: c.code, Text: err.Error()}
@@ -197,6 +202,13 @@ func (r *Replica) Confirm(ctx context.Context) error {
 	}
 }
 
+// Get returns what a key has, and whether it has anything: linearizably, and so only
+// on the leader. The errors are those of [Replica.Confirm].
+func (r *Replica) Get(ctx context.Context, key []byte) (kv.Value, bool, error) {
+	a, err := r.get(ctx, getRequest{Key: key})
+	return a.Value, a.Found, err
+}
+
 func (r *Replica) get(ctx context.Context, q getRequest) (a getReply, err error) {
 	if !q.Stale {
 		err = r.Confirm(ctx)
@@ -281,31 +293,4 @@ func (r *Replica) Status(ctx context.Context) (s Status, err error) {
 		s.Stuck = "the disk of this node is full: it takes no new values"
 	}
 	return s, nil
-}
-
-// member changes who is in the cluster.
-func (r *Replica) member(ctx context.Context, q memberRequest) (err error) {
-	cerr := r.call(ctx, func(l *loop) {
-		now := time.Now()
-		switch q.Action {
-		case "add":
-			a, perr := netip.ParseAddrPort(q.Addr)
-			if perr != nil {
-				err = fmt.Errorf("%w: %w", errRequest, perr)
-				return
-			}
-			if err = l.node.AddMember(now, paxos.Member{ID: q.ID, Addr: a.String(), Promote: !q.Stay}); err == nil {
-				r.mesh.SetAddress(q.ID, a)
-			}
-		case "remove":
-			err = l.node.RemoveMember(now, q.ID)
-		case "promote":
-			err = l.node.PromoteMember(now, q.ID)
-		case "lead":
-			err = l.node.Transfer(now, q.ID)
-		default:
-			err = fmt.Errorf("%w: %q", errRequest, q.Action)
-		}
-	})
-	return errors.Join(cerr, err)
 }

@@ -1,0 +1,13 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+func dhtCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "dht",
+		Usage: "a ring of nodes that own the points of a circle (Chord), and how it works",
+		Subcommands: []*cli.Command{
+			dhtExampleCommand(),
+		},
+	}
+}

@@ -1,0 +1,47 @@
+package sim
+
+import "math"
+
+// ExpectedHops returns the mean path length that the Chord paper works out for n
+// nodes with lists of r successors (section V-D): half log2 n, less half log2 r for
+// the last steps, which the list saves, and one to the owner itself.
+func ExpectedHops(n, r int) float64 {
+	return 0.5*math.Log2(float64(n)) - 0.5*math.Log2(float64(r)) + 1
+}
+
+// PaperFailures is a line of the paper's Table II: 1,000 nodes with lists of 20, a
+// share of which fails at once; path length and timeouts of 10,000 lookups before
+// any repair.
+type PaperFailures struct {
+	Share    float64
+	Hops     float64
+	Timeouts float64
+}
+
+// PaperTableII returns the table.
+func PaperTableII() []PaperFailures {
+	return []PaperFailures{{0, 3.84, 0}, {0.1, 4.03, 0.60}, {0.2, 4.22, 1.17}, {0.3, 4.44, 2.02}, {0.4, 4.69, 3.23}, {0.5, 5.09, 5.10}}
+}
+
+// ShortList is what too short a list costs: the share of lookups that fail after
+// half of 1,000 nodes died, when a node that finds its successors dead gives up.
+type ShortList struct {
+	List   int
+	Failed float64
+}
+
+// ShortLists returns figures of an earlier simulation of plain Chord, which does not
+// go back to ask another way.
+func ShortLists() []ShortList {
+	return []ShortList{{2, 0.92}, {3, 0.74}, {5, 0.24}, {10, 0.05}, {20, 0}}
+}
+
+// The paper's figures of load (section V-B): 10,000 nodes. With 500,000 keys the
+// busiest node has 9.1 times the mean; of a million keys, log2 N virtual nodes to
+// each take the 99th percentile from 4.8 times the mean to 1.6.
+const (
+	PaperLoadNodes      = 10_000
+	PaperBusiest        = 9.1
+	PaperPercentile99   = 4.8
+	PaperPercentile99By = 1.6 // with virtual nodes
+)
