@@ -162,3 +162,24 @@ func (r *Ring) adopt(list []Peer) {
 		r.list = list[:n]
 	}
 }
+
+// SetLength changes how many successors the list may hold.
+func (r *Ring) SetLength(length int) {
+	r.length = max(length, 1)
+	r.list = r.list[:min(len(r.list), r.length)]
+}
+
+// Drop takes a dead node out of the list, wherever it is: who is known to be dead
+// outlives nobody, so that no gap comes of it.
+func (r *Ring) Drop(dead Peer) {
+	if dead.Is(r.Head()) {
+		r.HeadDied(dead)
+		return
+	}
+	for i, p := range r.list {
+		if p.Is(dead) {
+			r.list = append(append([]Peer(nil), r.list[:i]...), r.list[i+1:]...)
+			return
+		}
+	}
+}
