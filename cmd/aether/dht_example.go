@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -30,9 +31,20 @@ func dhtExampleCommand() *cli.Command {
 			if out.json {
 				return dhtExampleEvents(out, dht.NewExample())
 			}
-			return out.line(strings.TrimRight(dht.NewExample().Text(), "\n"))
+			return dhtExample(out, dht.NewExample())
 		},
 	}
+}
+
+func dhtExample(out *printer, e *dht.Example) error {
+	var nodes []ringNode
+	for _, n := range e.Nodes() {
+		nodes = append(nodes, ringNode{at: float64(n) / 32, label: fmt.Sprint(n)})
+	}
+	if err := out.line(drawRing(nodes, nil, 60, 15)); err != nil {
+		return err
+	}
+	return out.line("\n" + strings.TrimRight(e.Text(), "\n"))
 }
 
 // dhtExampleEvents tells programs what [dht.Example.Text] tells people.
