@@ -183,12 +183,13 @@ func (n *Node) heard(from Peer) {
 		k.state, k.since = Alive, n.clock.now
 		return
 	}
+	back := k.contact || k.state == Dead
 	k.Peer, k.met, k.since, k.away = from, true, n.clock.now, away{}
 	n.book.rise(k)
 	n.tell(MemberJoined{from})
 	n.gossip.add(Rumor{from, Alive, k.counter})
 	n.stab.look, n.stab.retry = true, true
-	if !n.book.full && !n.near(from.ID) {
+	if back && !n.book.full && !n.near(from.ID) {
 		n.finding.foreign = from // it may be of another ring: see place
 	}
 }
@@ -203,20 +204,28 @@ func (n *Node) outlived(k *known) {
 
 // admit makes room for a peer that is not known yet.
 func (n *Node) admit(p Peer) *known {
-	if len(n.book.byID) >= 4*n.cfg.MaxMembers+maxAsked {
-		return nil
+	if most := 4*n.cfg.MaxMembers + 4*MaxSuccessors + maxMeeting; len(n.book.byID) >= most {
+		if !n.book.full {
+			n.trim()
+		}
+		if len(n.book.byID) >= most {
+			return nil
+		}
 	}
 	k := &known{Peer: p, since: n.clock.now}
 	n.book.byID[p.ID] = k
 	return k
 }
 
-// near reports whether a peer would be one of this node's pointers.
+// near reports whether a peer is, or would be, one of the nodes that come right
+// after this one or right before it.
 func (n *Node) near(id ID) bool {
-	self, list := n.cfg.Self.ID, n.ring.Successors()
-	last := list[len(list)-1].ID
-	return len(list) < n.ring.length || id == last || Between(self, id, last) ||
-		id == n.ring.Predecessor().ID || Between(n.ring.Predecessor().ID, id, self)
+	self, pred := n.cfg.Self.ID, n.ring.Predecessor().ID
+	if id == pred || Between(pred, id, self) {
+		return true
+	}
+	places := len(n.book.order)
+	return (n.book.at(id)-n.book.at(self)+places)%places <= n.ring.length
 }
 
 // relevant reports whether a peer is worth remembering.

@@ -183,7 +183,7 @@ func (n *Node) useView(v View) {
 	}
 	var list []Peer
 	wait := false
-	for _, p := range v.Successors {
+	for _, p := range v.Successors[:min(len(v.Successors), n.ring.length)] {
 		usable, w := n.settled(p)
 		wait = wait || w
 		if usable {

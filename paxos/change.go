@@ -83,7 +83,7 @@ func (n *Node) change(now time.Time, m Membership) error {
 	if p, a := m.Quorums(); l.live(m, n, now) < max(p, a) {
 		return fmt.Errorf("paxos: change membership: %w", ErrNoQuorum)
 	}
-	l.enqueue(Entry{Kind: Change, Value: m.encode()})
+	l.enqueue(n, Entry{Kind: Change, Value: m.encode()})
 	return nil
 }
 

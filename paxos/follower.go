@@ -143,7 +143,6 @@ func (f *follower) retry(n *Node) {
 // flush sends to every follower what it may have now.
 func (n *Node) flush() {
 	l := n.lead
-	l.batchAt = time.Time{}
 	if n.cfg.Multicast {
 		n.multicast()
 	}
@@ -157,10 +156,8 @@ func (n *Node) flush() {
 	}
 }
 
-// mayBatch returns the entries that f shall have next, none if it must wait. A batch
-// leaves at once if nothing is under way; otherwise it waits until it is large, or
-// its time has come: batches grow with the load (etcd issue 14624, hashicorp/raft
-// issue 541: deep pipelines ruin latency, shallow ones throughput).
+// mayBatch returns the entries that f shall have next, none if it must wait because
+// enough is on its way to it.
 func (n *Node) mayBatch(f *follower) []Entry {
 	l, lim := n.lead, n.cfg.Limits
 	if f.probing || f.next > l.placed || len(f.flight) >= lim.InFlight || len(f.flight) > 0 && f.bytes >= lim.InFlightBytes {
@@ -173,15 +170,6 @@ func (n *Node) mayBatch(f *follower) []Entry {
 	}
 	if i := int(l.placed - list[0].Slot + 1); i < len(list) {
 		list = list[:i]
-	}
-	full := list[len(list)-1].Slot < l.placed
-	if len(f.flight) > 0 && !full {
-		if at := f.flight[len(f.flight)-1].at.Add(n.cfg.Timing.Batch); n.now.Before(at) {
-			if l.batchAt.IsZero() || at.Before(l.batchAt) {
-				l.batchAt = at
-			}
-			return nil
-		}
 	}
 	return list
 }

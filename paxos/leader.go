@@ -25,7 +25,8 @@ type leadership struct {
 type queue struct {
 	values   []Entry
 	bytes    int
-	unchosen int // bytes of the slots after the watermark
+	unchosen int       // bytes of the slots after the watermark
+	since    time.Time // when the first of values came
 }
 
 // takeLead begins phase 2 for what phase 1 found: "a proposer issues a proposal
@@ -58,7 +59,7 @@ func (n *Node) takeLead() {
 	}
 	l.reconcile(n)
 	for _, e := range n.firstValue() {
-		l.enqueue(e)
+		l.enqueue(n, e)
 	}
 	n.event(Event{Kind: EventRole, Role: Leading, Peer: n.cfg.ID, Ballot: n.acc.promised})
 	n.heartbeat(n.now)
@@ -110,7 +111,7 @@ func (l *leadership) promised(n *Node, p promiseOf) {
 		l.begin = max(l.begin, p.Chosen)
 		if k := len(l.recovered); k > 0 && l.recovered[k-1].Slot >= l.begin {
 			l.begin = l.recovered[k-1].Slot + 1
-			l.enqueue(Entry{Kind: Noop})
+			l.enqueue(n, Entry{Kind: Noop})
 		}
 		p.Accepted = nil
 		l.promises = append(l.promises, p)
@@ -172,11 +173,14 @@ func (n *Node) Propose(now time.Time, value []byte) error {
 	case l.transfer.to != 0, n.full(), l.queue.bytes+l.queue.unchosen+len(value) > n.cfg.Limits.Unchosen:
 		return fmt.Errorf("paxos: propose: %w", ErrBusy)
 	}
-	l.enqueue(Entry{Kind: Command, Value: value})
+	l.enqueue(n, Entry{Kind: Command, Value: value})
 	return nil
 }
 
-func (l *leadership) enqueue(e Entry) {
+func (l *leadership) enqueue(n *Node, e Entry) {
+	if len(l.queue.values) == 0 {
+		l.queue.since = n.now
+	}
 	l.queue.values = append(l.queue.values, e)
 	l.queue.bytes += e.size()
 }
@@ -186,6 +190,10 @@ func (l *leadership) enqueue(e Entry) {
 // counts there depends on it.
 func (n *Node) propose() {
 	l := n.lead
+	l.batchAt = time.Time{}
+	if len(l.recovered) == 0 && !l.gathered(n) {
+		return
+	}
 	for l.settled && l.changing == 0 && (len(l.recovered) > 0 || len(l.queue.values) > 0) {
 		e := Entry{Kind: Noop} // fills the gap
 		switch {
@@ -203,6 +211,23 @@ func (n *Node) propose() {
 		}
 		n.place(e)
 	}
+}
+
+// gathered reports whether the values that wait shall have slots now. They shall at once
+// if nothing is under way; otherwise when they are half as many as what is, or
+// their time has come. So batches, and with them syncs and messages, grow with the load,
+// and few of them are under way at a time (etcd issue 14624, hashicorp/raft issue 541:
+// deep pipelines ruin latency, shallow ones throughput).
+func (l *leadership) gathered(n *Node) bool {
+	q := &l.queue
+	if len(q.values) == 0 || q.bytes >= n.cfg.Limits.Batch || Slot(2*len(q.values)) >= l.placed-min(n.chosen, l.placed) {
+		return true
+	}
+	if at := q.since.Add(n.cfg.Timing.Batch); n.now.Before(at) {
+		l.batchAt = at
+		return false
+	}
+	return true
 }
 
 // place proposes e in the next slot, which this node's acceptor accepts at once.

@@ -74,8 +74,10 @@ func (n *Node) Chosen() []Entry {
 	to := min(n.chosen, n.durable())
 	list := slices.Clone(batch(n.log.between(n.app.given+1, to), 4*n.cfg.Limits.Batch))
 	for _, e := range list {
-		if m, err := e.Membership(); err == nil {
-			n.app.members = m
+		if e.Kind == Change {
+			if m, err := e.Membership(); err == nil {
+				n.app.members = m
+			}
 		}
 		n.app.given = e.Slot
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -124,6 +125,10 @@ func paxosServe(c *cli.Context, out *printer) error {
 			return errors.Join(err, cfg.Listener.Close())
 		}
 		defer stop()
+	}
+	cfg.Fatal = func(err error) { // nothing goes on, and so nothing is left to be closed
+		fmt.Fprintln(c.App.ErrWriter, "aether:", err)
+		os.Exit(statusFailed)
 	}
 	// The mesh outlives the node, so that its last messages leave.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context))

@@ -110,6 +110,15 @@ func (c *cache) set(k string, v []byte) {
 	c.bytes += len(k) + len(v) // at least
 }
 
+// refresh changes what is remembered of a key, if anything is.
+func (c *cache) refresh(k string, v []byte) {
+	for _, m := range [...]map[string][]byte{c.young, c.old} {
+		if _, ok := m[k]; ok {
+			m[k] = v
+		}
+	}
+}
+
 var _ Store = (*Buffer)(nil)
 
 // NewBuffer returns a Buffer before store, which nobody else may write from then on.
@@ -246,7 +255,7 @@ func (b *Buffer) Flush() error {
 	b.err = err
 	if err == nil {
 		for k, c := range b.leaving.m {
-			b.clean.set(k, c.value)
+			b.clean.refresh(k, c.value)
 		}
 		b.leaving = writes{}
 	}

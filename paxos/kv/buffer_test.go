@@ -31,7 +31,7 @@ func TestBuffer_IsTheStoreBehindIt(t *testing.T) {
 				}
 				slot++
 				for _, s := range []Store{plain, b} {
-					if err := s.Apply(slot, paxos.Membership{Slot: slot}, (&overlay{writes: w}).all()); err != nil {
+					if err := s.Apply(slot, paxos.Membership{Slot: slot}, writesOf(w)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -60,7 +60,7 @@ func TestBuffer_IsTheStoreBehindIt(t *testing.T) {
 				}
 				slot++
 				w := map[string][]byte{"k1": []byte("other"), "k2": nil}
-				if err := plain.Apply(slot, paxos.Membership{}, (&overlay{writes: w}).all()); err != nil {
+				if err := plain.Apply(slot, paxos.Membership{}, writesOf(w)); err != nil {
 					t.Fatal(err)
 				}
 				err := b.Replace(func() error {
@@ -120,8 +120,18 @@ func (g *gate) Apply(slot paxos.Slot, m paxos.Membership, w iter.Seq2[[]byte, []
 	return g.Memory.Apply(slot, m, w)
 }
 
+func writesOf(m map[string][]byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		for k, v := range m {
+			if !yield([]byte(k), v) {
+				return
+			}
+		}
+	}
+}
+
 func one(k, v string) iter.Seq2[[]byte, []byte] {
-	return (&overlay{writes: map[string][]byte{k: []byte(v)}}).all()
+	return writesOf(map[string][]byte{k: []byte(v)})
 }
 
 // While the store is written, the buffer takes writes and gives what it has.

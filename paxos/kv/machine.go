@@ -59,7 +59,7 @@ func New(store Store, limits Limits) (*Machine, error) {
 func (m *Machine) Reload() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.o = overlay{store: m.o.store, writes: map[string][]byte{}}
+	m.o = overlay{store: m.o.store, young: map[string]*held{}}
 	m.counts = counts{}
 	b, err := m.o.store.Get(keyCounts)
 	if err == nil && b != nil {
@@ -76,7 +76,11 @@ func (m *Machine) Reload() error {
 
 // Applied is what became of an entry.
 type Applied struct {
-	Slot   paxos.Slot
+	Slot paxos.Slot
+	// Client, Number and Op are those of a command; all are zero for what is none.
+	Client Client
+	Number uint64
+	Op     Op
 	Result Result // of a command
 	Hash   uint64 // of the state after it
 }
@@ -97,7 +101,7 @@ func (m *Machine) Apply(entries []paxos.Entry) ([]Applied, error) {
 		list[i].Slot = slot
 		switch e.Kind {
 		case paxos.Command:
-			list[i].Result = m.command(e.Value)
+			m.command(e.Value, &list[i])
 		case paxos.Change:
 			next, err := e.Membership()
 			if err != nil {
@@ -109,7 +113,7 @@ func (m *Machine) Apply(entries []paxos.Entry) ([]Applied, error) {
 		list[i].Hash = m.o.hash
 	}
 	m.counts.hash = m.o.hash
-	m.o.writes[string(keyCounts)] = m.counts.append(nil) // not part of the hash
+	m.o.counts = m.counts.append(nil)
 	if err := m.commit(slot, members); err != nil {
 		return nil, fmt.Errorf("kv: apply: %w", err)
 	}
@@ -125,18 +129,25 @@ func (m *Machine) commit(slot paxos.Slot, members paxos.Membership) error {
 	if err := m.o.store.Apply(slot, members, m.o.all()); err != nil {
 		return err
 	}
-	clear(m.o.writes)
+	m.o.made()
 	m.ears.tell(m.events, slot)
 	m.events = nil
 	return nil
 }
 
-// command makes one command and returns the answer.
-func (m *Machine) command(b []byte) Result {
+// command makes one command and notes the answer.
+func (m *Machine) command(b []byte, a *Applied) {
 	c, err := ParseCommand(b)
 	if err != nil {
-		return Result{Code: BadCommand}
+		a.Result = Result{Code: BadCommand}
+		return
 	}
+	a.Client, a.Number, a.Op = c.Client, c.Number, c.Op
+	a.Result = m.answer(c)
+}
+
+// answer makes one command and returns the answer.
+func (m *Machine) answer(c Command) Result {
 	if ms := c.Time.UnixMilli(); ms > 0 {
 		m.counts.time = max(m.counts.time, uint64(ms))
 	}

@@ -339,6 +339,12 @@ func TestMachine_WatchGivesEveryChangeOnce(t *testing.T) {
 	if !errors.Is(err, ErrLagging) || total != queued {
 		t.Errorf("a slow reader had %d changes and then %v", total, err)
 	}
+	for i := range 2 * remembered {
+		put(fmt.Sprint(i))
+	}
+	if n := len(m.ears.last); n < remembered || n > 2*remembered {
+		t.Errorf("%d changes are remembered", n)
+	}
 	if _, err := m.Watch(nil, 1); !errors.Is(err, ErrLagging) {
 		t.Errorf("a watch from too long ago: %v", err)
 	}

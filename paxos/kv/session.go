@@ -1,6 +1,10 @@
 package kv
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/aether-lan/aether/paxos"
+)
 
 // errUnknown says that a client has no session.
 var errUnknown = errors.New("kv: no such session")
@@ -49,13 +53,14 @@ func (m *Machine) end(c Client) Result {
 	return Result{Version: m.now}
 }
 
-// coarse is how many slots late the order of sessions may be: it spares most
-// commands two writes.
-const coarse = 1024
+// coarse is how many slots late the order of sessions may be, at most: it spares most
+// commands two writes. A session that is forgotten has been silent for at least three
+// quarters of Limits.Sessions slots.
+const coarse = 1 << 14
 
 // touch stores a session that made a command.
 func (m *Machine) touch(c Client, s session) {
-	if now := m.now; now > s.active+coarse {
+	if now := m.now; now > s.active+min(coarse, paxos.Slot(m.limits.Sessions/4)) {
 		m.o.drop(keyActive(s.active, c), []byte{})
 		m.o.add(keyActive(now, c), []byte{})
 		s.active = now

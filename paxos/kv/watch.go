@@ -21,7 +21,8 @@ type Event struct {
 	Deleted bool
 }
 
-// remembered is how many changes a machine keeps for watches that begin late;
+// remembered is how many changes a machine keeps for watches that begin late, at least,
+// and half of what it keeps at most;
 // queued is how many wait for the reader of one.
 const (
 	remembered = 4096
@@ -129,9 +130,11 @@ func (e *ears) tell(events []Event, slot paxos.Slot) {
 		}
 	}
 	e.last = append(e.last, events...)
-	if over := len(e.last) - remembered; over > 0 {
+	if over := len(e.last) - remembered; over >= remembered { // seldom: they are copied
 		e.since = e.last[over-1].Version
-		e.last = append([]Event(nil), e.last[over:]...)
+		n := copy(e.last, e.last[over:])
+		clear(e.last[n:])
+		e.last = e.last[:n]
 	}
 }
 

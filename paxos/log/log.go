@@ -32,6 +32,13 @@ type Config struct {
 	Reserve int64
 	// Cache is the memory in bytes for blocks read from disk: 0 is 16 MiB.
 	Cache int64
+	// Fatal is called, by any goroutine, when the disk fails beside any call: nobody
+	// knows what it holds then, and calls may never return. It should end the process;
+	// nil panics.
+	Fatal func(error)
+	// noStats: Pebble gathers no statistics of its tables, in a goroutine that a
+	// failing Open does not wait for.
+	noStats bool
 }
 
 // Log is the disk of one node. Save is for one goroutine at a time, and so are Apply
@@ -76,7 +83,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	if err := l.open(); err != nil {
 		if l.db != nil {
-			err = errors.Join(err, l.db.Close())
+			err = errors.Join(err, l.closePebble())
 		}
 		if l.lock != nil {
 			err = errors.Join(err, l.lock.Close())
@@ -104,7 +111,7 @@ func (l *Log) open() error {
 		return err
 	}
 	l.makeRoom()
-	if l.db, err = openPebble(l.fs, l.path("db"), l.cfg.Cache); err != nil {
+	if l.db, err = openPebble(l.fs, l.path("db"), l.cfg); err != nil {
 		return err
 	}
 	if err := l.load(); err != nil {
@@ -117,17 +124,46 @@ func (l *Log) open() error {
 	return l.dropOldStates()
 }
 
-func openPebble(fsys vfs.FS, dir string, memory int64) (db *pebble.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil { // the caller is there to hear it
-			db, err = nil, fmt.Errorf("%v", r)
-		}
+// openPebble opens the database. What fails in goroutines of Pebble's ends it, too: it
+// would try again for ever.
+func openPebble(fsys vfs.FS, dir string, cfg Config) (*pebble.DB, error) {
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done, failures := make(chan opened, 1), make(chan error, 1)
+	e := &ending{fatal: cfg.Fatal, opening: failures}
+	go func() {
+		var o opened
+		defer func() {
+			if r := recover(); r != nil { // the caller is there to hear it
+				f, ok := r.(failed)
+				if !ok {
+					f = failed{text: fmt.Sprint(r)}
+				}
+				o = opened{err: f}
+			}
+			done <- o
+		}()
+		o.db, o.err = startPebble(fsys, dir, cfg, e)
 	}()
-	cache := pebble.NewCache(memory)
+	select {
+	case o := <-done:
+		if err := e.opened(); err != nil && o.err == nil {
+			return nil, err
+		}
+		return o.db, o.err
+	case err := <-failures: // what waits within Pebble waits for good
+		return nil, err
+	}
+}
+
+func startPebble(fsys vfs.FS, dir string, cfg Config, e *ending) (*pebble.DB, error) {
+	cache := pebble.NewCache(cfg.Cache)
 	defer cache.Unref()
 	return pebble.Open(dir, &pebble.Options{
-		FS: fsys, Cache: cache, Logger: silent{}, MemTableSize: 16 << 20, MaxOpenFiles: 256,
-		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
+		FS: ordered{fsys, e}, Cache: cache, Logger: e, MemTableSize: 16 << 20, MaxOpenFiles: 256, DisableTableStats: cfg.noStats,
+		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}, BackgroundError: e.background},
 		// Has synced offsets in the log's chunks, which tell damage from a torn end.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 	})
@@ -279,18 +315,12 @@ func (l *Log) Save(r paxos.Record) (err error) {
 		return named("save", ErrClosed)
 	}
 	defer func() {
-		if p := recover(); p != nil {
-			f, ok := p.(failed)
-			if !ok {
-				panic(p)
-			}
-			err = errors.New(f.text)
-		}
 		if err != nil {
 			l.closed.Store(true)
 		}
 		err = named("save", err)
 	}()
+	defer l.caught(&err)
 	b := l.db.NewBatch()
 	defer b.Close()
 	l.record++
@@ -333,12 +363,18 @@ func (l *Log) Close() error {
 	if sound {
 		err = l.writeClosed()
 	}
-	return named("close", errors.Join(err, l.db.Close(), l.lock.Close()))
+	return named("close", errors.Join(err, l.closePebble(), l.lock.Close()))
+}
+
+func (l *Log) closePebble() (err error) {
+	defer l.caught(&err)
+	return l.db.Close()
 }
 
 // writeClosed notes the last record's number, so that a log that loses its end while
 // nobody looks is not taken for one torn by a crash.
-func (l *Log) writeClosed() error {
+func (l *Log) writeClosed() (err error) {
+	defer l.caught(&err)
 	if err := l.db.LogData(nil, pebble.Sync); err != nil { // what was applied
 		return err
 	}

@@ -256,6 +256,7 @@ func (in *Incoming) Close() error { return in.file.Close() }
 func (in *Incoming) Install() (err error) {
 	l := in.l
 	defer func() { err = named("install", err) }()
+	defer l.caught(&err)
 	defer in.file.Close()
 	path := l.path(fmt.Sprintf("incoming-%v-%x", in.s.Slot, in.s.Sum[:8]))
 	sum := sha256.New()

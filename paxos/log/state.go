@@ -43,10 +43,12 @@ func (l *Log) loadApplied() error {
 // Apply makes writes to the state and notes that it is the state after slot, where
 // members are the members: both or neither, also after a crash. A nil value deletes
 // its key. The writes are durable with the next Save.
-func (l *Log) Apply(slot paxos.Slot, members paxos.Membership, writes iter.Seq2[[]byte, []byte]) error {
+func (l *Log) Apply(slot paxos.Slot, members paxos.Membership, writes iter.Seq2[[]byte, []byte]) (err error) {
 	if l.closed.Load() {
 		return named("apply", ErrClosed)
 	}
+	defer func() { err = named("apply", err) }()
+	defer l.caught(&err)
 	b := l.db.NewBatch()
 	defer b.Close()
 	g := l.generation.Load()
@@ -58,15 +60,15 @@ func (l *Log) Apply(slot paxos.Slot, members paxos.Membership, writes iter.Seq2[
 			err = b.Set(keyState(g, k), v, nil)
 		}
 		if err != nil {
-			return named("apply", err)
+			return err
 		}
 	}
 	s := paxos.Snapshot{Slot: slot, Members: members}
 	if err := b.Set(keyApplied(g), checked(keyApplied(g), s.Append(nil)), nil); err != nil {
-		return named("apply", err)
+		return err
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {
-		return named("apply", err)
+		return err
 	}
 	l.applied.Store(&s)
 	return nil
@@ -126,11 +128,12 @@ func scan(r pebble.Reader, g uint64, from, to []byte, f func(key, value []byte) 
 
 // dropOldStates deletes the states of other generations: of a snapshot that was not
 // installed to its end, or the one that it replaced.
-func (l *Log) dropOldStates() error {
+func (l *Log) dropOldStates() (err error) {
+	defer l.caught(&err)
 	g := l.generation.Load()
 	b := l.db.NewBatch()
 	defer b.Close()
-	err := errors.Join(
+	err = errors.Join(
 		b.DeleteRange(keyState(0, nil), keyState(g, nil), nil),
 		b.DeleteRange(keyState(g+1, nil), []byte{'s' + 1}, nil))
 	if err == nil {

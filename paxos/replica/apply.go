@@ -69,12 +69,20 @@ func (p *pending) remove(t ticket, to chan<- outcome) {
 	}
 }
 
-func (p *pending) done(t ticket, r kv.Result) {
+// done tells those who wait for any of list.
+func (p *pending) done(list []kv.Applied) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if to := p.waiting[t]; to != nil {
-		delete(p.waiting, t)
-		tell(to, outcome{result: r})
+	for i := range list {
+		if len(p.waiting) == 0 {
+			return
+		}
+		a := &list[i]
+		t := ticket{a.Client, a.Number, a.Op}
+		if to := p.waiting[t]; to != nil {
+			delete(p.waiting, t)
+			tell(to, outcome{result: a.Result})
+		}
 	}
 }
 
@@ -175,14 +183,7 @@ func (a *applier) entries(ctx context.Context, list []paxos.Entry) {
 		return
 	}
 	a.r.applied.Store(uint64(list[len(list)-1].Slot))
-	for i, e := range list {
-		if e.Kind != paxos.Command {
-			continue
-		}
-		if c, err := kv.ParseCommand(e.Value); err == nil && c.Op != kv.Tick {
-			a.r.pending.done(ticket{c.Client, c.Number, c.Op}, results[i].Result)
-		}
-	}
+	a.r.pending.done(results)
 	a.r.later(ctx, func(l *loop) {
 		now := time.Now()
 		for i, s := range results {

@@ -19,6 +19,7 @@ type loop struct {
 	saving bool   // a record is with the saver
 	tasks  []task // that the applier has no room for yet
 	role   paxos.Role
+	spare  []proposal
 	member bool      // this node was one
 	tick   time.Time // when a Tick was proposed last
 }
@@ -52,8 +53,8 @@ func (l *loop) run(ctx context.Context) {
 		case m := <-l.r.in.messages:
 			l.node.HandleMessage(time.Now(), m)
 			l.more()
-		case p := <-l.r.in.proposals:
-			l.propose(p)
+		case <-l.r.in.proposals.wake:
+			l.propose()
 			l.more()
 		case f := <-l.r.in.calls:
 			f(l)
@@ -72,8 +73,8 @@ func (l *loop) more() {
 		select {
 		case m := <-l.r.in.messages:
 			l.node.HandleMessage(time.Now(), m)
-		case p := <-l.r.in.proposals:
-			l.propose(p)
+		case <-l.r.in.proposals.wake:
+			l.propose()
 		case f := <-l.r.in.calls:
 			f(l)
 		case seq := <-l.r.in.saved:
@@ -98,10 +99,16 @@ func (l *loop) timeout() {
 	}
 }
 
-func (l *loop) propose(p proposal) {
-	if err := l.node.Propose(time.Now(), p.value); err != nil {
-		tell(p.to, outcome{err: err})
+// propose proposes all that wait.
+func (l *loop) propose() {
+	list, now := l.r.in.proposals.take(l.spare), time.Now()
+	for _, p := range list {
+		if err := l.node.Propose(now, p.value); err != nil {
+			tell(p.to, outcome{err: err})
+		}
 	}
+	clear(list)
+	l.spare = list
 }
 
 // output hands on what the node has to say.

@@ -55,7 +55,7 @@ type Replica struct {
 // inputs are what the loop takes.
 type inputs struct {
 	messages  chan paxos.Message
-	proposals chan proposal
+	proposals *proposals
 	calls     chan func(*loop)
 	saved     chan uint64
 }
@@ -66,19 +66,13 @@ type job struct {
 	seq    uint64
 }
 
-// proposal is a command for the node; to hears why it is not taken.
-type proposal struct {
-	value []byte
-	to    chan<- outcome
-}
-
 // Open opens the node's directory and connects it. Run must follow. A directory that
 // is damaged is put aside, and the node comes back as one that was wiped: it learns,
 // and votes when the others let it.
 func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	r := &Replica{cfg: cfg.withDefaults(), cluster: ClusterID(cfg.Cluster), ended: make(chan struct{})}
 	r.pending.waiting = map[ticket]chan<- outcome{}
-	r.in = inputs{make(chan paxos.Message, 1024), make(chan proposal, 4096), make(chan func(*loop), 64), make(chan uint64, 4)}
+	r.in = inputs{make(chan paxos.Message, 1024), newProposals(), make(chan func(*loop), 64), make(chan uint64, 4)}
 	r.save, r.apply = make(chan job, 1), make(chan task, 16)
 	if err := r.openDisk(); err != nil {
 		return nil, errors.Join(err, cfg.Listener.Close())
@@ -104,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 }
 
 func (r *Replica) openDisk() (err error) {
-	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve}
+	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve, Fatal: r.cfg.Fatal}
 	r.disk, err = log.Open(c)
 	var damaged *log.DamagedError
 	if !errors.As(err, &damaged) {

@@ -159,13 +159,17 @@ func (r *Replica) Do(ctx context.Context, c kv.Command) (kv.Result, error) {
 	to := make(chan outcome, 1)
 	t := ticket{c.Client, c.Number, c.Op}
 	r.pending.add(t, to)
-	defer r.pending.remove(t, to)
-	select {
-	case r.in.proposals <- proposal{c.Append(nil), to}:
-	case <-ctx.Done():
-		return kv.Result{}, context.Cause(ctx)
-	case <-r.ended:
-		return kv.Result{}, ErrEnded
+	res, err := r.propose(ctx, proposal{c.Append(make([]byte, 0, len(c.Key)+len(c.Value)+len(c.Expect.Value)+64)), to}, to)
+	if err != nil {
+		r.pending.remove(t, to)
+	}
+	return res, err
+}
+
+// propose hands a proposal to the loop and waits for the outcome.
+func (r *Replica) propose(ctx context.Context, p proposal, to <-chan outcome) (kv.Result, error) {
+	if err := r.in.proposals.put(ctx, r.ended, p); err != nil {
+		return kv.Result{}, err
 	}
 	select {
 	case o := <-to:

@@ -115,7 +115,13 @@ func measure(o options, rep *report, p point, what string, sys system, f func() 
 		if err := pprof.StartCPUProfile(file); err != nil {
 			return err
 		}
-		defer pprof.StopCPUProfile()
+		defer func() {
+			pprof.StopCPUProfile()
+			if allocs, err := os.Create(o.profile + ".allocs"); err == nil {
+				_ = pprof.Lookup("allocs").WriteTo(allocs, 0)
+				_ = allocs.Close()
+			}
+		}()
 	}
 	syncs, cpu, begin := sys.syncs(), cpuTime(), time.Now()
 	took, err := f()

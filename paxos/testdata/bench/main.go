@@ -52,7 +52,7 @@ func parse(args []string) (o options, err error) {
 	f.DurationVar(&o.length, "for", 3*time.Second, "`TIME` that each point is measured")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`DIRECTORY` on the disk to measure")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line")
-	f.StringVar(&o.profile, "profile", "", "`FILE` for a CPU profile of the measuring")
+	f.StringVar(&o.profile, "profile", "", "`FILE` for a CPU profile of the measuring, the last one, and FILE.allocs for the allocations of all")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
