@@ -23,6 +23,7 @@ type feed struct {
 	lagging bool
 	heard   time.Time
 	nodes   uint64
+	seen    Position // the highest of a child's subtree
 	try     uint64
 }
 
@@ -113,6 +114,13 @@ func (t *topic) end(f *feed) Position {
 	return t.committed
 }
 
+// pumpAll sends all that has become possible. A feed may end by it.
+func (e *Engine) pumpAll(now time.Time, t *topic) {
+	for _, f := range slices.Clone(t.feeds) {
+		e.pump(now, t, f)
+	}
+}
+
 // pump sends a node what it may have and has not been sent.
 func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 	w := &t.window
@@ -132,7 +140,9 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 		if end.Before(x.at) {
 			break
 		}
-		m := Forward{Topic: t.name, Role: f.role, At: x.at, After: w.before(i), ID: x.id, Payload: x.payload}
+		m := Forward{
+			Topic: t.name, Role: f.role, At: x.at, After: w.before(i), ID: x.id, Payload: x.payload, Age: now.Sub(x.got),
+		}
 		if i == begin && f.acked.Before(m.After) {
 			m.Missed = true
 			e.count.ChildGaps++
@@ -173,7 +183,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		}
 		// It holds what a root beside this one gave it: ours has to come after.
 		f.acked, f.sent = Position{}, Position{}
-		e.renumber(now, t, m.At.Epoch)
+		e.renumber(now, t, m.At.Epoch, true)
 	case f.acked.Before(m.At):
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
@@ -253,10 +263,17 @@ func (e *Engine) mirrorsDue(now time.Time, t *topic) {
 	e.settled(now, t)
 }
 
-// handOver gives the root the messages behind after, to until.
+// handOver gives the root the messages behind after, to until, and what it was to be
+// given before.
 func (e *Engine) handOver(now time.Time, t *topic, to dht.Peer, after, until Position) {
 	if f := t.feedOf(Heir); f != nil {
-		e.removeFeed(now, t, f)
+		if f.acked.Before(after) {
+			after = f.acked
+		}
+		if until.Before(f.until) {
+			until = f.until
+		}
+		t.feeds = slices.DeleteFunc(t.feeds, func(g *feed) bool { return g == f })
 	}
 	if to.ID == e.cfg.Self.ID || t.window.after(after) == len(t.window.list) {
 		return
@@ -305,7 +322,7 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 			e.gap(t, m)
 		}
 		e.unkeep(t, m.At)
-		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
 		e.commit(now, t, m.At)
 	}
 	e.send(from, Ack{Topic: t.name, Role: Child, At: t.committed})
@@ -354,13 +371,13 @@ func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
 	switch {
 	case !w.last.Before(m.At):
 		e.count.Duplicates++
-	case w.last.Before(m.After) && !m.Missed && m.After != (Position{}) && len(w.list) > 0:
+	case w.last.Before(m.After) && !m.Missed:
 		e.count.OutOfOrder++
 	default:
 		if len(w.list) == 0 && w.floor.Before(m.After) {
 			w.floor = m.After
 		}
-		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
 	}
 	e.send(from, Ack{Topic: t.name, Role: Mirror, At: w.last})
 	e.arm(now, t)
@@ -378,26 +395,25 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 		e.send(from, Redirect{Topic: m.Topic})
 		return
 	}
-	r := &t.root
+	r, got := &t.root, now.Add(-m.Age)
 	switch {
 	case t.window.find(m.ID) >= 0 || t.seen.has(m.ID):
-	case r.blank && (r.giver == dht.ID{} || r.giver == from.ID):
-		r.giver = from.ID
+	case r.blank && got.Before(r.since):
+		// It is from before this root began, with nothing, and keeps its place: those who
+		// are to have it say that they are not so far.
 		if r.epoch <= m.At.Epoch {
-			e.renumber(now, t, m.At.Epoch)
+			e.renumber(now, t, m.At.Epoch, false)
 		}
 		if r.inherited.Before(m.At) {
 			r.inherited = m.At
 		}
-		e.keep(now, t, entry{at: m.At, id: m.ID, payload: m.Payload})
+		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: got})
 		t.window.old(t.window.find(m.ID) + 1)
-		for _, f := range t.feeds {
-			e.pump(now, t, f)
-		}
+		e.pumpAll(now, t)
 	case e.congested(t):
 		return // it comes again
 	default:
-		e.append(now, t, m.ID, m.Payload)
+		e.append(now, t, entry{id: m.ID, payload: m.Payload, got: got})
 		e.settled(now, t)
 	}
 	e.send(from, Ack{Topic: t.name, Role: Heir, At: m.At})

@@ -94,6 +94,7 @@ func (m Attach) write(w *writer) {
 	w.bool(5, m.Moved)
 	w.uint(6, m.Try)
 	w.id(7, m.Without)
+	w.position(8, m.Seen)
 }
 
 func (m *Attach) set(n uint64, v value) {
@@ -112,6 +113,8 @@ func (m *Attach) set(n uint64, v value) {
 		m.Try = v.uint()
 	case 7:
 		m.Without = v.id()
+	case 8:
+		m.Seen = v.position()
 	}
 }
 
@@ -185,6 +188,7 @@ func (m Forward) write(w *writer) {
 	w.bool(5, m.Missed)
 	w.request(6, m.ID)
 	w.bytes(7, m.Payload)
+	w.time(8, m.Age)
 }
 
 func (m *Forward) set(n uint64, v value) {
@@ -203,6 +207,8 @@ func (m *Forward) set(n uint64, v value) {
 		m.ID = v.request()
 	case 7:
 		m.Payload = v.bytes(MaxPayload)
+	case 8:
+		m.Age = v.time()
 	}
 }
 

@@ -140,6 +140,9 @@ type Attach struct {
 	// what comes from now on.
 	At    Position
 	Fresh bool
+	// Seen is the highest position that a node of the subtree has had. One that the
+	// root does not know is of a root beside it.
+	Seen Position
 	// Nodes is how many nodes stand below the child, itself counted.
 	Nodes uint64
 	// Moved is set on the way down from the root: Redirect sent the child here.
@@ -207,6 +210,8 @@ type Forward struct {
 	Missed  bool
 	ID      RequestID
 	Payload []byte
+	// Age is how long ago the root published it, time on the wire left out.
+	Age time.Duration
 }
 
 // Ack tells how far the receiver of a Forward is: it has had all to At, and, as an

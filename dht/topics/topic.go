@@ -19,6 +19,7 @@ type topic struct {
 	name       string
 	key        dht.ID
 	subscribed bool
+	since      time.Time // when it was; what is older is no news
 	window     window
 	seen       seen
 	// committed is how far the topic's order is settled here: to there the own
@@ -39,11 +40,9 @@ type root struct {
 	// inherited is the highest position of earlier epochs that is held, or was asked
 	// for.
 	inherited Position
-	// blank: it began as the root with nothing, and takes over what the first heir's
-	// giver has, positions and all; giver is that one.
-	blank   bool
-	giver   dht.ID
-	waiting []publication // for their copies, in order
+	since     time.Time
+	blank     bool          // it had nothing then
+	waiting   []publication // for their copies, in order
 	// alone: it began with nothing at a node that knew no other.
 	alone bool
 }
@@ -93,7 +92,7 @@ func (e *Engine) Subscribe(now time.Time, name string) error {
 	if t.subscribed {
 		return nil
 	}
-	t.subscribed = true
+	t.subscribed, t.since = true, now
 	t.window.old(t.window.after(t.committed))
 	switch {
 	case t.root.is || t.place.attached():
@@ -138,7 +137,8 @@ func (e *Engine) tidy(now time.Time, t *topic) {
 	if e.trees.topics[t.name] != t {
 		return
 	}
-	if t.subscribed || len(t.feeds) > 0 || len(t.root.waiting) > 0 {
+	t.place.handOver = t.place.handOver && len(t.window.list) > 0
+	if t.subscribed || len(t.feeds) > 0 || len(t.root.waiting) > 0 || t.place.handOver {
 		t.quiet = now
 		e.arm(now, t)
 		return
@@ -156,9 +156,8 @@ func (e *Engine) tidy(now time.Time, t *topic) {
 
 // keep puts a message into the window, as the newest or wherever it belongs, in place
 // of what has its ID. News is what the own subscription has not had.
-func (e *Engine) keep(now time.Time, t *topic, x entry) {
-	x.got = now
-	x.news = !t.seen.has(x.id)
+func (e *Engine) keep(t *topic, x entry) {
+	x.news = !t.seen.has(x.id) && !x.got.Before(t.since)
 	if i := t.window.find(x.id); i >= 0 {
 		x.news = t.window.list[i].news
 		e.trees.bytes -= len(t.window.list[i].payload)
@@ -202,9 +201,7 @@ func (e *Engine) commit(now time.Time, t *topic, p Position) {
 		x.news = false
 	}
 	t.committed = p
-	for _, f := range t.feeds {
-		e.pump(now, t, f)
-	}
+	e.pumpAll(now, t)
 }
 
 // takeOver makes this node, which owns the topic's ID, its root. What it holds, as a
@@ -220,7 +217,7 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 	}
 	blank := last == Position{}
 	t.root = root{
-		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last,
+		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last, since: now,
 		blank: blank, alone: blank && e.view.Predecessor.ID == e.cfg.Self.ID,
 	}
 	e.count.TakenOver++
@@ -240,14 +237,14 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 // renumber raises the root's epoch above one that it did not know, of a root beside
 // which it grew up: what it has given out gets new positions, so that those who come
 // from there are sent it too. Those who have had it know it by its ID.
-func (e *Engine) renumber(now time.Time, t *topic, foreign uint64) {
+// All is false when only what this root has published itself is concerned.
+func (e *Engine) renumber(now time.Time, t *topic, foreign uint64, all bool) {
 	e.count.Renumbered++
 	r := &t.root
 	own := r.epoch
 	r.epoch, r.seq = e.nextEpoch(max(foreign, own)), 0
 	for i := range t.window.list {
-		x := &t.window.list[i]
-		if x.at.Epoch == own || !r.blank {
+		if x := &t.window.list[i]; all || x.at.Epoch == own {
 			r.seq++
 			old := x.at
 			x.at = Position{r.epoch, r.seq}
@@ -317,7 +314,7 @@ func (e *Engine) publish(now time.Time, name string, id RequestID, payload []byt
 		e.reply(id, Reply{Copies: 1}) // longer ago than the window reaches
 		return
 	}
-	e.append(now, t, id, payload)
+	e.append(now, t, entry{id: id, payload: payload, got: now})
 	t.root.waiting = append(t.root.waiting, publication{t.window.last, id, now})
 	e.settled(now, t)
 	e.arm(now, t)
@@ -335,13 +332,11 @@ func (e *Engine) congested(t *topic) bool {
 }
 
 // append gives a message the root's next position.
-func (e *Engine) append(now time.Time, t *topic, id RequestID, payload []byte) {
+func (e *Engine) append(now time.Time, t *topic, x entry) {
 	t.root.seq++
-	t.root.blank = t.root.blank && t.root.giver != dht.ID{}
-	e.keep(now, t, entry{at: Position{t.root.epoch, t.root.seq}, id: id, payload: payload})
-	for _, f := range t.feeds {
-		e.pump(now, t, f)
-	}
+	x.at = Position{t.root.epoch, t.root.seq}
+	e.keep(t, x)
+	e.pumpAll(now, t)
 }
 
 // copies returns how many nodes hold the message at p: root and mirrors.

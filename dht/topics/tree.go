@@ -22,6 +22,7 @@ type place struct {
 	tries     int
 	try       uint64
 	without   dht.ID
+	told      Position // the highest of the subtree that the parent has been told
 
 	// handOver: the root that is found is to be given what this node holds; dismiss:
 	// when that is done, the children are to move up.
@@ -110,8 +111,9 @@ func (e *Engine) sendAttach(t *topic, whom dht.Peer, moved bool) {
 	e.count.AttachesSent++
 	e.send(whom, Attach{
 		Topic: t.name, At: t.committed, Fresh: t.committed == Position{}, Nodes: t.nodes(),
-		Moved: moved, Try: t.place.try, Without: t.place.without,
+		Moved: moved, Try: t.place.try, Without: t.place.without, Seen: t.highest(),
 	})
+	t.place.told = t.highest()
 }
 
 // placeDue asks again, renews, or gives up.
@@ -163,12 +165,20 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		return
 	}
 	reply := Attached{Topic: m.Topic}
-	if t.root.is && !m.Fresh {
-		if e.knownTooFar(t, m.At) {
+	if m.Seen.Before(m.At) {
+		m.Seen = m.At
+	}
+	if t.root.is {
+		if e.knownTooFar(t, m.Seen) {
 			e.count.Malformed++
 			return
 		}
-		reply.Wanted, reply.WantAfter = e.inherit(now, t, m.At)
+		if !m.Fresh {
+			reply.Wanted, reply.WantAfter = e.inherit(t, m.At)
+		}
+		if t.window.last.Before(m.Seen) {
+			e.renumber(now, t, m.Seen.Epoch, true)
+		}
 	}
 	if f == nil {
 		f = &feed{peer: from, role: Child}
@@ -178,11 +188,12 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 	if f.try != m.Try || !f.peer.Is(from) {
 		f.place(m, t.committed)
 	}
-	f.peer, f.heard, f.nodes, f.try = from, now, min(max(m.Nodes, 1), maxNodes), m.Try
+	f.peer, f.heard, f.nodes, f.try, f.seen = from, now, min(max(m.Nodes, 1), maxNodes), m.Try, m.Seen
 	reply.At, reply.Newest = f.began, t.committed
 	reply.Path = append(slices.Clone(t.place.path), e.cfg.Self.ID)
 	e.send(from, reply)
 	e.pump(now, t, f)
+	e.passOn(now, t)
 	e.arm(now, t)
 }
 
@@ -199,17 +210,33 @@ func (e *Engine) knownTooFar(t *topic, at Position) bool {
 
 // inherit compares a child's position with what the root has had of earlier epochs.
 // It reports what the child should hand over.
-func (e *Engine) inherit(now time.Time, t *topic, at Position) (want bool, after Position) {
+func (e *Engine) inherit(t *topic, at Position) (want bool, after Position) {
 	r := &t.root
 	if at.Epoch == r.epoch && at.Seq <= r.seq || !r.inherited.Before(at) {
 		return false, Position{}
 	}
-	after = r.inherited
-	r.inherited = at
-	if r.epoch <= at.Epoch {
-		e.renumber(now, t, at.Epoch)
-	}
+	after, r.inherited = r.inherited, at
 	return true, after
+}
+
+// highest returns the highest position that a node of the subtree has had.
+func (t *topic) highest() Position {
+	p := t.committed
+	for _, f := range t.feeds {
+		if f.role == Child && p.Before(f.seen) {
+			p = f.seen
+		}
+	}
+	return p
+}
+
+// passOn tells the parent at once when the subtree has come from under a root beside
+// the tree's.
+func (e *Engine) passOn(now time.Time, t *topic) {
+	if p := &t.place; p.attached() && !p.seeking && p.told.Epoch < t.highest().Epoch {
+		e.sendAttach(t, p.parent, true)
+		e.waitPlace(now, t, askAgain)
+	}
 }
 
 // redirect sends a newcomer to the child with the fewest nodes below it.

@@ -56,6 +56,9 @@ func (w *window) insert(e entry) {
 	i := w.after(e.at)
 	w.list = slices.Insert(w.list, i, e)
 	w.bytes += len(e.payload)
+	if !w.floor.Before(e.at) {
+		w.floor = Position{e.at.Epoch, e.at.Seq - 1}
+	}
 	if w.last.Before(e.at) {
 		w.last = e.at
 	}
