@@ -71,7 +71,6 @@ var mayImport = map[string][]string{
 // designed are the packages of the map that the design names and the tree does not
 // have. One that is built leaves this list.
 var designed = []string{
-	"dht/records",
 	"store/web",
 }
 
