@@ -97,31 +97,34 @@ type ending struct {
 	mu      sync.Mutex
 	opening chan error // while Open waits, with room for one
 	damaged error      // met meanwhile
+	over    bool       // it failed
 }
 
-// opened ends the time in which failures are those of Open, and returns one.
+// opened ends the time in which failures are those of Open, and returns one. Then
+// nobody needs to hear of another.
 func (e *ending) opened() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c := e.opening
 	e.opening = nil
+	err := e.damaged
 	select {
-	case err := <-c:
-		return err
+	case err = <-c:
 	default:
-		return e.damaged
 	}
+	e.over = err != nil
+	return err
 }
 
-// noted reports whether Open will tell of damage. Nothing waits for what met it.
+// noted reports whether Open will tell of damage, or did. Nothing waits for what met it.
 func (e *ending) noted(err error) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.opening == nil || !pebble.IsCorruptionError(err) {
-		return false
+	if e.opening != nil && pebble.IsCorruptionError(err) {
+		e.damaged = err
+		return true
 	}
-	e.damaged = err
-	return true
+	return e.over
 }
 
 // told reports whether Open is told of err.
@@ -132,7 +135,7 @@ func (e *ending) told(err error) bool {
 	case e.opening <- err:
 	default: // another one was first, or nobody waits
 	}
-	return e.opening != nil
+	return e.opening != nil || e.over
 }
 
 // meets ends the goroutine, and the process, or Open.

@@ -159,7 +159,11 @@ func openPebble(fsys vfs.FS, cfg Config) (*pebble.DB, error) {
 		}
 		return o.db, o.err
 	case err := <-failures: // what waits within Pebble waits for good
-		return nil, err
+		select {
+		case failures <- err:
+		default: // another one came
+		}
+		return nil, e.opened()
 	}
 }
 

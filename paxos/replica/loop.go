@@ -146,6 +146,13 @@ func (l *loop) output() {
 	}
 }
 
+// lost has another snapshot made, if that of slot is the one that is offered.
+func (l *loop) lost(slot paxos.Slot) {
+	if l.node.Status(time.Now()).Slots.Snapshot == slot {
+		l.tasks = append(l.tasks, task{snapshot: true})
+	}
+}
+
 func (l *loop) answer(read paxos.Read) {
 	to := l.reads[read.ID]
 	delete(l.reads, read.ID)
