@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/aether-lan/aether/paxos"
@@ -177,10 +176,8 @@ func (l *loop) event(e paxos.Event) {
 	case paxos.EventMembers:
 		for _, m := range e.Members.Members {
 			l.member = l.member || m.ID == l.r.cfg.ID
-			if a, err := netip.ParseAddrPort(m.Addr); err == nil {
-				l.r.mesh.SetAddress(m.ID, a)
-			}
 		}
+		l.r.reach(e.Members, true)
 		lg.Info("members", "slot", uint64(e.Members.Slot), "members", len(e.Members.Members))
 	case paxos.EventFetch:
 		l.tasks = append(l.tasks, task{fetch: e.Snapshot, from: e.Peer})

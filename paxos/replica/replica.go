@@ -154,7 +154,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { r.runSaver(ctx, fail) })
 		wg.Go(func() { r.runApplier(ctx, fail) })
 		wg.Go(func() { r.watchRoom(ctx) })
-		_, member := node.Members().Find(r.cfg.ID)
+		members := node.Members()
+		r.reach(members, false)
+		_, member := members.Find(r.cfg.ID)
 		l := &loop{r: r, node: node, fail: fail, member: member, reads: map[paxos.ReadID]chan<- outcome{}}
 		l.run(ctx)
 		wg.Wait()
@@ -167,6 +169,16 @@ func (r *Replica) Run(ctx context.Context) error {
 	close(r.ended)
 	r.pending.failAll(ErrEnded)
 	return errors.Join(err, r.disk.Close())
+}
+
+// reach notes where members are: those that are known already only if anew.
+func (r *Replica) reach(m paxos.Membership, anew bool) {
+	for _, v := range m.Members {
+		a, err := netip.ParseAddrPort(v.Addr)
+		if err == nil && !a.Addr().IsUnspecified() && (anew || !r.mesh.Address(v.ID).IsValid()) {
+			r.mesh.SetAddress(v.ID, a)
+		}
+	}
 }
 
 // Wait returns once the mesh has ended, after the context of Open has.
