@@ -31,8 +31,8 @@ type Lookups struct {
 // are dead is asked again for those before them.
 const alternatives = 8
 
-// patience is how many nodes a lookup tries before it gives up.
-const patience = 256
+// patience is how many nodes a lookup tries before it gives up, as real ones do.
+const patience = 64
 
 // batch is how many lookups are drawn from one stream.
 const batch = 1000
