@@ -31,8 +31,9 @@ type Lookups struct {
 // are dead is asked again for those before them.
 const alternatives = 8
 
-// patience is how many nodes a lookup tries before it gives up, as real ones do.
-const patience = 64
+// patience is how many nodes a lookup tries before it gives up. Of a million nodes half
+// of which are dead, one lookup in a thousand tries more than 64.
+const patience = 256
 
 // batch is how many lookups are drawn from one stream.
 const batch = 1000
