@@ -204,12 +204,11 @@ func (p *simProgress) begin(what string, n int) {
 		return
 	}
 	p.bars = mpb.New(mpb.WithOutput(p.to), mpb.WithWidth(40))
-	style := mpb.BarStyleComposer(mpb.BarStyle())
 	if n == 0 {
 		p.bar = p.bars.New(0, mpb.SpinnerStyle(), mpb.PrependDecorators(decor.Name(what+" ")))
 		return
 	}
-	p.bar = p.bars.New(int64(n), style, mpb.PrependDecorators(decor.Name(what+" "), decor.CountersNoUnit("%d of %d ")),
+	p.bar = p.bars.New(int64(n), mpb.BarStyle(), mpb.PrependDecorators(decor.Name(what+" "), decor.CountersNoUnit("%d of %d ")),
 		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left")))
 }
 
