@@ -27,7 +27,7 @@ func dhtSimCommand() *cli.Command {
 			"Hops are the living nodes that a lookup goes to, the owner among them; timeouts are the dead ones that it tries.\n" +
 			"JSON events: ring {nodes, alive, bits, list, seed}, lookups {asked, failed, wrong, hops_mean, hops_p1, hops_p50,\n" +
 			"hops_p99, hops_max, half_log2_n, expected, hops, timeouts_mean, timeouts_p1, timeouts_p50, timeouts_p99,\n" +
-			"timeouts_max, timeouts, messages, served_mean, served_p99, served_max}, where hops and timeouts are how many\n" +
+			"timeouts_max, timeouts, messages, bytes, served_mean, served_p99, served_max}, where hops and timeouts are how many\n" +
 			"lookups had 0, 1, 2...; load {nodes, virtual, keys, mean, p1, p50, p99, max}; paper_failures, paper_list,\n" +
 			"paper_load, paper_hops; plot {file}; run {seconds, memory_bytes}.\n" +
 			"Exit status: 1 when a lookup failed or found a node that is not the owner." +

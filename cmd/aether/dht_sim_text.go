@@ -20,8 +20,8 @@ func (s *ringSim) printRing(alive int) error {
 func (s *ringSim) printLookups(l sim.Lookups) error {
 	half, expected := halfLog2(s.ring.Nodes), sim.ExpectedHops(s.ring.Nodes, min(s.ring.List, s.ring.Nodes))
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d lookups: %d failed, %d found a wrong owner; %.1f messages each\n", l.Asked, l.Failed, l.Wrong,
-		float64(l.Messages)/float64(l.Asked))
+	fmt.Fprintf(&b, "\n%d lookups: %d failed, %d found a wrong owner; %.1f questions and %.0f bytes each\n", l.Asked, l.Failed, l.Wrong,
+		float64(l.Messages)/float64(l.Asked), float64(l.Bytes)/float64(l.Asked))
 	fmt.Fprintf(&b, "             mean    1%%   50%%   99%%  most\n")
 	for _, row := range []struct {
 		name string
@@ -41,7 +41,7 @@ func (s *ringSim) printLookups(l sim.Lookups) error {
 		"hops_max", l.Hops.Max(), "half_log2_n", half, "expected", expected, "hops", counts(l.Hops),
 		"timeouts_mean", l.Timeouts.Mean(), "timeouts_p1", l.Timeouts.Percentile(0.01), "timeouts_p50", l.Timeouts.Percentile(0.5),
 		"timeouts_p99", l.Timeouts.Percentile(0.99), "timeouts_max", l.Timeouts.Max(), "timeouts", counts(l.Timeouts),
-		"messages", l.Messages, "served_mean", l.Served.Mean(), "served_p99", l.Served.Percentile(0.99), "served_max", l.Served.Max())
+		"messages", l.Messages, "bytes", l.Bytes, "served_mean", l.Served.Mean(), "served_p99", l.Served.Percentile(0.99), "served_max", l.Served.Max())
 }
 
 // counts is h as a list in JSON, also when it is empty.

@@ -179,6 +179,18 @@ func TestStatic_LittleIsLeft(t *testing.T) {
 	}
 }
 
+// Each question is at most answered once, and an answer is larger.
+func TestStatic_CountsItsTraffic(t *testing.T) {
+	l := lookups(t, ring(t, StaticConfig{Nodes: 4096}), 3000)
+	if l.Messages != uint64(l.Hops.Mean()*3000+0.5) {
+		t.Errorf("%d questions for %.2f hops of 3000 lookups", l.Messages, l.Hops.Mean())
+	}
+	each := float64(l.Bytes) / float64(l.Messages)
+	if least, most := float64(findSize()), float64(findSize()+foundSize(alternatives)); each <= least || each > most {
+		t.Errorf("%.0f bytes a question and its answer, want %.0f to %.0f", each, least, most)
+	}
+}
+
 func TestStaticConfig_Refuses(t *testing.T) {
 	for _, cfg := range []StaticConfig{
 		{Nodes: -1}, {Nodes: MaxStaticNodes + 1}, {Bits: 2}, {Bits: -1}, {Bits: 161}, {Nodes: 9, Bits: 3}, {List: -1},
