@@ -7,7 +7,7 @@ func dhtCommand() *cli.Command {
 		Name:  "dht",
 		Usage: "a ring of nodes that own the points of a circle (Chord), and how it works",
 		Subcommands: []*cli.Command{
-			dhtExampleCommand(),
+			dhtExampleCommand(), dhtSimCommand(),
 		},
 	}
 }
