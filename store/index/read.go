@@ -219,10 +219,10 @@ func (p *Pebble) lay(layers *[3]source, from, to []byte) (low *lower, err error)
 	if err != nil {
 		return nil, err
 	}
-	if low.it != nil && low.fetch() && learnable && low.err == nil {
+	if low.it != nil && low.fetch() && learnable {
 		g.mu.Lock()
 		if g.begun == begun {
-			g.below.learnRange(from, to, low.pairs)
+			g.below.learnRange(from, to, low.nodes)
 		}
 		g.mu.Unlock()
 	}
@@ -237,7 +237,8 @@ func (p *Pebble) layLocked(layers *[3]source, low *lower, from, to []byte) (all,
 	layers[2], learnable = sourceOf(g.leaving, from, to) // nobody changes it any more
 	learnable = learnable && len(layers[2].nodes) == 0
 	var known bool
-	if low.pairs, known = g.below.within(from, to); !known {
+	if low.nodes, known = g.below.within(from, to); !known {
+		low.nodes = nil
 		low.it, err = p.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	}
 	return all, learnable, err
@@ -246,21 +247,21 @@ func (p *Pebble) layLocked(layers *[3]source, low *lower, from, to []byte) (all,
 // lower gives the pairs of Pebble in ascending order: those that are known, and then
 // those of an iterator.
 type lower struct {
-	pairs []pair
-	it    *pebble.Iterator // nil where pairs are all
+	nodes []*node
+	it    *pebble.Iterator // nil where nodes are all
 	err   error
 }
 
 // fetch reads the first pairs. It reports whether they are few, and so all.
 func (l *lower) fetch() (all bool) {
 	ok := l.it.First()
-	for ; ok && len(l.pairs) < rangeMax; ok = l.it.Next() {
+	for ; ok && len(l.nodes) < rangeMax; ok = l.it.Next() {
 		v, err := l.it.ValueAndErr()
 		if err != nil {
 			l.err = err
 			break
 		}
-		l.pairs = append(l.pairs, pair{bytes.Clone(l.it.Key()), append([]byte{}, v...)})
+		l.nodes = append(l.nodes, &node{key: bytes.Clone(l.it.Key()), value: append([]byte{}, v...)})
 	}
 	if ok && l.err == nil {
 		return false
@@ -274,8 +275,8 @@ func (l *lower) fetch() (all bool) {
 
 func (l *lower) pair() (key, value []byte, ok bool) {
 	switch {
-	case len(l.pairs) > 0:
-		return l.pairs[0].key, l.pairs[0].value, true
+	case len(l.nodes) > 0:
+		return l.nodes[0].key, l.nodes[0].value, true
 	case l.err != nil || l.it == nil || !l.it.Valid():
 		return nil, nil, false
 	}
@@ -287,8 +288,8 @@ func (l *lower) pair() (key, value []byte, ok bool) {
 }
 
 func (l *lower) next() {
-	if len(l.pairs) > 0 {
-		l.pairs = l.pairs[1:] // the iterator is at the one behind them
+	if len(l.nodes) > 0 {
+		l.nodes = l.nodes[1:] // the iterator is at the one behind them
 	} else if l.it != nil && !l.it.Next() {
 		l.err = l.it.Error()
 	}
@@ -337,15 +338,18 @@ func (p *Pebble) last(changes *node, from, to []byte) (key, value []byte, err er
 	return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
 }
 
-// lastBelow returns the greatest pair of Pebble in a range, with no value where there is
-// none. The caller holds gathered.mu.
+// pair is a key with its value; with no value where there is none.
+type pair struct{ key, value []byte }
+
+// lastBelow returns the greatest pair of Pebble in a range. The caller holds gathered.mu.
 func (p *Pebble) lastBelow(from, to []byte) (low pair, err error) {
-	if bytes.Equal(from, to) && to != nil {
+	if to != nil && bytes.Equal(from, to) {
 		return low, nil
 	}
-	if pairs, known := p.gathered.below.within(from, to); known {
-		if i := len(pairs) - 1; i >= 0 {
-			low = pair{bytes.Clone(pairs[i].key), append([]byte{}, pairs[i].value...)}
+	b := &p.gathered.below
+	if _, end := b.around(from); end != nil && to != nil && bytes.Compare(to, end) <= 0 {
+		if n := b.rows.before(to); n != nil && bytes.Compare(n.key, from) >= 0 {
+			low = pair{bytes.Clone(n.key), append([]byte{}, n.value...)}
 		}
 		return low, nil
 	}
