@@ -18,7 +18,7 @@ type feed struct {
 	until Position // of an heir: the last it is to get
 	due   time.Time
 	tries int
-	again bool // what was lost is being sent again
+	dups  int // acknowledgements of the same in a row
 	// lagging: a mirror that publishers do not wait for.
 	lagging bool
 	heard   time.Time
@@ -33,6 +33,10 @@ const (
 	maxUnderWay      = 64
 	maxBytesUnderWay = 256 << 10
 )
+
+// dupsMost acknowledgements of the same position in a row mean that what comes next
+// was lost (RFC 5681 section 3.2); fewer, that it was overtaken.
+const dupsMost = 3
 
 // mirrorWait is how long publishers wait for a mirror that says nothing.
 const mirrorWait = 2 * time.Second
@@ -85,7 +89,7 @@ func (f *feed) place(m Attach, newest Position) {
 	if m.Fresh {
 		f.began = newest
 	}
-	f.acked, f.sent, f.tries, f.due, f.again = f.began, f.began, 0, time.Time{}, false
+	f.acked, f.sent, f.tries, f.due, f.dups = f.began, f.began, 0, time.Time{}, 0
 }
 
 func (e *Engine) removeFeed(now time.Time, t *topic, f *feed) {
@@ -190,13 +194,15 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case f.acked.Before(m.At):
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
-		f.acked, f.again = m.At, false
+		f.acked, f.dups = m.At, 0
 		if f.sent.Before(m.At) {
 			f.sent = m.At
 		}
 		f.due, f.tries = now.Add(retryFirst), 0
-	case m.At == f.acked && f.sent != f.acked && !f.again && f.role != Heir:
-		f.sent, f.again = f.acked, true // something in between was lost
+	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
+		if f.dups++; f.dups == dupsMost {
+			f.sent = f.acked // something in between was lost
+		}
 	}
 	if f.lagging && !f.acked.Before(t.committed) {
 		f.lagging = false
@@ -224,7 +230,7 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 		e.removeFeed(now, t, f)
 		return
 	}
-	f.sent, f.again = f.acked, false
+	f.sent, f.dups = f.acked, 0
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
