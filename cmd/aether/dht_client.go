@@ -108,7 +108,7 @@ func withRingForEver(c *cli.Context, f func(ctx context.Context, cl *peer.Client
 	}
 	err := withRing(c, f)
 	if c.Context.Err() != nil || errors.Is(err, errEnoughSeen) {
-		return nil // the end that was asked for
+		err = nil // the end that was asked for
 	}
 	return err
 }

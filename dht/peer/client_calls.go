@@ -28,22 +28,27 @@ func (c *Client) Do(ctx context.Context, q records.Request) (Record, error) {
 	}
 	wait := retryFirst
 	for {
-		b, err := c.ask(ctx, methodDo, nil, appendRequest(q))
-		var r records.Response
-		if err == nil {
-			r, err = parseResponse(b)
-		}
-		if err != nil {
-			return Record{}, fmt.Errorf("%q: %w", q.Name, fromLink(err))
-		}
-		if isFinal(r.Status) {
+		r, err := c.tryDo(ctx, q)
+		if err == nil && isFinal(r.Status) {
 			return recordOf(r.Record), errorOf(q.Name, r)
 		}
-		q.Again = true
-		if err := pause(ctx, &wait); err != nil {
-			return recordOf(r.Record), doError(q.Name, r, err)
+		if err != nil && !again(err) {
+			return Record{}, fmt.Errorf("%q: %w", q.Name, fromLink(err))
+		}
+		q.Again = q.Again || !errors.Is(err, ErrUnreachable) // it may have been done
+		if late := pause(ctx, &wait); late != nil {
+			return recordOf(r.Record), doError(q.Name, r, errors.Join(late, err))
 		}
 	}
+}
+
+// tryDo asks a node once.
+func (c *Client) tryDo(ctx context.Context, q records.Request) (records.Response, error) {
+	b, err := c.once(ctx, methodDo, nil, appendRequest(q))
+	if err != nil {
+		return records.Response{}, err
+	}
+	return parseResponse(b)
 }
 
 // Get returns the record of a name; it is not older than anything that was answered
@@ -54,7 +59,7 @@ func (c *Client) Get(ctx context.Context, name string) (Record, error) {
 
 // Put stores a value under a name; see [Node.Put].
 func (c *Client) Put(ctx context.Context, name string, value []byte, ttl time.Duration) (Record, error) {
-	return c.Do(ctx, records.Request{Op: records.Put, Name: name, Value: value, TTL: ttl})
+	return put(name, value, ttl, func(q records.Request) (Record, error) { return c.Do(ctx, q) })
 }
 
 // Swap stores a value if version is that of the record; see [Node.Swap].
@@ -64,7 +69,7 @@ func (c *Client) Swap(ctx context.Context, name string, version uint64, value []
 
 // Delete removes a record; see [Node.Delete].
 func (c *Client) Delete(ctx context.Context, name string, version uint64) (Record, error) {
-	return c.Do(ctx, records.Request{Op: records.Delete, Name: name, Version: version})
+	return remove(name, version, func(q records.Request) (Record, error) { return c.Do(ctx, q) })
 }
 
 // Scan lists records; see [Node.Scan].

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aether-lan/aether/dht"
 	"github.com/aether-lan/aether/dht/records"
+	"github.com/aether-lan/aether/internal/link"
 )
 
 // Errors of records. A [RecordError] wraps one, and has the record that is there.
@@ -87,11 +88,11 @@ func (n *Node) Do(ctx context.Context, q records.Request) (records.Response, err
 	var last records.Response
 	var failure error
 	for moves := 0; ; moves++ {
-		r, err := n.doAt(ctx, at, q)
+		r, uncertain, err := n.doAt(ctx, at, q)
 		if err == nil && isFinal(r.Status) {
 			return r, nil
 		}
-		q.Again = true // it may have been done
+		q.Again = q.Again || uncertain
 		if err == nil {
 			last, failure = r, nil
 		} else {
@@ -163,47 +164,73 @@ func (n *Node) owner(ctx context.Context, point dht.ID) (p dht.Peer, err error) 
 	return f.Owner, err
 }
 
-// doAt makes one attempt at one node.
-func (n *Node) doAt(ctx context.Context, at dht.Peer, q records.Request) (r records.Response, err error) {
+// doAt makes one attempt at one node. When it fails, uncertain says whether the request
+// may have been done all the same.
+func (n *Node) doAt(ctx context.Context, at dht.Peer, q records.Request) (r records.Response, uncertain bool, err error) {
 	if at.ID == n.self.ID {
 		return n.doHere(ctx, q)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, askWait, errNoAnswer)
 	defer cancel()
-	b, err := n.links.call(ctx, at, methodDoHere, nil, appendRequest(q))
+	c, err := n.links.connect(ctx, at)
 	if err != nil {
-		return r, err
+		return r, false, err
 	}
-	return parseResponse(b)
+	m, err := c.Call(ctx, link.Message{Method: methodDoHere, Body: appendRequest(q)})
+	if err != nil {
+		return r, true, fromLink(err)
+	}
+	r, err = parseResponse(m.Body)
+	return r, len(m.Header) > 0, err
+}
+
+// wanted is somebody who waits for the answer to a request.
+type wanted struct {
+	to    chan<- answered
+	early bool // it came while the request was given to the engine
+}
+
+// answered is an answer of the engine. One that comes at once and is no success says
+// that nothing was done.
+type answered struct {
+	r     records.Response
+	early bool
 }
 
 // doHere gives a request to this node's engine.
-func (n *Node) doHere(ctx context.Context, q records.Request) (records.Response, error) {
-	to := make(chan records.Response, 1)
-	err := n.post(ctx, func(l *loop) {
-		if _, twice := l.store.waiting[q.ID]; twice {
-			to <- records.Response{ID: q.ID, Status: records.Busy, Text: "the request is under way"}
-			return
-		}
-		l.store.waiting[q.ID] = to
-		l.store.engine.Do(time.Now(), q)
-	})
+func (n *Node) doHere(ctx context.Context, q records.Request) (r records.Response, uncertain bool, err error) {
+	to := make(chan answered, 1)
+	err = n.post(ctx, func(l *loop) { l.store.do(q, to) })
 	if err != nil {
-		return records.Response{}, err
+		return r, false, err
 	}
 	select {
-	case r := <-to:
-		return r, nil
+	case a := <-to:
+		return a.r, !a.early, nil
 	case <-n.ended:
-		return records.Response{}, ErrEnded
+		return r, true, ErrEnded
 	case <-ctx.Done():
 	}
 	_ = n.post(context.WithoutCancel(ctx), func(l *loop) {
-		if l.store.waiting[q.ID] == (chan<- records.Response)(to) {
+		if w := l.store.waiting[q.ID]; w != nil && w.to == (chan<- answered)(to) {
 			delete(l.store.waiting, q.ID)
 		}
 	})
-	return records.Response{}, context.Cause(ctx)
+	return r, true, context.Cause(ctx)
+}
+
+// do gives a request to the engine.
+func (s *store) do(q records.Request, to chan<- answered) {
+	if s.waiting[q.ID] != nil {
+		r := records.Response{ID: q.ID, Status: records.Busy, Text: "the request is under way"}
+		to <- answered{r: r} // has room
+		return
+	}
+	w := &wanted{to: to, early: true}
+	s.waiting[q.ID] = w
+	s.engine.Do(time.Now(), q)
+	s.events()
+	w.early = false
 }
 
 // do is Do for callers who want the record or an error.
@@ -232,7 +259,48 @@ func (n *Node) Get(ctx context.Context, name string) (records.Record, error) {
 // Put stores a value of at most 64 KiB under a name, for ttl, or for ever when that is
 // zero. It returns when a majority of the nodes that keep it have it on disk.
 func (n *Node) Put(ctx context.Context, name string, value []byte, ttl time.Duration) (records.Record, error) {
-	return n.do(ctx, records.Request{Op: records.Put, Name: name, Value: value, TTL: ttl})
+	return put(name, value, ttl, func(q records.Request) (records.Record, error) { return n.do(ctx, q) })
+}
+
+// put stores a value. It reads the version before: should the write have to be repeated,
+// the record can tell for longer whether it was done.
+func put[R any](name string, value []byte, ttl time.Duration, do func(records.Request) (R, error)) (R, error) {
+	q := records.Request{ID: NewRequestID(), Op: records.Put, Name: name, Value: value, TTL: ttl}
+	now, err := do(records.Request{Op: records.Get, Name: name})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return now, err
+	}
+	q.Version = versionOf(now)
+	return do(q)
+}
+
+// versionOf returns the version of a record of nodes or clients.
+func versionOf(r any) uint64 {
+	switch r := r.(type) {
+	case records.Record:
+		return r.Version
+	case Record:
+		return r.Version
+	}
+	return 0
+}
+
+// remove removes a record: the version that it has just read, so that a request that
+// is repeated does not remove what others have written since.
+func remove[R any](name string, version uint64, do func(records.Request) (R, error)) (R, error) {
+	if version != 0 {
+		return do(records.Request{Op: records.Delete, Name: name, Version: version})
+	}
+	for {
+		now, err := do(records.Request{Op: records.Get, Name: name})
+		if err != nil {
+			return now, err
+		}
+		now, err = do(records.Request{Op: records.Delete, Name: name, Version: versionOf(now)})
+		if !errors.Is(err, ErrConflict) {
+			return now, err
+		}
+	}
 }
 
 // Swap stores a value if version is that of the record; 0 means that there must be
@@ -243,7 +311,7 @@ func (n *Node) Swap(ctx context.Context, name string, version uint64, value []by
 
 // Delete removes a record: with a version other than 0 only that one.
 func (n *Node) Delete(ctx context.Context, name string, version uint64) (records.Record, error) {
-	return n.do(ctx, records.Request{Op: records.Delete, Name: name, Version: version})
+	return remove(name, version, func(q records.Request) (records.Record, error) { return n.do(ctx, q) })
 }
 
 // Scan lists the records whose names begin with prefix, at most limit from the first
@@ -258,7 +326,7 @@ func (n *Node) Scan(ctx context.Context, prefix, after string, limit int) (list 
 	var silent []string
 	for _, p := range withSelf(living, n.self) {
 		q.ID = NewRequestID()
-		r, err := n.doAt(ctx, p, q)
+		r, _, err := n.doAt(ctx, p, q)
 		if err != nil || r.Status != records.OK {
 			silent = append(silent, fmt.Sprintf("%v: %v", p.Address, errors.Join(err, errorOf(prefix, r))))
 			continue

@@ -73,11 +73,11 @@ func (l *loop) topicsEvent(e topics.Event) {
 	case topics.Asked:
 		l.askedFor(e)
 	case topics.Answered:
-		l.answered(e.Number, outcome{payload: e.Payload, by: e.By})
+		l.concluded(e.Number, outcome{payload: e.Payload, by: e.By})
 	case topics.Published:
-		l.answered(e.Number, outcome{at: e.At, copies: e.Copies})
+		l.concluded(e.Number, outcome{at: e.At, copies: e.Copies})
 	case topics.Failed:
-		l.answered(e.Number, outcome{err: e.Err})
+		l.concluded(e.Number, outcome{err: e.Err})
 	case topics.Subscribed:
 		l.subscribed(e.Topic)
 	case topics.Delivered:
@@ -108,7 +108,7 @@ type outcome struct {
 	err     error
 }
 
-func (l *loop) answered(number uint64, o outcome) {
+func (l *loop) concluded(number uint64, o outcome) {
 	if to, ok := l.asked[number]; ok {
 		delete(l.asked, number)
 		to <- o // has room

@@ -65,7 +65,7 @@ func recordOf(r records.Record) Record {
 func (n *Node) serve(ctx context.Context, method uint16, header, body []byte) (h, b []byte, err error) {
 	switch method {
 	case methodDo, methodDoHere:
-		b, err = n.serveDo(ctx, method, body)
+		h, b, err = n.serveDo(ctx, method, body)
 	case methodLookup:
 		b, err = answer(header, func(q lookupRequest) (lookupReply, error) { return n.serveLookup(ctx, q) })
 	case methodStatus:
@@ -83,7 +83,7 @@ func (n *Node) serve(ctx context.Context, method uint16, header, body []byte) (h
 	default:
 		err = fmt.Errorf("%w: method %d", errRequest, method)
 	}
-	return nil, b, asLink(err)
+	return h, b, asLink(err)
 }
 
 // answer reads a request and shows the answer to it.
@@ -99,17 +99,20 @@ func answer[Q, A any](header []byte, f func(Q) (A, error)) ([]byte, error) {
 	return encode(a), nil
 }
 
-func (n *Node) serveDo(ctx context.Context, method uint16, body []byte) ([]byte, error) {
+// serveDo answers a request for a record. The header is not empty when the answer is no
+// success and the request may have been done all the same.
+func (n *Node) serveDo(ctx context.Context, method uint16, body []byte) (h, b []byte, err error) {
 	q, err := parseRequest(body)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if q.Op == records.Watch || q.Op == records.Unwatch {
-		return nil, fmt.Errorf("%w: %v is not asked for this way", errRequest, q.Op)
+		return nil, nil, fmt.Errorf("%w: %v is not asked for this way", errRequest, q.Op)
 	}
 	var r records.Response
+	uncertain := true
 	if method == methodDoHere {
-		r, err = n.doHere(ctx, q)
+		r, uncertain, err = n.doHere(ctx, q)
 	} else {
 		try, cancel := context.WithTimeoutCause(ctx, serveFor, errNoAnswer)
 		defer cancel()
@@ -118,9 +121,12 @@ func (n *Node) serveDo(ctx context.Context, method uint16, body []byte) ([]byte,
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return appendResponse(r), nil
+	if uncertain {
+		h = []byte{1}
+	}
+	return h, appendResponse(r), nil
 }
 
 // serveFor is how long a node goes on with a request before the client hears how it

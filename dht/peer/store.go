@@ -17,7 +17,7 @@ import (
 type store struct {
 	n       *Node
 	engine  *records.Engine
-	waiting map[records.RequestID]chan<- records.Response
+	waiting map[records.RequestID]*wanted
 	watches map[records.RequestID]*watch
 	saving  bool // a batch is with the saver
 }
@@ -30,7 +30,7 @@ type job struct {
 
 // newStore makes the engine from what the disk has.
 func newStore(n *Node, seed uint64) (*store, error) {
-	s := &store{n: n, waiting: map[records.RequestID]chan<- records.Response{}, watches: map[records.RequestID]*watch{}}
+	s := &store{n: n, waiting: map[records.RequestID]*wanted{}, watches: map[records.RequestID]*watch{}}
 	cfg := records.Config{Space: Space(), Self: n.self, Seed: seed, Copies: n.cfg.Copies, MaxBytes: n.cfg.MaxBytes}
 	rows, failure := n.disk.records()
 	var err error
@@ -85,9 +85,9 @@ func (s *store) events() bool {
 	for _, e := range list {
 		switch e := e.(type) {
 		case records.Answered:
-			if to, ok := s.waiting[e.Response.ID]; ok {
+			if w := s.waiting[e.Response.ID]; w != nil {
 				delete(s.waiting, e.Response.ID)
-				to <- e.Response // has room
+				w.to <- answered{e.Response, w.early} // has room
 			}
 		case records.Changed:
 			s.tell(e.Watch, change{record: e.Record})

@@ -38,7 +38,8 @@ type Subscription struct {
 	n       *Node
 	topic   string
 	anycast bool
-	ready   chan struct{} // closed when it has a place in the tree
+	ready   chan struct{} // closed when it has a place in the tree, or err
+	err     error
 	once    sync.Once
 	wait    chan Message
 	missed  atomic.Uint64 // messages for which there was no room
@@ -58,6 +59,9 @@ func (n *Node) Subscribe(ctx context.Context, topic string, anycast bool) (*Subs
 	}
 	select {
 	case <-s.ready:
+		if s.err != nil {
+			return nil, s.err
+		}
 		return s, nil
 	case <-ctx.Done():
 		s.Close()
@@ -98,7 +102,10 @@ func (l *loop) subscribe(s *Subscription) {
 	list := l.subs[s.topic]
 	l.subs[s.topic] = append(list, s)
 	if len(list) == 0 {
-		l.topics.Subscribe(time.Now(), s.topic)
+		if s.err = l.topics.Subscribe(time.Now(), s.topic); s.err != nil {
+			delete(l.subs, s.topic)
+			s.once.Do(func() { close(s.ready) })
+		}
 		return
 	}
 	select {

@@ -76,7 +76,7 @@ func (n *Node) watchHere(ctx context.Context, name string, prefix bool, f func(c
 			l.store.engine.Do(time.Now(), records.Request{ID: q.ID, Op: records.Unwatch, Name: name})
 		})
 	}()
-	r, err := n.doHere(ctx, q)
+	r, _, err := n.doHere(ctx, q)
 	switch {
 	case err != nil:
 		return err
@@ -113,7 +113,6 @@ func (n *Node) watchHere(ctx context.Context, name string, prefix bool, f func(c
 type seen struct {
 	mu       sync.Mutex
 	versions map[string]uint64
-	deleted  map[string]bool
 }
 
 // maxSeen bounds the names that a watch of a prefix remembers.
@@ -179,7 +178,7 @@ func (n *Node) leaderOf(ctx context.Context, q records.Request) (dht.Peer, error
 	at, wait := n.self, retryFirst
 	for moves := 0; ; moves++ {
 		q.ID = NewRequestID()
-		r, err := n.doAt(ctx, at, q)
+		r, _, err := n.doAt(ctx, at, q)
 		if err == nil && isFinal(r.Status) {
 			return at, nil
 		}
