@@ -57,7 +57,7 @@ func (c Config) withDefaults() Config {
 // Waits of a node.
 const (
 	tickEvery    = time.Second      // at the latest, the loop looks around
-	membersEvery = 5 * time.Second  // members are written down
+	membersEvery = time.Second      // members are written down
 	contactEvery = 10 * time.Second // contacts that are no members are tried again
 	leaveGrace   = time.Second      // for the hand-over at the end
 )

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"os"
 	"path/filepath"
 
@@ -186,3 +187,28 @@ func (d *disk) members() ([]dht.Peer, error) {
 
 // close closes the directory.
 func (d *disk) close() error { return errors.Join(d.db.Close(), d.lock.Unlock()) }
+
+// records returns the rows that the records' engine has saved, by rising keys. The
+// function that is returned tells afterwards what went wrong.
+func (d *disk) records() (iter.Seq2[[]byte, []byte], func() error) {
+	var failure error
+	rows := func(yield func(key, value []byte) bool) {
+		it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: keyRecords, UpperBound: []byte{keyRecords[0] + 1}})
+		if err != nil {
+			failure = err
+			return
+		}
+		more := true
+		for ok := it.First(); ok && more && failure == nil; ok = more && it.Next() {
+			var v []byte
+			if v, failure = it.ValueAndErr(); failure == nil {
+				v, failure = unchecked(it.Key(), v)
+			}
+			if failure == nil {
+				more = yield(it.Key()[len(keyRecords):], v)
+			}
+		}
+		failure = errors.Join(failure, it.Error(), it.Close())
+	}
+	return rows, func() error { return named(failure) }
+}

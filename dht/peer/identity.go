@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/aether-lan/aether/dht"
+	"github.com/aether-lan/aether/dht/records"
 )
 
 // Space is the circle of all rings of this package: 160 bits, as in the Chord paper.
@@ -32,10 +33,7 @@ func IDOf(key ed25519.PublicKey) dht.ID {
 }
 
 // KeyID returns the point of the circle at which a name is kept.
-func KeyID(name string) dht.ID {
-	sum := sha256.Sum256([]byte(name))
-	return Space().Hash(sum[:])
-}
+func KeyID(name string) dht.ID { return records.Key(Space(), name) }
 
 // identityFile holds the node's private key, readable by its owner alone.
 const identityFile = "identity.json"
