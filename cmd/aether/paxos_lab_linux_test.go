@@ -392,3 +392,35 @@ func TestPaxosServe_Discover(t *testing.T) {
 		t.Errorf("by the second node: %q", got)
 	}
 }
+
+// Leaders that read by their lease are stopped for shorter and longer than it lasts,
+// and cut off from everybody but the clients: what they believe to be true still is.
+func TestPaxos_LeasesOfStoppedLeaders(t *testing.T) {
+	t.Parallel()
+	p := newParliament(t, 3, "--election", "500ms", "--lease", "400ms")
+	p.begin()
+	p.progress("start")
+	p.await("a lease", func() bool {
+		st, _ := p.do("status", "--json")
+		return regexp.MustCompile(`"lease_ms":[1-9]`).MatchString(st)
+	})
+	for _, pause := range []time.Duration{50, 200, 350, 450, 700, 1200} {
+		lead := p.leader()
+		p.signal(lead, syscall.SIGSTOP)
+		<-time.After(pause * time.Millisecond)
+		p.signal(lead, syscall.SIGCONT)
+		if testing.Short() {
+			continue
+		}
+		p.progress(fmt.Sprintf("leader stopped for %v", pause*time.Millisecond))
+		lead = p.leader()
+		p.join(func(from, to int) bool { return from != lead && to != lead })
+		p.progress("leader alone")
+		p.sw.Heal()
+	}
+	p.progress("healed")
+	checkMap(t, p.clients.end(t))
+	if out, err := p.do("verify", "--timeout", "40s"); err != nil || !strings.Contains(out, "3 nodes have the same state") {
+		t.Errorf("verify: %s, %v", out, err)
+	}
+}

@@ -46,6 +46,8 @@ func paxosServeCommand() *cli.Command {
 			&cli.IntFlag{Name: "size", Value: 3, Usage: "with --discover: nodes 1 to `N` make the new cluster"},
 			interfaceFlag("with --discover: use `IF`"),
 			&cli.DurationFlag{Name: "election", Value: time.Second, Usage: "how long a leader may be silent: `TIME`, the same on all nodes"},
+			&cli.DurationFlag{Name: "lease", Usage: "let the leader read without asking the others for `TIME` after they answered, at most --election, the same on\n" +
+				"all nodes; clocks may not differ in speed by more than a fifth", DefaultText: "ask for every read"},
 			&cli.Uint64Flag{Name: "snapshot-every", Value: 100_000, Usage: "make a snapshot after `N` slots"},
 		),
 		Action: func(c *cli.Context) error {
@@ -73,10 +75,12 @@ func nodeConfig(c *cli.Context, out *printer) (cfg replica.Config, err error) {
 		return cfg, usage("--discover: nodes have the IDs 1 to --size, at most %d; one that comes later takes --join", paxos.MaxMembers)
 	case c.Duration("election") < 20*time.Millisecond:
 		return cfg, usage("--election is at least 20ms")
+	case c.Duration("lease") < 0 || c.Duration("lease") > c.Duration("election"):
+		return cfg, usage("--lease is at most --election")
 	}
 	cfg = replica.Config{
 		ID: paxos.NodeID(id), Dir: c.String("dir"), Cluster: c.String("cluster"), Join: c.Bool("join"),
-		Timing:        paxos.Timing{Election: c.Duration("election"), Heartbeat: c.Duration("election") / 10},
+		Timing:        paxos.Timing{Election: c.Duration("election"), Heartbeat: c.Duration("election") / 10, Lease: c.Duration("lease")},
 		SnapshotEvery: paxos.Slot(c.Uint64("snapshot-every")), Logger: roleLogger(c, out),
 	}
 	if cfg.Dir == "" {

@@ -205,6 +205,7 @@ func TestPaxosServe_Usage(t *testing.T) {
 		{"either --peers or --discover", []string{"serve", "--id", "1"}},
 		{"twice", []string{"serve", "--id", "1", "--peers", "1=127.0.0.1:1,1=127.0.0.1:2"}},
 		{"is not HOST:PORT", []string{"serve", "--id", "1", "--peers", "1=nowhere"}},
+		{"--lease is at most", []string{"serve", "--id", "1", "--peers", "1=127.0.0.1:1", "--lease", "2s"}},
 		{"not among --peers", []string{"serve", "--id", "2", "--peers", "1=127.0.0.1:1"}},
 		{"want KEY OLD NEW", []string{"cas", "a", "b"}},
 		{"is not the ID", []string{"member", "remove", "x"}},

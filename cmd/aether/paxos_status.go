@@ -20,7 +20,7 @@ func paxosStatusCommand() *cli.Command {
 		Name:  "status",
 		Usage: "who leads, how far each node is, and why there is no progress if there is none",
 		Description: "Asks every node that is known. JSON: status {id, address, role, leader, ballot, chosen, applied, snapshot, lag, peers,\n" +
-			"members, fsyncs, fsync_median_ms, fsync_p99_ms, keys, bytes, hash, full, stuck}, or unreachable {address, error}.\n" +
+			"members, fsyncs, fsync_median_ms, fsync_p99_ms, keys, bytes, hash, full, lease_ms, stuck}, or unreachable {address, error}.\n" +
 			"Exit status: 0 when there is a leader that makes progress, else 1." +
 			examples(`aether paxos status`, `aether paxos status --endpoints 10.0.0.1:7001 --json`),
 		Flags: clientFlags(),
@@ -207,5 +207,5 @@ func printStatusJSON(out *printer, t standing, highest paxos.Slot) error {
 		"ballot", s.Ballot.String(), "chosen", uint64(s.Slots.Chosen), "applied", uint64(s.Slots.Applied), "snapshot", uint64(s.Slots.Snapshot),
 		"lag", uint64(highest-s.Slots.Applied), "peers", peers, "members", members, "fsyncs", s.Disk.Syncs,
 		"fsync_median_ms", s.Disk.Median.Seconds()*1000, "fsync_p99_ms", s.Disk.P99.Seconds()*1000,
-		"keys", s.Map.Keys, "bytes", s.Map.Bytes, "hash", fmt.Sprintf("%016x", s.Map.Hash), "full", s.Disk.Full, "stuck", s.Stuck)
+		"keys", s.Map.Keys, "bytes", s.Map.Bytes, "hash", fmt.Sprintf("%016x", s.Map.Hash), "full", s.Disk.Full, "lease_ms", s.Lease.Seconds()*1000, "stuck", s.Stuck)
 }

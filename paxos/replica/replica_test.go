@@ -283,6 +283,39 @@ func TestReplica_CatchesUpBySnapshot(t *testing.T) {
 	}
 }
 
+// A leader with a lease reads without asking anybody, and no longer than the lease
+// lasts.
+func TestReplica_LeaseReads(t *testing.T) {
+	p := newPod(t, 3, func(c *Config) { c.Timing.Lease = 150 * time.Millisecond })
+	ctx := soon(t)
+	put(t, ctx, p.client(), "k", "v")
+	var lead *running
+	var a getReply
+	find := func() (err error) {
+		a.Value, a.Found, err = lead.state.Get([]byte("k"))
+		return err
+	}
+	until(t, ctx, "nothing is read by a lease", func() bool {
+		lead = p.running[p.leader(ctx)]
+		ok, err := lead.readLeased(ctx, find)
+		return ok && err == nil && string(a.Value.Value) == "v"
+	})
+	for id, n := range p.running {
+		if n != lead {
+			p.kill(id)
+		}
+	}
+	until(t, ctx, "the lease does not end", func() bool {
+		ok, err := lead.readLeased(ctx, find)
+		return !ok && err == nil
+	})
+	short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	if got, err := lead.get(short, getRequest{Key: []byte("k")}); err == nil {
+		t.Errorf("read without a majority: %+v", got)
+	}
+}
+
 // Bits of the state rot: a node finds it when it is opened, or stops when somebody
 // reads them, and learns all anew when it is started again.
 func TestReplica_BitRotIsHealed(t *testing.T) {

@@ -223,12 +223,15 @@ func (r *Replica) Get(ctx context.Context, key []byte) (kv.Value, bool, error) {
 }
 
 func (r *Replica) get(ctx context.Context, q getRequest) (a getReply, err error) {
-	if !q.Stale {
-		err = r.Confirm(ctx)
-	}
-	if err == nil {
+	find := func() (err error) {
 		a.Value, a.Found, err = r.state.Get(q.Key)
+		return err
 	}
+	if q.Stale {
+		err = find()
+		return a, err
+	}
+	err = r.read(ctx, find)
 	return a, err
 }
 
@@ -239,17 +242,26 @@ const (
 )
 
 func (r *Replica) rangeOf(ctx context.Context, q rangeRequest) (a rangeReply, err error) {
-	if !q.Stale {
-		if err := r.Confirm(ctx); err != nil {
-			return a, err
-		}
+	find := func() error {
+		a = rangeReply{}
+		return r.rangeNow(q, &a)
 	}
+	if q.Stale {
+		err = find()
+		return a, err
+	}
+	err = r.read(ctx, find)
+	return a, err
+}
+
+// rangeNow reads from the state as it is.
+func (r *Replica) rangeNow(q rangeRequest, a *rangeReply) error {
 	limit, size := maxRange, 0
 	if q.Limit > 0 {
 		limit = min(limit, q.Limit)
 	}
 	a.Slot = paxos.Slot(r.applied.Load()) // not later than what is read
-	err = r.state.Range(q.Prefix, q.From, func(k []byte, v kv.Value) bool {
+	return r.state.Range(q.Prefix, q.From, func(k []byte, v kv.Value) bool {
 		if len(a.Pairs) >= limit || size > maxRangeBytes {
 			a.More = true
 			return false
@@ -259,7 +271,6 @@ func (r *Replica) rangeOf(ctx context.Context, q rangeRequest) (a rangeReply, er
 		a.Pairs = append(a.Pairs, Pair{append([]byte(nil), k...), v})
 		return true
 	})
-	return a, err
 }
 
 // watchFor is how long a request for changes waits for one.
