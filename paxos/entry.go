@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// MaxValue is the length in bytes up to which a value can be proposed: 1 MiB.
-const MaxValue = 1 << 20
+// MaxValue is the length in bytes up to which a value can be proposed: 1 MiB, and what
+// an application says about it.
+const MaxValue = 1<<20 + 4<<10
 
 // Kind says what a slot's value is for.
 type Kind uint8

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -151,6 +152,39 @@ func TestPaxos_ThreeProcesses(t *testing.T) {
 	p.want("", 0, "del", "shape")
 	p.want("", 0, "snapshot", "restore", "--force", saved)
 	p.want("colour\tgreen\nshape\tround", 0, "get", "--prefix", "")
+}
+
+// Values of no bytes, of a MiB and of one byte more, and keys that are too long.
+func TestPaxos_ValuesOfEverySize(t *testing.T) {
+	t.Parallel()
+	p := newPaxosNodes(t, 3)
+	for id := 1; id <= 3; id++ {
+		p.start(id)
+	}
+	p.want("", 0, "put", "empty", "", "--timeout", "30s")
+	p.want(`"value":""`, 0, "get", "--json", "empty")
+	p.want("", 0, "cas", "empty", "", "full")
+	p.want("full", 0, "get", "empty")
+	value := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	put := func(value []byte) (string, error) {
+		c := p.command("put", "large", "--timeout", "30s")
+		c.Stdin = bytes.NewReader(value)
+		b, err := c.CombinedOutput()
+		return string(b), err
+	}
+	if out, err := put(value); err != nil {
+		t.Errorf("a MiB: %v, %s", err, out)
+	}
+	if out, err := put(append(value, 'x')); err == nil || !strings.Contains(out, "larger than 1048576 bytes") {
+		t.Errorf("a byte more: %v, %s", err, out)
+	}
+	c := p.command("get", "large", "--timeout", "30s")
+	if got, err := c.Output(); err != nil || !bytes.Equal(bytes.TrimSuffix(got, []byte("\n")), value) {
+		t.Errorf("a MiB comes back as %d bytes, %v", len(got), err)
+	}
+	p.want("an empty key", 1, "put", "", "x")
+	p.want("a key of 1025 bytes", 1, "put", strings.Repeat("k", 1025), "x")
+	p.want("", 0, "put", strings.Repeat("k", 1024), "x")
 }
 
 func TestPaxos_WatchAndTTL(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // Bounds of what a command may hold, in bytes.
 const (
 	MaxKey   = 1024
-	MaxValue = paxos.MaxValue - 2*MaxKey // a command is a value of paxos
+	MaxValue = paxos.MaxValue - 4<<10 // a command is a value of paxos
 )
 
 // Errors of commands. They cross the network as a Code.
