@@ -294,10 +294,12 @@ func (n *Node) dismiss(m Message) bool {
 }
 
 // onRemoved: nodes that know a later membership do not know this one in it. A
-// leader that knows better is heard nevertheless.
+// leader that knows better is heard nevertheless. Only a member is believed that is
+// the machine it was.
 func (n *Node) onRemoved(m Message, b Removed) {
 	_, first := n.members.Find(n.cfg.ID)
-	if !first || b.Slot <= n.members.Slot || n.self.removed {
+	v, member := n.members.Find(m.From)
+	if !first || !member || v.Incarnation != 0 && v.Incarnation != m.Incarnation || b.Slot <= n.members.Slot || n.self.removed {
 		return
 	}
 	n.setRemoved()
