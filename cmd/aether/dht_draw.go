@@ -32,8 +32,9 @@ const (
 	markNode, markSelf, markDead = '●', '◆', '○'
 	markArc, markOwnArc          = '·', '•'
 
-	leastRadius = 8 // columns: a smaller circle becomes a list
-	leastLabel  = 6
+	leastRadius    = 8 // columns: a smaller circle becomes a list
+	pleasantRadius = 7 // lines
+	leastLabel     = 8
 )
 
 // drawRing draws nodes on their circle, in at most height lines of at most width
@@ -45,15 +46,15 @@ const (
 func drawRing(nodes []ringNode, middle []string, width, height int) string {
 	nodes = slices.Clone(nodes)
 	slices.SortStableFunc(nodes, func(a, b ringNode) int { return cmp.Compare(a.at, b.at) })
-	shares := sharesOf(nodes)
-	d := ringDrawing{nodes: nodes, width: width, labels: make([]string, len(nodes))}
+	d := ringDrawing{nodes: nodes, width: width, shares: sharesOf(nodes)}
 	longest := 0
 	for i, n := range nodes {
-		d.labels[i] = n.label + " " + shares[i]
-		longest = max(longest, utf8.RuneCountInString(d.labels[i]))
+		longest = max(longest, utf8.RuneCountInString(n.label+" "+d.shares[i]))
 	}
-	// A cell of a terminal is about twice as high as it is wide.
-	d.ry = min((height-1)/2, (width-2*(min(longest, leastLabel)+2))/4)
+	// A cell of a terminal is about twice as high as it is wide. Labels are cut where a
+	// circle of a pleasant size would not fit beside them.
+	beside := func(label int) int { return (width - 2*(label+2)) / 4 }
+	d.ry = min((height-1)/2, max(beside(longest), min(beside(leastLabel), pleasantRadius)))
 	d.rx = 2 * d.ry
 	if d.rx < leastRadius || len(nodes) == 0 {
 		return d.list(height)
@@ -95,7 +96,7 @@ func sharesOf(nodes []ringNode) []string {
 // ringDrawing is a picture of a ring that is being made.
 type ringDrawing struct {
 	nodes  []ringNode // by place
-	labels []string
+	shares []string   // of the circle, in words
 	width  int
 	rx, ry int
 	cells  [][]rune
@@ -110,12 +111,19 @@ func (d *ringDrawing) list(height int) string {
 			lines = append(lines, fmt.Sprintf("… and %d more", left))
 			break
 		}
-		lines = append(lines, fmt.Sprintf("%c %s", markOf(n), d.labels[i]))
+		lines = append(lines, fmt.Sprintf("%c %s", markOf(n), d.label(i, d.width-2)))
 	}
 	for i := range lines {
 		lines[i] = cut(lines[i], max(d.width, 1))
 	}
 	return strings.Join(lines[:min(len(lines), max(height, 1))], "\n")
+}
+
+// label returns what stands beside a node, in at most so many columns: rather its
+// share than the whole of its name.
+func (d *ringDrawing) label(i, columns int) string {
+	name := cut(d.nodes[i].label, max(columns-1-len(d.shares[i]), 1))
+	return cut(name+" "+d.shares[i], columns)
 }
 
 // markOf returns what stands for a node.
@@ -229,10 +237,10 @@ func (d *ringDrawing) sides() {
 			center := d.width / 2
 			if s == 0 {
 				begin := center + d.reach[y] + 2
-				d.put(begin, y, cut(d.labels[side[k]], d.width-begin))
+				d.put(begin, y, d.label(side[k], d.width-begin))
 			} else {
 				end := center - d.reach[y] - 1
-				text := cut(d.labels[side[k]], end)
+				text := d.label(side[k], end)
 				d.put(end-utf8.RuneCountInString(text), y, text)
 			}
 		}
