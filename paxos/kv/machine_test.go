@@ -304,6 +304,41 @@ func TestMachine_RangeKeepsToItsPrefix(t *testing.T) {
 	}
 }
 
+// Large values are forgotten sooner, and a reader that does not come for them is too
+// slow sooner.
+func TestMachine_WatchesAreBoundedInBytes(t *testing.T) {
+	m, tp := machine(t, Limits{}), new(tape)
+	w, err := m.Watch(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, m, tp.entry(Command{Op: Begin, Client: client(1)}))
+	for n := range uint64(3 * rememberedBytes >> 20) {
+		apply(t, m, tp.entry(Command{Op: Put, Client: client(1), Number: n + 1, Key: []byte("k"), Value: make([]byte, 1<<20-4096)}))
+		if m.ears.bytes > rememberedBytes || w.bytes > queuedBytes || len(m.ears.last) == 0 {
+			t.Fatalf("%d bytes of changes are remembered, %d wait", m.ears.bytes, w.bytes)
+		}
+	}
+	first := m.ears.last[0].Version
+	if _, err := m.Watch(nil, first-2); !errors.Is(err, ErrLagging) {
+		t.Errorf("a watch of what was forgotten: %v", err)
+	}
+	late, err := m.Watch(nil, first-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := late.Next(t.Context()); err != nil || len(list) != len(m.ears.last) || list[0].Version != first {
+		t.Errorf("%d changes, %v", len(list), err)
+	}
+	list, err := w.Next(t.Context())
+	if err != nil || len(list) == 0 {
+		t.Errorf("%d changes, %v", len(list), err)
+	}
+	if _, err := w.Next(t.Context()); !errors.Is(err, ErrLagging) {
+		t.Errorf("a slow reader: %v", err)
+	}
+}
+
 func TestMachine_WatchGivesEveryChangeOnce(t *testing.T) {
 	m, tp := machine(t, Limits{}), new(tape)
 	apply(t, m, tp.entry(Command{Op: Begin, Client: client(1)}))

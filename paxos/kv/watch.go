@@ -21,21 +21,25 @@ type Event struct {
 	Deleted bool
 }
 
-// remembered is how many changes a machine keeps for watches that begin late, at least,
-// and half of what it keeps at most;
-// queued is how many wait for the reader of one.
+// Bounds of changes that a machine keeps for watches that begin late, and of those that
+// wait for the reader of one.
 const (
-	remembered = 4096
-	queued     = 4096
+	remembered      = 4096     // at least, and half of what is kept at most
+	rememberedBytes = 16 << 20 // of keys and values, at most, whatever remembered says
+	queued          = 4096
+	queuedBytes     = 16 << 20
 )
 
 // ears are a machine's watchers, and the last changes.
 type ears struct {
 	mu    sync.Mutex
 	last  []Event
+	bytes int        // of last
 	since paxos.Slot // last has all changes after it
 	all   map[*Watcher]struct{}
 }
+
+func (e Event) bytes() int { return len(e.Key) + len(e.Value) }
 
 // Watcher gives the changes of keys with a prefix.
 type Watcher struct {
@@ -43,6 +47,7 @@ type Watcher struct {
 	prefix []byte
 	mu     sync.Mutex
 	queue  []Event
+	bytes  int // of queue
 	err    error
 	wake   chan struct{}
 }
@@ -75,11 +80,11 @@ func (w *Watcher) add(ev Event) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue) >= queued {
+	if len(w.queue) >= queued || len(w.queue) > 0 && w.bytes+ev.bytes() > queuedBytes {
 		w.err = ErrLagging
 	}
 	if w.err == nil {
-		w.queue = append(w.queue, ev)
+		w.queue, w.bytes = append(w.queue, ev), w.bytes+ev.bytes()
 	}
 	w.signal()
 }
@@ -97,7 +102,7 @@ func (w *Watcher) Next(ctx context.Context) ([]Event, error) {
 	for {
 		w.mu.Lock()
 		list, err := w.queue, w.err
-		w.queue = nil
+		w.queue, w.bytes = nil, 0
 		w.mu.Unlock()
 		if len(list) > 0 {
 			return list, nil
@@ -129,20 +134,36 @@ func (e *ears) tell(events []Event, slot paxos.Slot) {
 			w.add(ev)
 		}
 	}
-	e.last = append(e.last, events...)
-	if over := len(e.last) - remembered; over >= remembered { // seldom: they are copied
-		e.since = e.last[over-1].Version
-		n := copy(e.last, e.last[over:])
-		clear(e.last[n:])
-		e.last = e.last[:n]
+	for _, ev := range events {
+		e.last, e.bytes = append(e.last, ev), e.bytes+ev.bytes()
 	}
+	if len(e.last) >= 2*remembered || e.bytes > rememberedBytes {
+		e.forget()
+	}
+}
+
+// forget drops the oldest changes, half of what may be kept or more: they are copied.
+func (e *ears) forget() {
+	over := 0
+	for over < len(e.last) && (len(e.last)-over > remembered || e.bytes > rememberedBytes/2) {
+		e.bytes -= e.last[over].bytes()
+		e.since = e.last[over].Version
+		over++
+	}
+	for over < len(e.last) && e.last[over].Version == e.since { // of one slot all or none
+		e.bytes -= e.last[over].bytes()
+		over++
+	}
+	n := copy(e.last, e.last[over:])
+	clear(e.last[n:])
+	e.last = e.last[:n]
 }
 
 // reset ends all watches: the state has jumped to slot.
 func (e *ears) reset(slot paxos.Slot) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.last, e.since = nil, slot
+	e.last, e.bytes, e.since = nil, 0, slot
 	for w := range e.all {
 		w.mu.Lock()
 		w.err = ErrLagging

@@ -160,10 +160,14 @@ func (c *Client) ask(ctx context.Context, method uint16, header, body []byte) ([
 		case <-ctx.Done():
 			return nil, fmt.Errorf("paxos: %w: %w", context.Cause(ctx), last)
 		case <-time.After(pause):
-			pause = min(2*pause, 500*time.Millisecond)
+			pause = min(2*pause, maxPause)
 		}
 	}
 }
+
+// maxPause bounds the pause after all endpoints were asked in vain: a new leader is
+// there a second or two after the old one has gone, and should not wait for its clients.
+const maxPause = 100 * time.Millisecond
 
 func (c *Client) once(ctx context.Context, a netip.AddrPort, method uint16, header, body []byte) ([]byte, error) {
 	try := c.cfg.Try

@@ -26,7 +26,9 @@ type options struct {
 	length  time.Duration
 	dir     string
 	json    bool
-	profile string
+	// election is the election timeout of the failover.
+	election time.Duration
+	profile  string
 }
 
 func main() {
@@ -51,6 +53,7 @@ func parse(args []string) (o options, err error) {
 	f.DurationVar(&o.warm, "warm", time.Second, "`TIME` before measuring")
 	f.DurationVar(&o.length, "for", 3*time.Second, "`TIME` that each point is measured")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`DIRECTORY` on the disk to measure")
+	f.DurationVar(&o.election, "election", time.Second, "`TIME` that a leader may be silent, for failover")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line")
 	f.StringVar(&o.profile, "profile", "", "`FILE` for a CPU profile of the measuring, the last one, and FILE.allocs for the allocations of all")
 	if err := f.Parse(args); err != nil {

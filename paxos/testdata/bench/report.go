@@ -31,6 +31,7 @@ type report struct {
 	json   bool
 	points []point
 	floors []floor
+	ratios []float64 // of outages
 }
 
 func (r *report) event(name string, v any) {
@@ -58,6 +59,15 @@ func (r *report) floor(f floor) {
 		return
 	}
 	fmt.Fprintf(r.w, "round %d  floor: append and fdatasync %.0f us, overwrite %.0f us, round trip %.0f us\n", f.Round+1, f.Append, f.Overwrite, f.RTT)
+}
+
+func (r *report) outage(o outage) {
+	r.ratios = append(r.ratios, o.Ratio)
+	if r.json {
+		r.event("outage", o)
+		return
+	}
+	fmt.Fprintf(r.w, "round %d  kill -9 of the leader: first commit after %.0f ms, %.2f election timeouts\n", o.Round+1, o.Millis, o.Ratio)
 }
 
 // spread is a median with the lowest and highest.
@@ -92,6 +102,15 @@ type line struct {
 }
 
 func (r *report) summary(o options) {
+	if o.what == "failover" {
+		s := spreadOf(r.ratios)
+		if r.json {
+			r.event("summary", map[string]any{"what": "failover", "outage_over_election": s})
+			return
+		}
+		fmt.Fprintf(r.w, "\nfirst commit after kill -9 of the leader: %.2f election timeouts (%.2f-%.2f)\n", s.Median, s.Low, s.High)
+		return
+	}
 	var lines []line
 	for _, what := range []string{"write", "read", "peak", "load70"} {
 		for _, clients := range o.clients {
