@@ -127,22 +127,18 @@ func (b *below) hold(key, value []byte) {
 	}
 }
 
-// take enters what was brought to Pebble.
-func (b *below) take(changes *node) {
-	for c := seek(changes, nil); c.valid(); c.next() {
-		n := c.node()
-		if n.deleted {
-			b.learn(n.key, nil)
-			if b.rows.find(n.key) != nil {
-				b.rows = b.rows.without(n.key)
-			}
-			continue
-		}
+// take enters a change that was brought to Pebble.
+func (b *below) take(n *node) {
+	if n.deleted {
+		b.learn(n.key, nil)
+	} else {
 		b.learn(n.key, n.value)
 		if from, _ := b.around(n.key); from != nil {
 			b.hold(n.key, n.value)
-		} else if b.rows.find(n.key) != nil {
-			b.rows = b.rows.without(n.key) // of a range that is forgotten
+			return
 		}
+	}
+	if b.rows.find(n.key) != nil { // deleted, or of a range that is forgotten
+		b.rows = b.rows.without(n.key)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // a crash finds all of them or none, and never one without those before it.
 const (
 	gatherTime = 20 * time.Millisecond // for which they wait at most
-	gatherMax  = 1 << 20               // bytes from which on whoever commits brings them
+	gatherMax  = 256 << 10             // bytes from which on whoever commits brings them
 )
 
 // gathered is what was committed and is not in Pebble, or perhaps not yet.
@@ -144,12 +144,13 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	g.edition++
 	g.begun++
 	g.mu.Unlock()
-	err = p.write(root, size, sync)
+	if err = p.write(root, size, sync); err == nil {
+		p.remember(root)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leaving = nil
 	if err == nil {
-		g.below.take(root)
 		return upTo, nil
 	}
 	for c := seek(g.fresh, nil); c.valid(); c.next() {
@@ -158,6 +159,21 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	}
 	g.fresh, g.size = root, g.size+size
 	return upTo, err
+}
+
+// remember enters what has been brought into what is known of Pebble, a little at a time
+// so that nobody waits for long. Until leaving is emptied nobody asks for any of it.
+func (p *Pebble) remember(changes *node) {
+	const atOnce = 64
+	g := &p.gathered
+	for c := seek(changes, nil); c.valid(); {
+		g.mu.Lock()
+		for i := 0; i < atOnce && c.valid(); i++ {
+			g.below.take(c.node())
+			c.next()
+		}
+		g.mu.Unlock()
+	}
 }
 
 // write makes one batch of changes.
