@@ -13,7 +13,7 @@ import (
 // that was made and removed meanwhile not at all. Together they are one batch, so that
 // a crash finds all of them or none, and never one without those before it.
 const (
-	gatherTime = 20 * time.Millisecond // for which they wait at most
+	gatherTime = 20 * time.Millisecond // unless Config.Gather says otherwise
 	gatherMax  = 256 << 10             // bytes from which on whoever commits brings them
 )
 
@@ -39,20 +39,21 @@ type bringer struct {
 	written uint64 // of gathered.commits, those in Pebble
 	synced  uint64 // of those, the ones on the disk
 
+	wait time.Duration // for which commits may wait
 	wake chan struct{} // something is gathered
 	quit chan struct{}
 	done chan struct{}
 }
 
 // startGathering begins to bring what is gathered from time to time.
-func (p *Pebble) startGathering() {
+func (p *Pebble) startGathering(wait time.Duration) {
 	p.gathered.edition = shared + 1
 	p.gathered.below.reset()
 	// What lies there when it is opened counts as a commit of which nobody knows
 	// whether it is on the disk.
 	p.gathered.commits, p.bringer.written = 1, 1
 	b := &p.bringer
-	b.ended.L = &b.mu
+	b.ended.L, b.wait = &b.mu, wait
 	b.wake, b.quit, b.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(b.done)
@@ -65,7 +66,7 @@ func (p *Pebble) startGathering() {
 			select {
 			case <-b.quit:
 				return
-			case <-time.After(gatherTime):
+			case <-time.After(wait):
 			}
 			_ = p.bring(false) // whoever waits for the disk hears what is wrong
 		}
@@ -90,7 +91,7 @@ func (p *Pebble) gather(changes *node) {
 		g.size += len(n.key) + len(n.value)
 	}
 	g.commits++
-	full := g.size > gatherMax
+	full := g.size > gatherMax || p.bringer.wait < 0
 	g.mu.Unlock()
 	switch {
 	case full:
