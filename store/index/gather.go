@@ -85,10 +85,16 @@ func (p *Pebble) gather(changes *node) {
 	g := &p.gathered
 	g.mu.Lock()
 	first := g.fresh == nil
-	for c := seek(changes, nil); c.valid(); c.next() {
+	nodes, few := changes.collect(nil, nil, nil)
+	for _, n := range nodes {
+		if few { // nobody else holds them, and the Txn is over
+			n.left, n.right, n.edition = nil, nil, g.edition
+			g.enter(n)
+		}
+	}
+	for c := seek(changes, nil); !few && c.valid(); c.next() {
 		n := c.node()
-		g.fresh = g.fresh.with(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
-		g.size += len(n.key) + len(n.value)
+		g.enter(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
 	}
 	g.commits++
 	full := g.size > gatherMax || p.bringer.wait < 0
@@ -102,6 +108,12 @@ func (p *Pebble) gather(changes *node) {
 		default:
 		}
 	}
+}
+
+// enter makes a change seen by all. The caller holds mu.
+func (g *gathered) enter(n *node) {
+	g.fresh = g.fresh.with(n)
+	g.size += len(n.key) + len(n.value)
 }
 
 // bring returns when all that was committed before is in Pebble, and with sync on the
