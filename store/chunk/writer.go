@@ -58,11 +58,20 @@ type block struct {
 	refs atomic.Int32
 }
 
-var blocks = sync.Pool{New: func() any { return &block{b: make([]byte, 0, wholeBlock)} }}
+var (
+	blocks      = sync.Pool{New: func() any { return &block{b: make([]byte, 0, wholeBlock)} }}
+	firstBlocks = sync.Pool{New: func() any { return &block{b: make([]byte, 0, firstBlock)} }}
+)
 
 func (b *block) release() {
-	if b.refs.Add(-1) == 0 && cap(b.b) == wholeBlock {
+	if b.refs.Add(-1) != 0 {
+		return
+	}
+	switch cap(b.b) {
+	case wholeBlock:
 		blocks.Put(b)
+	case firstBlock:
+		firstBlocks.Put(b)
 	}
 }
 
@@ -143,7 +152,8 @@ func (w *Writer) waiting() int {
 // room returns the free end of the block, after making some.
 func (w *Writer) room() []byte {
 	if w.block == nil {
-		w.block = &block{b: make([]byte, 0, firstBlock)}
+		w.block = firstBlocks.Get().(*block)
+		w.block.b = w.block.b[:0]
 		w.block.refs.Store(1)
 	}
 	if len(w.block.b) == cap(w.block.b) {

@@ -101,7 +101,7 @@ var (
 
 func openDisk(fs vfs.FS) (d *disk, err error) {
 	d = &disk{rig: &rig{now: time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)}, fs: fs}
-	if d.kv, err = index.Open(fs, "/m/index", index.Config{Cache: 1 << 20, Key: crashKey}); err != nil {
+	if d.kv, err = index.Open(fs, "/m/index", index.Config{Cache: 1 << 20, Gather: -1, Key: crashKey}); err != nil {
 		return nil, err
 	}
 	d.rig.kv = d.kv

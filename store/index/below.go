@@ -127,22 +127,29 @@ func (b *below) hold(key, value []byte) {
 	}
 }
 
-// take enters what was brought to Pebble.
-func (b *below) take(changes *node) {
-	for c := seek(changes, nil); c.valid(); c.next() {
-		n := c.node()
-		if n.deleted {
-			b.learn(n.key, nil)
-			if b.rows.find(n.key) != nil {
-				b.rows = b.rows.without(n.key)
-			}
-			continue
-		}
-		b.learn(n.key, n.value)
-		if from, _ := b.around(n.key); from != nil {
-			b.hold(n.key, n.value)
-		} else if b.rows.find(n.key) != nil {
-			b.rows = b.rows.without(n.key) // of a range that is forgotten
-		}
+// take enters a change that was brought to Pebble.
+func (b *below) take(n *node) {
+	value := n.value
+	if n.deleted {
+		value = nil
 	}
+	from, _ := b.around(n.key)
+	// What is in a range is known by it, and a key that has no value says all by being
+	// there: who wants to know scans.
+	if from == nil && len(value) > 0 || b.pointed(n.key) {
+		b.learn(n.key, value)
+	}
+	switch {
+	case from != nil && !n.deleted:
+		b.hold(n.key, n.value)
+	case b.rows.find(n.key) != nil: // deleted, or of a range that is forgotten
+		b.rows = b.rows.without(n.key)
+	}
+}
+
+// pointed reports whether a key is among the points.
+func (b *below) pointed(key []byte) bool {
+	_, young := b.points[string(key)]
+	_, old := b.older[string(key)]
+	return young || old
 }

@@ -166,7 +166,7 @@ func TestOpen_TornLogKeepsAPrefix(t *testing.T) {
 			p := openKey(t, fs, key)
 			for i := range 300 {
 				set(t, p, false, fmt.Sprintf("%04d", i), strings.Repeat("v", i))
-				if err := index.Bring(p); err != nil {
+				if err := index.Bring(p); err != nil { // one record of the log each
 					t.Fatal(err)
 				}
 			}

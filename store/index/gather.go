@@ -13,8 +13,8 @@ import (
 // that was made and removed meanwhile not at all. Together they are one batch, so that
 // a crash finds all of them or none, and never one without those before it.
 const (
-	gatherTime = 20 * time.Millisecond // for which they wait at most
-	gatherMax  = 1 << 20               // bytes from which on whoever commits brings them
+	gatherTime = 20 * time.Millisecond // unless Config.Gather says otherwise
+	gatherMax  = 256 << 10             // bytes from which on whoever commits brings them
 )
 
 // gathered is what was committed and is not in Pebble, or perhaps not yet.
@@ -39,20 +39,21 @@ type bringer struct {
 	written uint64 // of gathered.commits, those in Pebble
 	synced  uint64 // of those, the ones on the disk
 
+	wait time.Duration // for which commits may wait
 	wake chan struct{} // something is gathered
 	quit chan struct{}
 	done chan struct{}
 }
 
 // startGathering begins to bring what is gathered from time to time.
-func (p *Pebble) startGathering() {
+func (p *Pebble) startGathering(wait time.Duration) {
 	p.gathered.edition = shared + 1
 	p.gathered.below.reset()
 	// What lies there when it is opened counts as a commit of which nobody knows
 	// whether it is on the disk.
 	p.gathered.commits, p.bringer.written = 1, 1
 	b := &p.bringer
-	b.ended.L = &b.mu
+	b.ended.L, b.wait = &b.mu, wait
 	b.wake, b.quit, b.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(b.done)
@@ -65,7 +66,7 @@ func (p *Pebble) startGathering() {
 			select {
 			case <-b.quit:
 				return
-			case <-time.After(gatherTime):
+			case <-time.After(wait):
 			}
 			_ = p.bring(false) // whoever waits for the disk hears what is wrong
 		}
@@ -84,13 +85,19 @@ func (p *Pebble) gather(changes *node) {
 	g := &p.gathered
 	g.mu.Lock()
 	first := g.fresh == nil
-	for c := seek(changes, nil); c.valid(); c.next() {
+	nodes, few := changes.collect(nil, nil, nil)
+	for _, n := range nodes {
+		if few { // nobody else holds them, and the Txn is over
+			n.left, n.right, n.edition = nil, nil, g.edition
+			g.enter(n)
+		}
+	}
+	for c := seek(changes, nil); !few && c.valid(); c.next() {
 		n := c.node()
-		g.fresh = g.fresh.with(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
-		g.size += len(n.key) + len(n.value)
+		g.enter(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
 	}
 	g.commits++
-	full := g.size > gatherMax
+	full := g.size > gatherMax || p.bringer.wait < 0
 	g.mu.Unlock()
 	switch {
 	case full:
@@ -101,6 +108,12 @@ func (p *Pebble) gather(changes *node) {
 		default:
 		}
 	}
+}
+
+// enter makes a change seen by all. The caller holds mu.
+func (g *gathered) enter(n *node) {
+	g.fresh = g.fresh.with(n)
+	g.size += len(n.key) + len(n.value)
 }
 
 // bring returns when all that was committed before is in Pebble, and with sync on the
@@ -144,12 +157,13 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	g.edition++
 	g.begun++
 	g.mu.Unlock()
-	err = p.write(root, size, sync)
+	if err = p.write(root, size, sync); err == nil {
+		p.remember(root)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leaving = nil
 	if err == nil {
-		g.below.take(root)
 		return upTo, nil
 	}
 	for c := seek(g.fresh, nil); c.valid(); c.next() {
@@ -158,6 +172,21 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	}
 	g.fresh, g.size = root, g.size+size
 	return upTo, err
+}
+
+// remember enters what has been brought into what is known of Pebble, a little at a time
+// so that nobody waits for long. Until leaving is emptied nobody asks for any of it.
+func (p *Pebble) remember(changes *node) {
+	const atOnce = 64
+	g := &p.gathered
+	for c := seek(changes, nil); c.valid(); {
+		g.mu.Lock()
+		for i := 0; i < atOnce && c.valid(); i++ {
+			g.below.take(c.node())
+			c.next()
+		}
+		g.mu.Unlock()
+	}
 }
 
 // write makes one batch of changes.

@@ -356,6 +356,10 @@ func TestPebble_CrashKeepsPrefix(t *testing.T) {
 				set(t, p, sync, "a"+k, k, "b"+k, string(make([]byte, rng.IntN(3000))))
 				if sync {
 					synced = committed
+				} else if seed%2 == 0 && rng.IntN(3) == 0 {
+					if err := index.Bring(p); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			if rng.IntN(3) == 0 { // an empty commit carries the others

@@ -246,10 +246,9 @@ func (n *node) own(e edition) *node {
 }
 
 func leaf(key, value []byte, deleted bool) *node {
-	return &node{
-		key: append([]byte{}, key...), value: append([]byte{}, value...),
-		rank: rank(key), deleted: deleted,
-	}
+	k := len(key)
+	b := append(append(make([]byte, 0, k+len(value)), key...), value...)
+	return &node{key: b[:k:k], value: b[k:], rank: rank(key), deleted: deleted}
 }
 
 // rank is FNV-1a with a final mix, without which keys that end alike would come

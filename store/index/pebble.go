@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -34,6 +35,9 @@ type Config struct {
 	// needs room to reorganize itself: below it they fail with [ErrFull]. 0 means
 	// 64 MiB, a negative number none.
 	Reserve int64
+	// Gather is how long commits without sync may wait in memory, so that many are
+	// written at once. 0 means 20 ms, a negative number not at all.
+	Gather time.Duration
 	// Key encrypts what the files hold: [KeySize] bytes. nil means not encrypted.
 	// A directory keeps the key that it was made with.
 	Key []byte
@@ -73,6 +77,9 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 	if cfg.Reserve == 0 {
 		cfg.Reserve = 64 << 20
 	}
+	if cfg.Gather == 0 {
+		cfg.Gather = gatherTime
+	}
 	fsys, err := withKey(fsys, dir, cfg.Key)
 	if err != nil {
 		return nil, openError(dir, err)
@@ -96,7 +103,7 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 	}
 	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
 	p.idle.L = &p.mu
-	p.startGathering()
+	p.startGathering(cfg.Gather)
 	return p, nil
 }
 

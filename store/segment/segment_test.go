@@ -42,7 +42,7 @@ type fixture struct {
 // open opens index and segments on one file system, as a machine does.
 func open(t testing.TB, fs vfs.FS, cfg segment.Config) fixture {
 	t.Helper()
-	kv, err := index.Open(fs, "/kv", index.Config{Cache: 1 << 20})
+	kv, err := index.Open(fs, "/kv", index.Config{Cache: 1 << 20, Gather: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

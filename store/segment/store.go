@@ -41,7 +41,7 @@ type Config struct {
 // Store keeps bodies. It is safe for concurrent use. Its memory grows with what
 // has not been synced and with the number of segments, not with that of bodies.
 //
-// Its locks are taken in this order: mover, syncing, writing, commit, mu.
+// Its locks are taken in this order: mover, turns.taken, syncing, writing, commit, mu.
 type Store struct {
 	cfg    Config
 	kv     store.KV
@@ -54,6 +54,7 @@ type Store struct {
 	// syncing is held during a sync, and while a file is removed.
 	syncing sync.Mutex
 	synced  uint64 // value of changes up to which all is durable
+	turns   turns  // of Sync
 
 	// writing is held to read from when a record is given its place until it is
 	// pending. Who holds it to write sees no record in between.
@@ -113,6 +114,7 @@ func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 			space:   space{files: map[uint32]*file{}},
 		},
 	}
+	s.turns.left.L = &s.turns.mu
 	s.space.reserve = reserve{files: s.files, size: cfg.SegmentSize}
 	s.behind = newBehind(s.files, cfg.SegmentSize, s.fail)
 	err := mkdir(fsys, dir)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -12,32 +13,63 @@ import (
 )
 
 // Sync makes everything durable that was put or deleted before. Concurrent callers
-// share the work: whoever waited for another finds most of it done. Where the disk is
+// share the work: whoever comes while another is at it waits, and then for one more at
+// most, which is for all that came. Where the disk is
 // full it fails with [ErrFull] and may be tried again; after another failure of the disk nothing
 // is known of what was not durable, and the Store fails until it is opened again.
 func (s *Store) Sync() error {
 	s.mu.Lock()
 	upTo := s.changes
 	s.mu.Unlock()
+	t := &s.turns
+	t.mu.Lock()
+	for t.taken {
+		if t.done >= upTo {
+			t.mu.Unlock()
+			return nil
+		}
+		t.left.Wait()
+	}
+	t.taken = true
+	t.mu.Unlock()
+	done, err := s.syncTo(upTo)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.taken, t.done = false, max(t.done, done)
+	t.left.Broadcast()
+	return err
+}
+
+// turns lets one of many callers of Sync at a time do it for all, and wakes those for
+// whom it was done at once: in a queue for a lock they would stand behind others who
+// begin anew.
+type turns struct {
+	mu    sync.Mutex
+	left  sync.Cond // signalled when taken falls
+	taken bool
+	done  uint64 // value of Store.synced
+}
+
+// syncTo makes the changes up to a number durable and returns up to which all are.
+func (s *Store) syncTo(upTo uint64) (done uint64, err error) {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	s.mu.Lock()
 	broken := s.broken
 	s.mu.Unlock()
 	if broken != nil {
-		return broken
+		return 0, broken
 	}
-	if s.synced >= upTo {
-		return nil
+	if s.synced < upTo {
+		err = s.sync()
 	}
-	err := s.sync()
 	if vfs.IsNoSpaceError(err) {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	if err != nil {
-		return fmt.Errorf("segment: sync: %w", err)
+		return 0, fmt.Errorf("segment: sync: %w", err)
 	}
-	return nil
+	return s.synced, nil
 }
 
 // snapshot is what one sync is about.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/aether-lan/aether/store"
 )
@@ -26,6 +27,27 @@ type buffer struct {
 
 func newBuffer(tx store.Txn) *buffer {
 	return &buffer{Txn: tx, cells: make([]cell, 0, 32), spans: make([]span, 0, 4)}
+}
+
+// spares keeps the memory of one buffer that is done with.
+type spares struct{ b atomic.Pointer[buffer] }
+
+// take returns a buffer on tx.
+func (s *spares) take(tx store.Txn) *buffer {
+	b := s.b.Swap(nil)
+	if b == nil {
+		return newBuffer(tx)
+	}
+	b.Txn = tx
+	return b
+}
+
+// give takes back a buffer that was flushed and is used no more.
+func (s *spares) give(b *buffer) {
+	clear(b.cells[:cap(b.cells)])
+	clear(b.spans[:cap(b.spans)])
+	b.Txn, b.spilt = nil, false
+	s.b.Store(b)
 }
 
 // cell is what is known of a key.

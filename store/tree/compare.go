@@ -128,7 +128,7 @@ func addHash(sum *[32]byte, h [32]byte, by int64) {
 // root hash from all rows. On a tree that is sound it changes nothing. Nodes that are
 // not there are passed over.
 func (t *Tree) Mend(tx store.Txn, ids []store.FileID, now time.Time) ([]Event, error) {
-	w, err := newWork(tx, t.self)
+	w, err := newWork(tx, t)
 	if err != nil {
 		return nil, fmt.Errorf("tree: mend: %w", err)
 	}

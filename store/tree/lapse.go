@@ -100,7 +100,7 @@ func held(r store.Reader, m store.MachineID) (bool, error) {
 // forked. Those of others that have seen some wait for them no more. What they build on
 // is missing then: machines that took the other log may show another drive.
 func (t *Tree) Distrust(tx store.Txn, m store.MachineID, now time.Time) ([]Event, error) {
-	w, err := newWork(tx, t.self)
+	w, err := newWork(tx, t)
 	if err != nil {
 		return nil, fmt.Errorf("tree: distrust: %w", err)
 	}

@@ -18,7 +18,7 @@ type local struct {
 
 // do runs a local change in tx and returns its operations, which are applied.
 func (t *Tree) do(tx store.Txn, now time.Time, what, where string, f func(l *local) error) ([]Op, []Event, error) {
-	w, err := newWork(tx, t.self)
+	w, err := newWork(tx, t)
 	if err != nil {
 		return nil, nil, fmt.Errorf("tree: %s: %w", what, err)
 	}

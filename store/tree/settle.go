@@ -16,6 +16,7 @@ import (
 //	a group decides where its children's rows lie.
 type work struct {
 	tx      *buffer
+	spares  *spares // of which tx is one
 	self    store.MachineID
 	state   state
 	current mark // the operation
@@ -52,9 +53,9 @@ type shownVersion struct {
 	n   int
 }
 
-func newWork(tx store.Txn, self store.MachineID) (*work, error) {
+func newWork(tx store.Txn, t *Tree) (*work, error) {
 	s, err := loadState(tx)
-	return &work{tx: newBuffer(tx), self: self, state: s,
+	return &work{tx: t.spares.take(tx), spares: &t.spares, self: t.self, state: s,
 		queued: map[store.FileID]bool{}, index: map[shownKey]int{}, past: newRecorder()}, err
 }
 
@@ -70,7 +71,12 @@ func (w *work) finish() ([]Event, error) {
 	if err := put(w.tx, key(keyState), &w.state); err != nil {
 		return nil, err
 	}
-	return w.events, w.tx.flush()
+	err := w.tx.flush()
+	if err == nil {
+		w.spares.give(w.tx)
+		w.tx = nil
+	}
+	return w.events, err
 }
 
 func (w *work) touch(id store.FileID) {

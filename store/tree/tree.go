@@ -14,7 +14,8 @@ const maxAhead = time.Minute
 // ID; everything else lies in the KV. It is not safe for concurrent use with the
 // same Txn; readers may read from the KV or a Txn of their own at any time.
 type Tree struct {
-	self store.MachineID
+	self   store.MachineID
+	spares spares
 }
 
 // Open returns the tree that kv holds, as seen by the machine self.
@@ -59,7 +60,7 @@ func (t *Tree) Hash(r store.Reader) ([32]byte, error) {
 // comes before something it has seen is kept and applied later. Events report
 // everything that this caused.
 func (t *Tree) Apply(tx store.Txn, op Op, now time.Time) ([]Event, error) {
-	w, err := newWork(tx, t.self)
+	w, err := newWork(tx, t)
 	if err != nil {
 		return nil, fmt.Errorf("tree: apply: %w", err)
 	}
