@@ -3,7 +3,7 @@ package dht
 import "time"
 
 const (
-	fingerFirst = 100 * time.Millisecond // between two fingers at first
+	fingerFirst = 300 * time.Millisecond // between two fingers at first
 	fingerLast  = 10 * time.Second       // and when nothing has changed for long
 )
 

@@ -22,6 +22,15 @@ type lan struct {
 	tap    func(from Peer, to Peer, m Message)
 	sent   int
 	bytes  int
+
+	offset  map[ID]time.Duration // of a machine's clock
+	refused []lanRefusal
+}
+
+// lanRefusal is a connection that a machine did not get.
+type lanRefusal struct {
+	node *Node
+	to   Peer
 }
 
 type lanItem struct {
@@ -47,7 +56,7 @@ func (q *lanQueue) Pop() any {
 }
 
 func newLAN(t *testing.T) *lan {
-	return &lan{t: t, now: time.Unix(1e9, 0), nodes: map[ID]*Node{}, events: map[ID][]Event{}}
+	return &lan{t: t, now: time.Unix(1e9, 0), nodes: map[ID]*Node{}, events: map[ID][]Event{}, offset: map[ID]time.Duration{}}
 }
 
 // lanPeer is node i of a test, somewhere on the circle.
@@ -120,6 +129,12 @@ func (l *lan) carry(from Peer, p Packet) {
 	heap.Push(&l.queue, lanItem{l.now.Add(time.Millisecond), l.seq, from, p.To.ID, b})
 }
 
+// forge lets a message arrive at once, before all that is under way.
+func (l *lan) forge(from Peer, to ID, m Message) {
+	l.seq++
+	heap.Push(&l.queue, lanItem{l.now, l.seq, from, to, AppendMessage(nil, m)})
+}
+
 // run lets time pass.
 func (l *lan) run(d time.Duration) {
 	l.until(d, func() bool { return false })
@@ -130,11 +145,14 @@ func (l *lan) until(d time.Duration, done func() bool) time.Duration {
 	begin := l.now
 	end := l.now.Add(d)
 	for l.flush(); !done(); l.flush() {
+		if l.refuse() {
+			continue
+		}
 		at, who := end, (*Node)(nil)
 		for _, id := range l.order {
 			if n := l.nodes[id]; n != nil {
-				if t, ok := n.NextTimeout(); ok && t.Before(at) {
-					at, who = t, n
+				if t, ok := n.NextTimeout(); ok && t.Add(-l.offset[id]).Before(at) {
+					at, who = maxTime(t.Add(-l.offset[id]), l.now), n
 				}
 			}
 		}
@@ -146,16 +164,36 @@ func (l *lan) until(d time.Duration, done func() bool) time.Duration {
 				l.t.Fatalf("a message that was sent is refused: %v", err)
 			}
 			if n := l.nodes[v.to]; n != nil {
-				n.HandleMessage(l.now, v.from, m)
+				n.HandleMessage(l.local(n), v.from, m)
 			}
 			continue
 		}
 		if l.now = at; who == nil {
 			break
 		}
-		who.HandleTimeout(l.now)
+		who.HandleTimeout(l.local(who))
 	}
 	return l.now.Sub(begin)
+}
+
+// refuse tells nodes of connections that they did not get.
+func (l *lan) refuse() bool {
+	list := l.refused
+	l.refused = nil
+	for _, r := range list {
+		r.node.Unreachable(l.local(r.node), r.to)
+	}
+	return len(list) > 0
+}
+
+// local is the time of day at a node.
+func (l *lan) local(n *Node) time.Time { return l.now.Add(l.offset[n.cfg.Self.ID]) }
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // isWhole reports whether these nodes, and no others, are one ring.

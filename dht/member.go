@@ -186,10 +186,11 @@ func (n *Node) heard(from Peer) {
 	back := k.contact || k.state == Dead
 	k.Peer, k.met, k.since, k.away = from, true, n.clock.now, away{}
 	n.book.rise(k)
+	n.tooMany()
 	n.tell(MemberJoined{from})
 	n.gossip.add(Rumor{from, Alive, k.counter})
 	n.stab.look, n.stab.retry = true, true
-	if back && !n.book.full && !n.near(from.ID) {
+	if back && !n.book.full {
 		n.finding.foreign = from // it may be of another ring: see place
 	}
 }

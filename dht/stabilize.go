@@ -23,6 +23,7 @@ type stabilizer struct {
 	notifier Peer   // who else took this node for its head
 	view     View   // as last told in an event
 	viewHash uint64
+	ticks    uint64
 	duties
 }
 
@@ -55,6 +56,21 @@ func (n *Node) tick() {
 		n.check(pred, pred.Peer, false) // it should have asked: are we still its head?
 	}
 	n.stab.look, n.stab.again = true, true
+	n.lookAround()
+}
+
+// lookAround chooses a node to look the own place up through, above full membership:
+// often at first, then now and then. Rings that lie in each other and do not know it
+// find out this way.
+func (n *Node) lookAround() {
+	n.stab.ticks++
+	often := n.stab.ticks < 16 && n.stab.ticks%2 == 0
+	if n.book.full || !often && n.stab.ticks%8 != 0 {
+		return
+	}
+	if some := n.others(1); len(some) > 0 {
+		n.finding.foreign = some[0]
+	}
 }
 
 // stabilize queries the head, or, where there is none, who has us for its head.
@@ -124,7 +140,8 @@ func (n *Node) notified(from Peer) {
 
 // keep remembers a peer that has become a pointer of this node.
 func (n *Node) keep(p Peer) {
-	if n.book.get(p.ID) == nil && n.admit(p) != nil {
+	if n.book.get(p.ID) == nil {
+		n.book.byID[p.ID] = &known{Peer: p} // beyond the bound of admit: there are few pointers
 		n.heard(p)
 	}
 }
@@ -330,18 +347,20 @@ func (n *Node) measure() {
 			n.ring.SetLength(want)
 		}
 	}
-	full := n.book.full
-	switch {
-	case full && len(n.book.order) > n.cfg.MaxMembers:
-		n.book.full = false
-	case !full && n.size() < n.cfg.MaxMembers*4/5 && n.clock.now.Sub(n.book.modeAt) > modeGap:
-		n.book.full = true
-	}
-	if full != n.book.full {
-		n.book.modeAt = n.clock.now
+	if n.book.full {
+		n.tooMany()
+	} else if n.size() < n.cfg.MaxMembers*4/5 && n.clock.now.Sub(n.book.modeAt) > modeGap {
+		n.book.full, n.book.modeAt = true, n.clock.now
 	}
 	if !n.book.full {
 		n.trim()
+	}
+}
+
+// tooMany ends full membership when it has become too large.
+func (n *Node) tooMany() {
+	if n.book.full && len(n.book.order) > n.cfg.MaxMembers {
+		n.book.full, n.book.modeAt, n.book.names = false, n.clock.now, nil
 	}
 }
 

@@ -14,7 +14,7 @@ type trial struct {
 	token   uint64 // of the question to the peer itself, zero when its time is over
 	tries   int
 	relays  int  // others who have not said yet what they found
-	witness bool // somebody else said that it is dead: no others need be asked
+	witness bool // somebody else has said that it is dead: it need not be asked twice
 	counted bool // in book.asking
 	teller  Peer // who named it, when we thought it dead
 }
@@ -137,7 +137,11 @@ func (n *Node) suspect(k *known) {
 	k.state, k.since = Suspect, n.clock.now
 	n.counters.Suspected++
 	n.tell(MemberSuspected{k.Peer})
-	n.inquire(k)
+	if k.trial.witness {
+		n.judge(k) // two have asked and had no answer
+	} else {
+		n.inquire(k)
+	}
 	list := n.ring.Successors()
 	i := slices.IndexFunc(list, k.Peer.Is)
 	if i < 0 {
@@ -151,8 +155,7 @@ func (n *Node) suspect(k *known) {
 }
 
 func (n *Node) inquire(k *known) {
-	n.try(k, k.Peer)
-	if k.trial.witness || !k.trial.running() {
+	if n.try(k, k.Peer); !k.trial.running() {
 		return
 	}
 	for _, p := range n.others(relays, k.ID) {
