@@ -157,7 +157,7 @@ func (e *Engine) onInstall(from dht.Peer, m Install) {
 		r.chase = chase{since: e.now, next: e.now.Add(50 * e.cfg.Resend), wait: 50 * e.cfg.Resend}
 		e.replicas = append(e.replicas, r)
 	}
-	if !e.takeStage(r, m) {
+	if e.obsolete(r) || !e.takeStage(r, m) {
 		e.remove(r)
 		e.send(from, refused)
 		return

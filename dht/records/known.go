@@ -160,7 +160,7 @@ func (e *Engine) overtakenKnown(g Group) bool {
 
 // hear notes a lineage. The least of those that meet goes on.
 func (e *Engine) hear(lineage uint64) {
-	if lineage == 0 || e.lineage != 0 && lineage >= e.lineage {
+	if e.broken == GenesisTwice || lineage == 0 || e.lineage != 0 && lineage >= e.lineage {
 		return
 	}
 	e.lineage = lineage

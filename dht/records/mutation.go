@@ -34,3 +34,11 @@ const (
 	// WipedJoins: a node becomes a member again of groups that it has left.
 	WipedJoins
 )
+
+var mutationNames = [...]string{
+	"sound", "skip-seal", "ack-before-disk", "ack-alone", "install-on-leader", "read-unconfirmed", "forget-requests",
+	"drop-unknown", "old-epoch-accepts", "genesis-twice", "gather-first", "ignore-accepted", "wiped-joins",
+}
+
+// String returns the mistake's name.
+func (m Mutation) String() string { return mutationNames[m] }

@@ -160,8 +160,7 @@ func (e *Engine) takeWrite(r *replica, n Entry) bool {
 	return true
 }
 
-// onConfirm says whether the epoch is open. A member without the group's first records
-// does not count when the epoch is sealed, so its word counts for nothing here.
+// onConfirm says whether the epoch is open, for all that this member knows.
 func (e *Engine) onConfirm(from dht.Peer, m Confirm) {
 	r := e.find(m.Of, active)
 	switch {
@@ -169,7 +168,7 @@ func (e *Engine) onConfirm(from dht.Peer, m Confirm) {
 		e.unheard(from, m.Of)
 	case r.sealed() && e.broken != SkipSeal || e.overtaken(r) && e.broken != OldEpochAccepts:
 		e.send(from, e.tidings(r.group))
-	case r.installed && from.Is(r.group.Leader):
+	case from.Is(r.group.Leader):
 		e.send(from, Confirmed(m))
 	}
 }

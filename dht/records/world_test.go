@@ -29,6 +29,7 @@ type world struct {
 	clients []*client
 	knobs   knobs
 	calm    bool
+	joined  time.Duration // the last that joined
 	check   checks
 	failure string
 	verbose bool
@@ -379,7 +380,9 @@ func (w *world) trouble() {
 			w.after(w.exp(2*time.Second), func() { w.revive(h) })
 		}
 	case 1:
-		if k.cut {
+		// A node that was never in touch with the ring may found one of its own: that is
+		// another test.
+		if k.cut && w.now > w.joined+1500*time.Millisecond {
 			w.cut()
 		}
 	case 2:
@@ -391,7 +394,8 @@ func (w *world) trouble() {
 			h.viewAfter(w.exp(time.Second), h.epoch)
 		}
 	case 3:
-		if k.join && len(w.hosts) < k.nodes+3 {
+		if k.join && len(w.hosts) < k.nodes+3 && w.whole() {
+			w.joined = w.now
 			w.addHost()
 		}
 	case 4:
@@ -427,6 +431,11 @@ func (w *world) cut() {
 	w.logf("network is cut: %b", side&(1<<len(w.hosts)-1))
 	w.ringChanged()
 	w.after(w.exp(2*time.Second), w.heal)
+}
+
+// whole reports whether all can reach each other.
+func (w *world) whole() bool {
+	return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.side != 0 })
 }
 
 func (w *world) heal() {
