@@ -60,7 +60,7 @@ func (e *Engine) onAccept(from dht.Peer, m Accept) {
 	case r.phase == past:
 		e.sendSaved(from, Decided{r.ref, r.acceptor.decision})
 		return
-	case m.Ballot.Less(r.acceptor.promised):
+	case m.Ballot.Less(r.acceptor.promised) && e.broken != AcceptBelowPromise:
 		e.send(from, Nack{r.ref, m.Ballot, r.acceptor.promised})
 		return
 	}

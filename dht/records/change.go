@@ -216,6 +216,9 @@ func (e *Engine) gathered(c *change) {
 			t.own = slices.ContainsFunc(c.promises, func(v promise) bool {
 				return v.peer.ID == p.ID && v.m.Installed && v.m.Seq == c.from.seq
 			})
+			if e.broken == InstallOnLeader && p.ID != g.Leader.ID {
+				continue
+			}
 			c.targets = append(c.targets, t)
 		}
 	}

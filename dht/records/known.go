@@ -99,6 +99,11 @@ func (e *Engine) learn(t Tiding) {
 		e.stats.Forgotten++
 	}
 	e.hear(g.Lineage)
+	for _, l := range slices.Clone(e.leads) {
+		if g.supersedes(l.r.group) {
+			e.cede(l.r)
+		}
+	}
 	e.dropStages()
 	e.settleHeirs()
 	e.survey.due = e.now

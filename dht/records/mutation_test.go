@@ -6,18 +6,18 @@ import (
 
 // within is the number of seeds in which each planted mistake must be caught.
 var within = map[Mutation]uint64{
-	SkipSeal:        100,
-	AckBeforeDisk:   100,
-	AckAlone:        100,
-	InstallOnLeader: 300,
-	ReadUnconfirmed: 100,
-	ForgetRequests:  100,
-	DropUnknown:     100,
-	OldEpochAccepts: 1000,
-	GenesisTwice:    100,
-	GatherFirst:     300,
-	IgnoreAccepted:  300,
-	WipedJoins:      1000,
+	SkipSeal:           100,
+	AckBeforeDisk:      400,
+	AckAlone:           100,
+	InstallOnLeader:    300,
+	ReadUnconfirmed:    100,
+	ForgetRequests:     100,
+	DropUnknown:        100,
+	AcceptBelowPromise: 1000,
+	GenesisTwice:       100,
+	GatherFirst:        400,
+	IgnoreAccepted:     600,
+	WipedJoins:         1000,
 }
 
 // Planted mistakes are caught: so the checks can see.

@@ -104,6 +104,9 @@ func newWorld(t *testing.T, seed uint64, m Mutation) *world {
 	if w.chance(0.3) {
 		k.list = 4
 	}
+	if w.chance(0.25) {
+		k.disk = 60 * time.Millisecond
+	}
 	w.check.init(w)
 	for range k.nodes {
 		w.addHost()
@@ -375,7 +378,10 @@ func (w *world) trouble() {
 	h := w.hosts[w.rng.IntN(len(w.hosts))]
 	switch k := w.knobs; w.rng.IntN(5) {
 	case 0:
-		if k.crash && h.up && w.upHosts() > 1 {
+		switch {
+		case k.crash && w.chance(0.3):
+			w.powerCut()
+		case k.crash && h.up && w.upHosts() > 1:
 			h.crash()
 			w.after(w.exp(2*time.Second), func() { w.revive(h) })
 		}
@@ -404,6 +410,17 @@ func (w *world) trouble() {
 			h.dead = true
 			h.crash()
 			h.disk = nil
+		}
+	}
+}
+
+// powerCut crashes all hosts at once.
+func (w *world) powerCut() {
+	w.logf("the power is cut")
+	for _, h := range w.hosts {
+		if h.up {
+			h.crash()
+			w.after(w.exp(time.Second), func() { w.revive(h) })
 		}
 	}
 }
