@@ -60,7 +60,7 @@ func (e *Engine) onAccept(from dht.Peer, m Accept) {
 	case r.phase == past:
 		e.sendSaved(from, Decided{r.ref, r.acceptor.decision})
 		return
-	case m.Ballot.Less(r.acceptor.promised):
+	case m.Ballot.Less(r.acceptor.promised) && e.broken != AcceptBelowPromise:
 		e.send(from, Nack{r.ref, m.Ballot, r.acceptor.promised})
 		return
 	}
@@ -157,7 +157,7 @@ func (e *Engine) onInstall(from dht.Peer, m Install) {
 		r.chase = chase{since: e.now, next: e.now.Add(50 * e.cfg.Resend), wait: 50 * e.cfg.Resend}
 		e.replicas = append(e.replicas, r)
 	}
-	if !e.takeStage(r, m) {
+	if e.obsolete(r) || !e.takeStage(r, m) {
 		e.remove(r)
 		e.send(from, refused)
 		return

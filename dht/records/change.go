@@ -114,25 +114,24 @@ func (e *Engine) change(of Ref, b Ballot, steps ...step) *change {
 	return nil
 }
 
-// onPromise takes the answer of a member in phase 1. Only members with the group's
-// first records count: whatever was written is on a majority of those.
+// onPromise takes the answer of a member in phase 1. A majority is enough, whether all
+// have records or not: it meets the majority that was handed the group's first records,
+// and every majority that has a write.
 func (e *Engine) onPromise(from dht.Peer, m Promise) {
 	c := e.change(m.Of, m.Ballot, preparing)
 	if c == nil || !c.group.Has(from.ID) || slices.ContainsFunc(c.promises, func(p promise) bool { return p.peer.ID == from.ID }) {
 		return
 	}
 	c.promises = append(c.promises, promise{from, m})
-	n := 0
+	installed := false
 	var heed Promise
 	for _, p := range c.promises {
-		if p.m.Installed {
-			n++
-		}
+		installed = installed || p.m.Installed
 		if heed.Accepted.Less(p.m.Accepted) {
 			heed = p.m
 		}
 	}
-	if n < c.group.majority() {
+	if len(c.promises) < c.group.majority() || !installed {
 		return
 	}
 	// "v is the value of the highest-numbered proposal among the responses" (PMS
@@ -217,6 +216,9 @@ func (e *Engine) gathered(c *change) {
 			t.own = slices.ContainsFunc(c.promises, func(v promise) bool {
 				return v.peer.ID == p.ID && v.m.Installed && v.m.Seq == c.from.seq
 			})
+			if e.broken == InstallOnLeader && p.ID != g.Leader.ID {
+				continue
+			}
 			c.targets = append(c.targets, t)
 		}
 	}

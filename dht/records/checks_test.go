@@ -119,7 +119,7 @@ func (c *checks) event(h *host, v Event) {
 			f(v.Response)
 		}
 	case Led:
-		c.w.logf("%s leads %v of %d, %d records", h.name(), v.Group, len(v.Group.Members), len(h.e.find(v.Group.Ref(), active).shelf.items))
+		c.w.logf("%s leads %v of %d", h.name(), v.Group, len(v.Group.Members))
 		c.leads(h, v.Group)
 	case Ceded:
 		c.w.logf("%s cedes %v", h.name(), v.Group)

@@ -99,6 +99,11 @@ func (e *Engine) learn(t Tiding) {
 		e.stats.Forgotten++
 	}
 	e.hear(g.Lineage)
+	for _, l := range slices.Clone(e.leads) {
+		if g.supersedes(l.r.group) {
+			e.cede(l.r)
+		}
+	}
 	e.dropStages()
 	e.settleHeirs()
 	e.survey.due = e.now
@@ -160,7 +165,7 @@ func (e *Engine) overtakenKnown(g Group) bool {
 
 // hear notes a lineage. The least of those that meet goes on.
 func (e *Engine) hear(lineage uint64) {
-	if lineage == 0 || e.lineage != 0 && lineage >= e.lineage {
+	if e.broken == GenesisTwice || lineage == 0 || e.lineage != 0 && lineage >= e.lineage {
 		return
 	}
 	e.lineage = lineage

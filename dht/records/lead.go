@@ -328,8 +328,7 @@ func (e *Engine) endRound(l *lead) {
 	e.startRound(l)
 }
 
-// onConfirmed counts a member's word. Confirmed is never true of a member that lacks
-// the group's records: those do not seal an epoch either.
+// onConfirmed counts a member's word.
 func (e *Engine) onConfirmed(from dht.Peer, m Confirmed) {
 	l, f := e.follower(from, m.Of)
 	if f == nil || m.Round != l.reads.round {
@@ -355,7 +354,10 @@ func (e *Engine) onWrote(from dht.Peer, m Wrote) {
 		f.behind = true
 	}
 	switch {
-	case f.missing || f.behind || uint64(f.acked) >= l.r.seq:
+	case f.missing || f.behind:
+		e.survey.due = e.now // it needs a new epoch
+		f.due = time.Time{}
+	case uint64(f.acked) >= l.r.seq:
 		f.due = time.Time{}
 	case m.Seq >= f.sent:
 		f.due = e.now // there is more for it

@@ -14,7 +14,8 @@ const (
 	AckBeforeDisk
 	// AckAlone: a write is done when the leader has it.
 	AckAlone
-	// InstallOnLeader: a group is decided when its leader alone has its records.
+	// InstallOnLeader: a group is decided when its leader alone has its records, and
+	// the others take themselves to have all.
 	InstallOnLeader
 	// ReadUnconfirmed: a leader answers reads without asking.
 	ReadUnconfirmed
@@ -22,8 +23,8 @@ const (
 	ForgetRequests
 	// DropUnknown: fields that the engine does not know are lost.
 	DropUnknown
-	// OldEpochAccepts: a member of a later epoch takes writes of an earlier one.
-	OldEpochAccepts
+	// AcceptBelowPromise: an acceptor accepts what it promised not to.
+	AcceptBelowPromise
 	// GenesisTwice: a node that heard of a lineage founds another.
 	GenesisTwice
 	// GatherFirst: a proposer takes the records of the first member that promised,
@@ -34,3 +35,11 @@ const (
 	// WipedJoins: a node becomes a member again of groups that it has left.
 	WipedJoins
 )
+
+var mutationNames = [...]string{
+	"sound", "skip-seal", "ack-before-disk", "ack-alone", "install-on-leader", "read-unconfirmed", "forget-requests",
+	"drop-unknown", "accept-below-promise", "genesis-twice", "gather-first", "ignore-accepted", "wiped-joins",
+}
+
+// String returns the mistake's name.
+func (m Mutation) String() string { return mutationNames[m] }

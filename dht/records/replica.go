@@ -128,7 +128,7 @@ func (e *Engine) onWrite(from dht.Peer, m Write) {
 	if m.Established {
 		e.learn(Tiding{Group: r.group, Established: true})
 	}
-	if r.sealed() && e.broken != SkipSeal || e.overtaken(r) && e.broken != OldEpochAccepts {
+	if !e.open(r) {
 		e.send(from, e.tidings(r.group))
 		return
 	}
@@ -160,16 +160,20 @@ func (e *Engine) takeWrite(r *replica, n Entry) bool {
 	return true
 }
 
-// onConfirm says whether the epoch is open. A member without the group's first records
-// does not count when the epoch is sealed, so its word counts for nothing here.
+// open reports whether the epoch is still open, for all that this node knows.
+func (e *Engine) open(r *replica) bool {
+	return !r.sealed() && !e.overtaken(r) || e.broken == SkipSeal
+}
+
+// onConfirm says whether the epoch is open, for all that this member knows.
 func (e *Engine) onConfirm(from dht.Peer, m Confirm) {
 	r := e.find(m.Of, active)
 	switch {
 	case r == nil:
 		e.unheard(from, m.Of)
-	case r.sealed() && e.broken != SkipSeal || e.overtaken(r) && e.broken != OldEpochAccepts:
+	case !e.open(r):
 		e.send(from, e.tidings(r.group))
-	case r.installed && from.Is(r.group.Leader):
+	case from.Is(r.group.Leader):
 		e.send(from, Confirmed(m))
 	}
 }
@@ -213,7 +217,7 @@ func (e *Engine) activate(g Group) bool {
 			e.remove(r)
 		}
 		r = &replica{number: e.disk.number(), group: g, ref: ref, shelf: newShelf(e.disk.number())}
-		r.installed = g.Epoch == 1 // before the first write there is nothing to have
+		r.installed = g.Epoch == 1 || e.broken == InstallOnLeader // before the first write there is nothing to have
 		e.replicas = append(e.replicas, r)
 	} else if r.installed = true; r.staging.own {
 		e.inherit(r)

@@ -10,6 +10,7 @@ import (
 // survey is when to look over all groups, and what was tried in vain.
 type survey struct {
 	due     time.Time
+	greet   time.Time            // when to ask again for a lineage
 	tries   map[dht.ID]tries     // by the end of the arc
 	avoid   map[dht.ID]time.Time // nodes that did not answer, until when
 	repairs map[dht.ID]int       // how often members were given their records anew
@@ -83,12 +84,29 @@ func (e *Engine) surveyTimeout() {
 	for _, r := range slices.Clone(e.replicas) {
 		d.at(e.look(r))
 	}
+	d.at(e.greetAgain())
 	if !d.t.IsZero() {
 		e.survey.due = d.t
 		if !d.t.After(e.now) {
 			e.survey.due = e.now.Add(e.cfg.Resend / 4)
 		}
 	}
+}
+
+// greetAgain asks others for a lineage as long as none is known, ever less often: a
+// node that missed it and is cut off later must not found another.
+func (e *Engine) greetAgain() time.Time {
+	s := &e.survey
+	switch age := e.now.Sub(e.view.since); {
+	case e.lineage != 0 || len(e.view.list) < 2:
+		s.greet = time.Time{}
+	case s.greet.IsZero():
+		s.greet = e.now.Add(e.cfg.Settle)
+	case !e.now.Before(s.greet):
+		e.greet(e.view.near(4)...)
+		s.greet = e.now.Add(min(max(age, e.cfg.Settle), 60*e.cfg.Settle))
+	}
+	return s.greet
 }
 
 // wanted says whether a group whose arc this node owns must change, and how. If not,

@@ -29,6 +29,7 @@ type world struct {
 	clients []*client
 	knobs   knobs
 	calm    bool
+	joined  time.Duration // the last that joined
 	check   checks
 	failure string
 	verbose bool
@@ -102,6 +103,9 @@ func newWorld(t *testing.T, seed uint64, m Mutation) *world {
 	}
 	if w.chance(0.3) {
 		k.list = 4
+	}
+	if w.chance(0.25) {
+		k.disk = 60 * time.Millisecond
 	}
 	w.check.init(w)
 	for range k.nodes {
@@ -374,12 +378,17 @@ func (w *world) trouble() {
 	h := w.hosts[w.rng.IntN(len(w.hosts))]
 	switch k := w.knobs; w.rng.IntN(5) {
 	case 0:
-		if k.crash && h.up && w.upHosts() > 1 {
+		switch {
+		case k.crash && w.chance(0.3):
+			w.powerCut()
+		case k.crash && h.up && w.upHosts() > 1:
 			h.crash()
 			w.after(w.exp(2*time.Second), func() { w.revive(h) })
 		}
 	case 1:
-		if k.cut {
+		// A node that was never in touch with the ring may found one of its own: that is
+		// another test.
+		if k.cut && w.now > w.joined+1500*time.Millisecond {
 			w.cut()
 		}
 	case 2:
@@ -391,7 +400,8 @@ func (w *world) trouble() {
 			h.viewAfter(w.exp(time.Second), h.epoch)
 		}
 	case 3:
-		if k.join && len(w.hosts) < k.nodes+3 {
+		if k.join && len(w.hosts) < k.nodes+3 && w.whole() {
+			w.joined = w.now
 			w.addHost()
 		}
 	case 4:
@@ -400,6 +410,17 @@ func (w *world) trouble() {
 			h.dead = true
 			h.crash()
 			h.disk = nil
+		}
+	}
+}
+
+// powerCut crashes all hosts at once.
+func (w *world) powerCut() {
+	w.logf("the power is cut")
+	for _, h := range w.hosts {
+		if h.up {
+			h.crash()
+			w.after(w.exp(time.Second), func() { w.revive(h) })
 		}
 	}
 }
@@ -427,6 +448,11 @@ func (w *world) cut() {
 	w.logf("network is cut: %b", side&(1<<len(w.hosts)-1))
 	w.ringChanged()
 	w.after(w.exp(2*time.Second), w.heal)
+}
+
+// whole reports whether all can reach each other.
+func (w *world) whole() bool {
+	return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.side != 0 })
 }
 
 func (w *world) heal() {
