@@ -128,8 +128,10 @@ func (e *Engine) pumpAll(now time.Time, t *topic) {
 // pump sends a node what it may have and has not been sent.
 func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 	w := &t.window
-	begin := w.after(f.acked)
-	next := w.after(f.sent)
+	begin, next := w.after(f.acked), w.after(f.sent)
+	if f.role != Heir {
+		begin, next = max(begin, w.after(w.floor)), max(next, w.after(w.floor))
+	}
 	bytes := 0
 	for _, x := range w.list[begin:next] {
 		bytes += len(x.payload)
@@ -162,7 +164,7 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 			f.due = now.Add(retryFirst)
 		}
 	}
-	if w.after(f.acked) == w.after(f.sent) {
+	if !f.acked.Before(f.sent) {
 		f.due, f.tries = time.Time{}, 0
 		if f.role == Heir {
 			e.removeFeed(now, t, f) // there was nothing left
@@ -339,6 +341,9 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 		}
 		e.unkeep(t, m.At)
 		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
+		if !t.window.floor.Before(m.At) {
+			t.window.floor = t.committed // as a mirror it began later
+		}
 		e.commit(now, t, m.At)
 		at = t.committed
 	}
@@ -353,7 +358,7 @@ func (e *Engine) fillFrom(now time.Time, t *topic, p Position) {
 	if !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
 		return
 	}
-	l.fill, l.fillTo, l.try = p, t.committed, e.rand.Uint64()|1
+	l.fill, l.fillTo, l.floor, l.try = p, t.committed, t.window.floor, e.rand.Uint64()|1
 	l.held = l.try
 	t.window.floor = p
 	e.count.Fills++
@@ -372,11 +377,9 @@ func (e *Engine) fill(now time.Time, t *topic, m Forward) {
 		e.count.OutOfOrder++
 		return
 	case l.fill.Before(m.After): // the parent has no more
-		for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) && !t.committed.Before(t.window.list[0].at) {
-			e.drop(t)
-		}
-		if t.window.floor.Before(m.After) {
-			t.window.floor = m.After
+		t.window.floor = m.After
+		if l.floor.Before(m.After) {
+			t.window.floor = l.floor
 		}
 		l.lacking = t.window.floor
 	}
@@ -414,13 +417,7 @@ func (e *Engine) gap(t *topic, m Forward) {
 	if g.From.Epoch == g.To.Epoch {
 		g.Missed = g.To.Seq - g.From.Seq - 1
 	}
-	// Our children have missed it too.
-	for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) {
-		e.drop(t)
-	}
-	if t.window.floor.Before(m.After) {
-		t.window.floor = m.After
-	}
+	t.window.raise(m.After) // our children have missed it too
 	e.count.Gaps++
 	if t.subscribed {
 		e.tell(g)

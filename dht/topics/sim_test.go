@@ -2,6 +2,7 @@ package topics_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -161,6 +162,7 @@ func (s *scene) run() {
 		case k == 1 && dead >= 0:
 			s.sim.RunFor(3 * time.Second)
 			s.restart(dead)
+			maps.DeleteFunc(s.begun, func(k uint64, _ string) bool { return k>>32 == uint64(dead) })
 			s.note("restart %d", dead)
 			s.spread(1500 * time.Millisecond)
 			s.sim.RunFor(3 * time.Second)

@@ -243,22 +243,24 @@ func (e *Engine) renumber(now time.Time, t *topic, foreign uint64, all bool) {
 	e.count.Renumbered++
 	r := &t.root
 	own := r.epoch
+	settled := t.window.after(t.committed)
 	r.epoch, r.seq = e.nextEpoch(max(foreign, own)), 0
+	t.committed = Position{r.epoch, 0}
 	for i := range t.window.list {
-		if x := &t.window.list[i]; all || x.at.Epoch == own {
+		x := &t.window.list[i]
+		if all || x.at.Epoch == own {
 			r.seq++
 			old := x.at
 			x.at = Position{r.epoch, r.seq}
 			r.moved(old, x.at)
 		}
+		if i < settled && t.committed.Before(x.at) {
+			t.committed = x.at
+		}
 	}
 	t.window.last = Position{r.epoch, r.seq}
-	if len(r.waiting) == 0 {
-		e.commit(now, t, t.window.last)
-		return
-	}
-	t.committed = Position{r.epoch, 0}
 	e.settled(now, t)
+	e.pumpAll(now, t)
 }
 
 // moved gives a publication that waits its message's new position.

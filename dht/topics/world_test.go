@@ -246,6 +246,7 @@ func (w *world) restart(i int) {
 	m.self.Incarnation++
 	w.alive[i] = true
 	clear(m.subscribed)
+	m.events = nil // requests are numbered from 1 again
 	m.start()
 	w.sim.Restart(netsim.ID(i), m)
 }
