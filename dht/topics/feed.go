@@ -41,6 +41,9 @@ const dupsMost = 3
 // mirrorWait is how long publishers wait for a mirror that says nothing.
 const mirrorWait = 2 * time.Second
 
+// nearlyThere is how many messages a mirror may be behind to be waited for again.
+const nearlyThere = 16
+
 // childRenewals is after how many renewals without a word a child is forgotten.
 const childRenewals = 3
 
@@ -179,7 +182,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		return
 	}
 	f := t.feed(from.ID, m.Role)
-	if f == nil || f.try != m.Try {
+	if f == nil || f.try != m.Try && e.mutation != anyAck {
 		e.count.Unasked++
 		return
 	}
@@ -202,12 +205,12 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		}
 		f.due, f.tries = now.Add(retryFirst), 0
 	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
-		if f.dups++; f.dups == dupsMost {
+		if f.dups++; f.dups == dupsMost && e.mutation != sendOnce {
 			f.sent = f.acked // something in between was lost
 		}
 	}
-	if f.lagging && !f.acked.Before(t.committed) {
-		f.lagging = false
+	if f.lagging && t.window.after(t.window.last)-t.window.after(f.acked) <= nearlyThere {
+		f.lagging = false // publishers wait for the rest
 	}
 	e.pump(now, t, f)
 	if f.role == Mirror && t.root.is {
@@ -232,7 +235,9 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 		e.removeFeed(now, t, f)
 		return
 	}
-	f.sent, f.dups = f.acked, 0
+	if f.dups = 0; e.mutation != sendOnce {
+		f.sent = f.acked
+	}
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
@@ -333,10 +338,10 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 		}
 	case !t.committed.Before(m.At): // had already
 		e.count.Duplicates++
-	case t.committed.Before(m.After) && !m.Missed:
+	case t.committed.Before(m.After) && !m.Missed && e.mutation != takeAnything:
 		e.count.OutOfOrder++
 	default:
-		if t.committed.Before(m.After) {
+		if t.committed.Before(m.After) && m.Missed {
 			e.gap(t, m)
 		}
 		e.unkeep(t, m.At)
@@ -355,7 +360,7 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 // had it, and this node, which came later, has not either.
 func (e *Engine) fillFrom(now time.Time, t *topic, p Position) {
 	l := &t.place
-	if !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
+	if e.mutation == staySmall || !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
 		return
 	}
 	l.fill, l.fillTo, l.floor, l.try = p, t.committed, t.window.floor, e.rand.Uint64()|1

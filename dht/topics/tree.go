@@ -184,7 +184,7 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		return
 	}
 	f := t.feed(from.ID, Child)
-	if f == nil && t.children() >= e.cfg.MaxChildren {
+	if f == nil && t.children() >= e.cfg.MaxChildren && e.mutation != manyChildren {
 		e.redirect(t, from, m)
 		return
 	}
@@ -200,7 +200,7 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		if !m.Fresh {
 			reply.Wanted, reply.WantAfter = e.inherit(t, m.At)
 		}
-		if t.window.last.Before(m.Seen) {
+		if t.window.last.Before(m.Seen) && e.mutation != ignoreSeen {
 			e.renumber(now, t, m.Seen.Epoch, true)
 		}
 	}
