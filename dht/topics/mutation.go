@@ -6,7 +6,7 @@ type mutation int
 
 // The mistakes.
 const (
-	sound mutation = iota
+	_ mutation = iota // none
 	// forgetAnswers: a request that comes again is handled again.
 	forgetAnswers
 	// commitAlone: the root does not wait for its mirrors.
