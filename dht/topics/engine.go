@@ -24,6 +24,7 @@ type Engine struct {
 	rtt      map[dht.ID]time.Duration
 	output   output
 	count    Counters
+	mutation mutation
 }
 
 // output is what the engine hands over.

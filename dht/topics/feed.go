@@ -41,6 +41,9 @@ const dupsMost = 3
 // mirrorWait is how long publishers wait for a mirror that says nothing.
 const mirrorWait = 2 * time.Second
 
+// nearlyThere is how many messages a mirror may be behind to be waited for again.
+const nearlyThere = 16
+
 // childRenewals is after how many renewals without a word a child is forgotten.
 const childRenewals = 3
 
@@ -128,8 +131,10 @@ func (e *Engine) pumpAll(now time.Time, t *topic) {
 // pump sends a node what it may have and has not been sent.
 func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 	w := &t.window
-	begin := w.after(f.acked)
-	next := w.after(f.sent)
+	begin, next := w.after(f.acked), w.after(f.sent)
+	if f.role != Heir {
+		begin, next = max(begin, w.after(w.floor)), max(next, w.after(w.floor))
+	}
 	bytes := 0
 	for _, x := range w.list[begin:next] {
 		bytes += len(x.payload)
@@ -162,7 +167,7 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 			f.due = now.Add(retryFirst)
 		}
 	}
-	if w.after(f.acked) == w.after(f.sent) {
+	if !f.acked.Before(f.sent) {
 		f.due, f.tries = time.Time{}, 0
 		if f.role == Heir {
 			e.removeFeed(now, t, f) // there was nothing left
@@ -177,7 +182,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		return
 	}
 	f := t.feed(from.ID, m.Role)
-	if f == nil || f.try != m.Try {
+	if f == nil || f.try != m.Try && e.mutation != anyAck {
 		e.count.Unasked++
 		return
 	}
@@ -200,12 +205,12 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		}
 		f.due, f.tries = now.Add(retryFirst), 0
 	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
-		if f.dups++; f.dups == dupsMost {
+		if f.dups++; f.dups == dupsMost && e.mutation != sendOnce {
 			f.sent = f.acked // something in between was lost
 		}
 	}
-	if f.lagging && !f.acked.Before(t.committed) {
-		f.lagging = false
+	if f.lagging && t.window.after(t.window.last)-t.window.after(f.acked) <= nearlyThere {
+		f.lagging = false // publishers wait for the rest
 	}
 	e.pump(now, t, f)
 	if f.role == Mirror && t.root.is {
@@ -230,7 +235,9 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 		e.removeFeed(now, t, f)
 		return
 	}
-	f.sent, f.dups = f.acked, 0
+	if f.dups = 0; e.mutation != sendOnce {
+		f.sent = f.acked
+	}
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
@@ -331,14 +338,17 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 		}
 	case !t.committed.Before(m.At): // had already
 		e.count.Duplicates++
-	case t.committed.Before(m.After) && !m.Missed:
+	case t.committed.Before(m.After) && !m.Missed && e.mutation != takeAnything:
 		e.count.OutOfOrder++
 	default:
-		if t.committed.Before(m.After) {
+		if t.committed.Before(m.After) && m.Missed {
 			e.gap(t, m)
 		}
 		e.unkeep(t, m.At)
 		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
+		if !t.window.floor.Before(m.At) {
+			t.window.floor = t.committed // as a mirror it began later
+		}
 		e.commit(now, t, m.At)
 		at = t.committed
 	}
@@ -350,10 +360,10 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 // had it, and this node, which came later, has not either.
 func (e *Engine) fillFrom(now time.Time, t *topic, p Position) {
 	l := &t.place
-	if !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
+	if e.mutation == staySmall || !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
 		return
 	}
-	l.fill, l.fillTo, l.try = p, t.committed, e.rand.Uint64()|1
+	l.fill, l.fillTo, l.floor, l.try = p, t.committed, t.window.floor, e.rand.Uint64()|1
 	l.held = l.try
 	t.window.floor = p
 	e.count.Fills++
@@ -372,11 +382,9 @@ func (e *Engine) fill(now time.Time, t *topic, m Forward) {
 		e.count.OutOfOrder++
 		return
 	case l.fill.Before(m.After): // the parent has no more
-		for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) && !t.committed.Before(t.window.list[0].at) {
-			e.drop(t)
-		}
-		if t.window.floor.Before(m.After) {
-			t.window.floor = m.After
+		t.window.floor = m.After
+		if l.floor.Before(m.After) {
+			t.window.floor = l.floor
 		}
 		l.lacking = t.window.floor
 	}
@@ -414,13 +422,7 @@ func (e *Engine) gap(t *topic, m Forward) {
 	if g.From.Epoch == g.To.Epoch {
 		g.Missed = g.To.Seq - g.From.Seq - 1
 	}
-	// Our children have missed it too.
-	for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) {
-		e.drop(t)
-	}
-	if t.window.floor.Before(m.After) {
-		t.window.floor = m.After
-	}
+	t.window.raise(m.After) // our children have missed it too
 	e.count.Gaps++
 	if t.subscribed {
 		e.tell(g)

@@ -85,7 +85,7 @@ func (e *Engine) repeated(now time.Time, s *session, from dht.Peer, m Request) b
 		return true
 	}
 	h := s.handled[m.Number]
-	if h == nil {
+	if h == nil || e.mutation == forgetAnswers {
 		return false
 	}
 	e.count.Repeated++

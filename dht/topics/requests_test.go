@@ -165,35 +165,47 @@ func TestRequests_TooManyFailAtOnce(t *testing.T) {
 // handled once and answered.
 func TestRequests_HandledOnceOnABadNetwork(t *testing.T) {
 	for seed := range uint64(20) {
-		w := newWorld(t, seed, 5, topics.Config{Deadline: topics.MaxDeadline})
-		w.sim.Segment("lan").Faults = netsim.Faults{
-			Delay: time.Millisecond, Jitter: 100 * time.Millisecond, Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, ReorderDelay: 3 * time.Second,
+		badNetwork(t, seed, 0)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
 		}
-		times := map[string]int{}
-		for _, m := range w.nodes {
-			m.service = func(m *member, now time.Time, a topics.Asked) {
-				times[string(a.Payload)]++
-				echo(m, now, a)
-			}
+	}
+	r := &recorder{TB: t}
+	if badNetwork(r, 1, topics.ForgetAnswers); !r.failed {
+		t.Error("an engine that forgets what it has answered is not found out")
+	}
+}
+
+func badNetwork(t testing.TB, seed uint64, m topics.Mutation) {
+	w := &world{t: t, mutation: m}
+	w.make(seed, 5, topics.Config{Deadline: topics.MaxDeadline})
+	w.sim.Segment("lan").Faults = netsim.Faults{
+		Delay: time.Millisecond, Jitter: 100 * time.Millisecond, Loss: 0.2, Duplicate: 0.1, Reorder: 0.1, ReorderDelay: 3 * time.Second,
+	}
+	times := map[string]int{}
+	for _, m := range w.nodes {
+		m.service = func(m *member, now time.Time, a topics.Asked) {
+			times[string(a.Payload)]++
+			echo(m, now, a)
 		}
-		numbers := make([][]uint64, 5)
-		for k := range 20 {
-			for i := range w.nodes {
-				w.do(i, func(m *member, now time.Time) {
-					n := m.Send(now, w.nodes[(i+k)%5].self.ID, "s", fmt.Append(nil, i, "/", k))
-					numbers[i] = append(numbers[i], n)
-				})
-			}
-			w.sim.RunFor(200 * time.Millisecond)
+	}
+	numbers := make([][]uint64, 5)
+	for k := range 20 {
+		for i := range w.nodes {
+			w.do(i, func(m *member, now time.Time) {
+				n := m.Send(now, w.nodes[(i+k)%5].self.ID, "s", fmt.Append(nil, i, "/", k))
+				numbers[i] = append(numbers[i], n)
+			})
 		}
-		w.sim.RunFor(time.Minute)
-		for i, list := range numbers {
-			for k, n := range list {
-				text := fmt.Sprint(i, "/", k)
-				a, ok := w.nodes[i].outcome(n).(topics.Answered)
-				if !ok || string(a.Payload) != "echo "+text || times[text] != 1 {
-					t.Errorf("seed %d: %s handled %d times: %+v", seed, text, times[text], w.nodes[i].outcome(n))
-				}
+		w.sim.RunFor(200 * time.Millisecond)
+	}
+	w.sim.RunFor(time.Minute)
+	for i, list := range numbers {
+		for k, n := range list {
+			text := string(fmt.Append(nil, i, "/", k))
+			a, ok := w.nodes[i].outcome(n).(topics.Answered)
+			if !ok || string(a.Payload) != "echo "+text || times[text] != 1 {
+				t.Errorf("%s handled %d times: %+v", text, times[text], w.nodes[i].outcome(n))
 			}
 		}
 	}

@@ -158,9 +158,9 @@ func (e *Engine) tidy(now time.Time, t *topic) {
 // keep puts a message into the window, as the newest or wherever it belongs, in place
 // of what has its ID. News is what the own subscription has not had.
 func (e *Engine) keep(t *topic, x entry) {
-	x.news = !t.seen.has(x.id) && !x.got.Before(t.since)
+	x.news = (!t.seen.has(x.id) || e.mutation == forgetSeen) && !x.got.Before(t.since)
 	if i := t.window.find(x.id); i >= 0 {
-		x.news = t.window.list[i].news
+		x.news = t.window.list[i].news || e.mutation == forgetSeen
 		e.trees.bytes -= len(t.window.list[i].payload)
 		t.window.remove(i)
 	}
@@ -243,22 +243,24 @@ func (e *Engine) renumber(now time.Time, t *topic, foreign uint64, all bool) {
 	e.count.Renumbered++
 	r := &t.root
 	own := r.epoch
+	settled := t.window.after(t.committed)
 	r.epoch, r.seq = e.nextEpoch(max(foreign, own)), 0
+	t.committed = Position{r.epoch, 0}
 	for i := range t.window.list {
-		if x := &t.window.list[i]; all || x.at.Epoch == own {
+		x := &t.window.list[i]
+		if all || x.at.Epoch == own {
 			r.seq++
 			old := x.at
 			x.at = Position{r.epoch, r.seq}
 			r.moved(old, x.at)
 		}
+		if i < settled && t.committed.Before(x.at) {
+			t.committed = x.at
+		}
 	}
 	t.window.last = Position{r.epoch, r.seq}
-	if len(r.waiting) == 0 {
-		e.commit(now, t, t.window.last)
-		return
-	}
-	t.committed = Position{r.epoch, 0}
 	e.settled(now, t)
+	e.pumpAll(now, t)
 }
 
 // moved gives a publication that waits its message's new position.
@@ -286,7 +288,7 @@ func (e *Engine) demote(now time.Time, t *topic) {
 	if t.subscribed {
 		e.tell(Unattached{t.name, "another node has become the root"})
 	}
-	t.place.handOver = len(t.window.list) > 0
+	t.place.handOver = len(t.window.list) > 0 && e.mutation != keepToItself
 	t.place.dismiss = true
 	e.seek(now, t)
 	e.tidy(now, t)
@@ -355,7 +357,7 @@ func (t *topic) copies(p Position) uint64 {
 func (e *Engine) settled(now time.Time, t *topic) {
 	to := t.window.last
 	for _, f := range t.feeds {
-		if f.role == Mirror && !f.lagging && f.acked.Before(to) {
+		if f.role == Mirror && !f.lagging && f.acked.Before(to) && e.mutation != commitAlone {
 			to = f.acked
 		}
 	}

@@ -28,6 +28,7 @@ type place struct {
 	// fill and fillTo are how far, and until where, the parent is sending again what this
 	// node has not had; lacking is the floor below which the parent has nothing.
 	fill, fillTo, lacking Position
+	floor                 Position // the window's before
 
 	// handOver: the root that is found is to be given what this node holds; dismiss:
 	// when that is done, the children are to move up.
@@ -62,12 +63,7 @@ func (e *Engine) stopFilling(t *topic) {
 	if !p.filling() {
 		return
 	}
-	for len(t.window.list) > 0 && !p.fillTo.Before(t.window.list[0].at) {
-		e.drop(t)
-	}
-	if t.window.floor.Before(p.fillTo) {
-		t.window.floor = p.fillTo
-	}
+	t.window.raise(p.floor)
 	p.fill, p.fillTo = Position{}, Position{}
 }
 
@@ -188,7 +184,7 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		return
 	}
 	f := t.feed(from.ID, Child)
-	if f == nil && t.children() >= e.cfg.MaxChildren {
+	if f == nil && t.children() >= e.cfg.MaxChildren && e.mutation != manyChildren {
 		e.redirect(t, from, m)
 		return
 	}
@@ -204,7 +200,7 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		if !m.Fresh {
 			reply.Wanted, reply.WantAfter = e.inherit(t, m.At)
 		}
-		if t.window.last.Before(m.Seen) {
+		if t.window.last.Before(m.Seen) && e.mutation != ignoreSeen {
 			e.renumber(now, t, m.Seen.Epoch, true)
 		}
 	}

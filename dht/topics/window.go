@@ -35,10 +35,17 @@ func (w *window) after(p Position) int {
 
 // before returns the position before the entry at index i.
 func (w *window) before(i int) Position {
-	if i == 0 {
+	if i == 0 || w.list[i-1].at.Before(w.floor) {
 		return w.floor
 	}
 	return w.list[i-1].at
+}
+
+// raise gives up what is not behind p for all but the heir.
+func (w *window) raise(p Position) {
+	if w.floor.Before(p) {
+		w.floor = p
+	}
 }
 
 // find returns the index of the entry with the given ID, -1 for none. What is looked
@@ -56,9 +63,6 @@ func (w *window) insert(e entry) {
 	i := w.after(e.at)
 	w.list = slices.Insert(w.list, i, e)
 	w.bytes += len(e.payload)
-	if !w.floor.Before(e.at) {
-		w.floor = Position{e.at.Epoch, e.at.Seq - 1}
-	}
 	if w.last.Before(e.at) {
 		w.last = e.at
 	}
@@ -72,7 +76,7 @@ func (w *window) remove(i int) {
 
 // drop gives up the oldest entry.
 func (w *window) drop() {
-	w.floor = w.list[0].at
+	w.raise(w.list[0].at)
 	w.bytes -= len(w.list[0].payload)
 	w.list[0] = entry{}
 	if w.list = w.list[1:]; len(w.list) == 0 {

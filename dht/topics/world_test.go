@@ -129,14 +129,22 @@ type world struct {
 	alive []bool
 	group []int // partition that each node is in
 	cfg   topics.Config
+
+	mutation topics.Mutation
 }
 
 func number(p dht.Peer) netsim.ID { return netsim.ID(p.Address.Port()) }
 
 func newWorld(t testing.TB, seed uint64, n int, cfg topics.Config) *world {
-	space, _ := dht.NewSpace(160)
-	cfg.Space = space
-	w := &world{t: t, sim: netsim.New[letter, topics.Event](seed), space: space, cfg: cfg}
+	w := &world{t: t}
+	w.make(seed, n, cfg)
+	return w
+}
+
+func (w *world) make(seed uint64, n int, cfg topics.Config) {
+	w.space, _ = dht.NewSpace(160)
+	cfg.Space = w.space
+	w.cfg, w.sim = cfg, netsim.New[letter, topics.Event](seed)
 	w.sim.To = func(_ netsim.ID, p letter) (netsim.ID, bool) { return number(p.to), true }
 	w.sim.Encode = func(b []byte, p letter) []byte {
 		return append(binary.BigEndian.AppendUint16(b, p.to.Address.Port()), p.bytes...)
@@ -146,7 +154,6 @@ func newWorld(t testing.TB, seed uint64, n int, cfg topics.Config) *world {
 		w.add()
 	}
 	w.settleRing()
-	return w
 }
 
 func (w *world) add() *member {
@@ -167,6 +174,7 @@ func (m *member) start() {
 	cfg := m.w.cfg
 	cfg.Self, cfg.Seed = m.self, m.w.sim.Rand().Uint64()
 	m.Engine = topics.New(cfg)
+	m.Mutate(m.w.mutation)
 	m.members = []dht.Peer{m.self}
 }
 
@@ -246,6 +254,7 @@ func (w *world) restart(i int) {
 	m.self.Incarnation++
 	w.alive[i] = true
 	clear(m.subscribed)
+	m.events = nil // requests are numbered from 1 again
 	m.start()
 	w.sim.Restart(netsim.ID(i), m)
 }
