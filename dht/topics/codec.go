@@ -65,7 +65,9 @@ func (w *writer) bytes(n int, v []byte) {
 
 func (w *writer) text(n int, v string) { w.bytes(n, []byte(v)) }
 
-func (w *writer) time(n int, v time.Duration) { w.uint(n, uint64(min(max(v, 0), maxWait)/time.Microsecond)) }
+func (w *writer) time(n int, v time.Duration) {
+	w.uint(n, uint64(min(max(v, 0), maxWait)/time.Microsecond))
+}
 
 func (w *writer) id(n int, v dht.ID) {
 	if v != (dht.ID{}) {

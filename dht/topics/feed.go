@@ -18,7 +18,7 @@ type feed struct {
 	until Position // of an heir: the last it is to get
 	due   time.Time
 	tries int
-	again bool // what was lost is being sent again
+	dups  int // acknowledgements of the same in a row
 	// lagging: a mirror that publishers do not wait for.
 	lagging bool
 	heard   time.Time
@@ -33,6 +33,10 @@ const (
 	maxUnderWay      = 64
 	maxBytesUnderWay = 256 << 10
 )
+
+// dupsMost acknowledgements of the same position in a row mean that what comes next
+// was lost (RFC 5681 section 3.2); fewer, that it was overtaken.
+const dupsMost = 3
 
 // mirrorWait is how long publishers wait for a mirror that says nothing.
 const mirrorWait = 2 * time.Second
@@ -85,7 +89,7 @@ func (f *feed) place(m Attach, newest Position) {
 	if m.Fresh {
 		f.began = newest
 	}
-	f.acked, f.sent, f.tries, f.due, f.again = f.began, f.began, 0, time.Time{}, false
+	f.acked, f.sent, f.tries, f.due, f.dups = f.began, f.began, 0, time.Time{}, 0
 }
 
 func (e *Engine) removeFeed(now time.Time, t *topic, f *feed) {
@@ -135,6 +139,9 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 		most = 1
 	}
 	end := t.end(f)
+	if f.role == Child && t.place.filling() && !t.root.is {
+		end = f.acked // what it lacks is on its way to us
+	}
 	for i := next; i < len(w.list) && i-begin < most && bytes < maxBytesUnderWay; i++ {
 		x := w.list[i]
 		if end.Before(x.at) {
@@ -170,7 +177,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		return
 	}
 	f := t.feed(from.ID, m.Role)
-	if f == nil {
+	if f == nil || f.try != m.Try {
 		e.count.Unasked++
 		return
 	}
@@ -187,13 +194,15 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case f.acked.Before(m.At):
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
-		f.acked, f.again = m.At, false
+		f.acked, f.dups = m.At, 0
 		if f.sent.Before(m.At) {
 			f.sent = m.At
 		}
 		f.due, f.tries = now.Add(retryFirst), 0
-	case m.At == f.acked && f.sent != f.acked && !f.again && f.role != Heir:
-		f.sent, f.again = f.acked, true // something in between was lost
+	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
+		if f.dups++; f.dups == dupsMost {
+			f.sent = f.acked // something in between was lost
+		}
 	}
 	if f.lagging && !f.acked.Before(t.committed) {
 		f.lagging = false
@@ -221,7 +230,7 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 		e.removeFeed(now, t, f)
 		return
 	}
-	f.sent, f.again = f.acked, false
+	f.sent, f.dups = f.acked, 0
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
@@ -312,7 +321,14 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 		return
 	}
 	t.place.unheard = 0
+	at := t.committed
 	switch {
+	case t.place.filling():
+		e.fill(now, t, m)
+		at = t.place.fill
+		if !t.place.filling() {
+			at = t.committed
+		}
 	case !t.committed.Before(m.At): // had already
 		e.count.Duplicates++
 	case t.committed.Before(m.After) && !m.Missed:
@@ -324,9 +340,61 @@ func (e *Engine) takeFromParent(now time.Time, from dht.Peer, m Forward) {
 		e.unkeep(t, m.At)
 		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
 		e.commit(now, t, m.At)
+		at = t.committed
 	}
-	e.send(from, Ack{Topic: t.name, Role: Child, At: t.committed})
+	e.send(from, Ack{Topic: t.name, Role: Child, At: at, Try: t.place.held})
 	e.arm(now, t)
+}
+
+// fillFrom has the parent send again what came behind p: a child has come that has not
+// had it, and this node, which came later, has not either.
+func (e *Engine) fillFrom(now time.Time, t *topic, p Position) {
+	l := &t.place
+	if !l.attached() || l.seeking || !p.Before(t.window.floor) || t.window.floor == l.lacking {
+		return
+	}
+	l.fill, l.fillTo, l.try = p, t.committed, e.rand.Uint64()|1
+	l.held = l.try
+	t.window.floor = p
+	e.count.Fills++
+	e.sendAttach(t, l.parent, true)
+	e.waitPlace(now, t, askAgain)
+}
+
+// fill takes a message that came before what this node began with.
+func (e *Engine) fill(now time.Time, t *topic, m Forward) {
+	l := &t.place
+	switch {
+	case !l.fill.Before(m.At):
+		e.count.Duplicates++
+		return
+	case l.fill.Before(m.After) && !m.Missed:
+		e.count.OutOfOrder++
+		return
+	case l.fill.Before(m.After): // the parent has no more
+		for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) && !t.committed.Before(t.window.list[0].at) {
+			e.drop(t)
+		}
+		if t.window.floor.Before(m.After) {
+			t.window.floor = m.After
+		}
+		l.lacking = t.window.floor
+	}
+	l.fill = m.At
+	old := !l.fillTo.Before(m.At)
+	if i := t.window.find(m.ID); !old || i < 0 {
+		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
+		if old {
+			t.window.old(t.window.find(m.ID) + 1)
+		}
+	}
+	if !l.fill.Before(l.fillTo) {
+		l.fill, l.fillTo = Position{}, Position{}
+		if t.committed.Before(m.At) {
+			e.commit(now, t, m.At)
+		}
+		e.pumpAll(now, t)
+	}
 }
 
 // unkeep takes out what lies between what is settled and p: a root that has died has
@@ -346,8 +414,12 @@ func (e *Engine) gap(t *topic, m Forward) {
 	if g.From.Epoch == g.To.Epoch {
 		g.Missed = g.To.Seq - g.From.Seq - 1
 	}
+	// Our children have missed it too.
+	for len(t.window.list) > 0 && !m.After.Before(t.window.list[0].at) {
+		e.drop(t)
+	}
 	if t.window.floor.Before(m.After) {
-		t.window.floor = m.After // our children have missed it too
+		t.window.floor = m.After
 	}
 	e.count.Gaps++
 	if t.subscribed {

@@ -216,6 +216,7 @@ func (m Ack) write(w *writer) {
 	w.text(1, m.Topic)
 	w.uint(2, uint64(m.Role))
 	w.position(3, m.At)
+	w.uint(4, m.Try)
 }
 
 func (m *Ack) set(n uint64, v value) {
@@ -226,6 +227,8 @@ func (m *Ack) set(n uint64, v value) {
 		m.Role = v.role()
 	case 3:
 		m.At = v.position()
+	case 4:
+		m.Try = v.uint()
 	}
 }
 

@@ -220,6 +220,7 @@ type Ack struct {
 	Topic string
 	Role  Role
 	At    Position
+	Try   uint64 // of a child: that of the Attach that put it where it is
 }
 
 // Offer is an anycast on its way down the tree.

@@ -138,7 +138,8 @@ func (e *Engine) tidy(now time.Time, t *topic) {
 		return
 	}
 	t.place.handOver = t.place.handOver && len(t.window.list) > 0
-	if t.subscribed || len(t.feeds) > 0 || len(t.root.waiting) > 0 || t.place.handOver {
+	needed := slices.ContainsFunc(t.feeds, func(f *feed) bool { return f.role != Mirror })
+	if t.subscribed || needed || len(t.root.waiting) > 0 || t.place.handOver {
 		t.quiet = now
 		e.arm(now, t)
 		return

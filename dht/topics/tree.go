@@ -21,13 +21,20 @@ type place struct {
 	moved     bool     // candidate was named by another node
 	tries     int
 	try       uint64
+	held      uint64 // the try that parent knows
 	without   dht.ID
 	told      Position // the highest of the subtree that the parent has been told
+
+	// fill and fillTo are how far, and until where, the parent is sending again what this
+	// node has not had; lacking is the floor below which the parent has nothing.
+	fill, fillTo, lacking Position
 
 	// handOver: the root that is found is to be given what this node holds; dismiss:
 	// when that is done, the children are to move up.
 	handOver, dismiss bool
 }
+
+func (p *place) filling() bool { return p.fillTo != Position{} }
 
 func (p *place) attached() bool { return p.parent != dht.Peer{} }
 
@@ -41,10 +48,27 @@ const (
 // seek looks for a place, from the root on. A parent that is left serves until then.
 func (e *Engine) seek(now time.Time, t *topic) {
 	p := &t.place
+	e.stopFilling(t)
 	p.seeking, p.candidate, p.moved = true, dht.Peer{}, false
 	p.try = e.rand.Uint64() | 1
 	e.waitPlace(now, t, resolveWait+askAgain)
 	e.resolve(now, t.key, resolve{topic: t.name})
+}
+
+// stopFilling gives up on what the parent was to send again. A child that waits for it
+// hears of the gap.
+func (e *Engine) stopFilling(t *topic) {
+	p := &t.place
+	if !p.filling() {
+		return
+	}
+	for len(t.window.list) > 0 && !p.fillTo.Before(t.window.list[0].at) {
+		e.drop(t)
+	}
+	if t.window.floor.Before(p.fillTo) {
+		t.window.floor = p.fillTo
+	}
+	p.fill, p.fillTo = Position{}, Position{}
 }
 
 func (e *Engine) waitPlace(now time.Time, t *topic, d time.Duration) {
@@ -109,8 +133,12 @@ func (e *Engine) askPlace(now time.Time, t *topic, whom dht.Peer, moved bool) {
 
 func (e *Engine) sendAttach(t *topic, whom dht.Peer, moved bool) {
 	e.count.AttachesSent++
+	at := t.committed
+	if t.place.filling() {
+		at = t.place.fill
+	}
 	e.send(whom, Attach{
-		Topic: t.name, At: t.committed, Fresh: t.committed == Position{}, Nodes: t.nodes(),
+		Topic: t.name, At: at, Fresh: t.committed == Position{}, Nodes: t.nodes(),
 		Moved: moved, Try: t.place.try, Without: t.place.without, Seen: t.highest(),
 	})
 	t.place.told = t.highest()
@@ -187,6 +215,9 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 	}
 	if f.try != m.Try || !f.peer.Is(from) {
 		f.place(m, t.committed)
+	}
+	if !t.root.is && !m.Fresh {
+		e.fillFrom(now, t, m.At)
 	}
 	f.peer, f.heard, f.nodes, f.try, f.seen = from, now, min(max(m.Nodes, 1), maxNodes), m.Try, m.Seen
 	reply.At, reply.Newest = f.began, t.committed
@@ -297,6 +328,7 @@ func (e *Engine) takePlace(now time.Time, t *topic, from dht.Peer, m Attached) {
 		e.send(p.parent, Detach{Topic: t.name})
 	}
 	p.parent, p.seeking, p.candidate, p.tries, p.without = from, false, dht.Peer{}, 0, dht.ID{}
+	p.lacking, p.held = Position{}, p.try
 	if (t.committed == Position{}) {
 		t.committed = m.At
 		t.window.old(t.window.after(m.At))
@@ -376,6 +408,7 @@ func (e *Engine) handleDetach(now time.Time, from dht.Peer, m Detach) {
 
 // leavePlace gives up the place in the tree.
 func (e *Engine) leavePlace(t *topic) {
+	e.stopFilling(t)
 	if t.place.attached() {
 		e.send(t.place.parent, Detach{Topic: t.name})
 	}

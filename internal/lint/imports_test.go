@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"dht/sim":       {"dht"},
 	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
+	"dht/tasks":     {"dht", "dht/records", "internal/wire"},
 	"dht/peer":      {"dht", "dht/records", "dht/topics", "dht/tasks", "internal/link", "internal/wire"},
 
 	"store":                 {},

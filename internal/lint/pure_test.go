@@ -12,7 +12,7 @@ import (
 // instants and give back packets and events.
 var engines = []string{
 	"linklocal", "mdns", "mdns/conform", "mdns/doctor", "dnssd", "multicast", "multicast/seal", "multicast/chat", "igmp", "igmp/doctor",
-	"paxos", "dht", "dht/records", "dht/topics",
+	"paxos", "dht", "dht/records", "dht/topics", "dht/tasks",
 	"store", "store/tree", "store/gossip", "store/place", "store/replicate", "store/chunk",
 }
 
