@@ -146,15 +146,29 @@ func (n *Node) flush() {
 	if n.cfg.Multicast {
 		n.multicast()
 	}
+	late, waits := due(l.tellAt, n.now), false
 	for _, f := range l.followers {
 		for n.sendBatch(f) {
 		}
-		if f.due || f.report.told < n.chosen && len(f.flight) == 0 {
+		untold := f.report.told < n.chosen && len(f.flight) == 0
+		if f.due || untold && late {
 			n.sendAccept(f.id, f.next, nil)
-			f.due, f.report.told = false, n.chosen
+			f.due, f.report.told, untold = false, n.chosen, false
 		}
+		waits = waits || untold
+	}
+	switch {
+	case !waits:
+		l.tellAt = time.Time{}
+	case l.tellAt.IsZero():
+		l.tellAt = n.now.Add(n.cfg.Timing.Heartbeat / tellPart)
 	}
 }
+
+// tellPart is the part of a heartbeat for which the news that something was chosen
+// waits for a batch to go with: most often there is one, and it spares two messages for
+// each follower.
+const tellPart = 50
 
 // mayBatch returns the entries that f shall have next, none if it must wait because
 // enough is on its way to it.

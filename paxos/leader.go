@@ -19,6 +19,7 @@ type leadership struct {
 	rounds    rounds
 	transfer  transfer
 	batchAt   time.Time // when a batch that waits for company must leave
+	tellAt    time.Time // when followers must hear of the watermark
 }
 
 // queue are values that have no slot yet, and what is not chosen in bytes.

@@ -205,9 +205,9 @@ func (n *Node) NextTimeout() (t time.Time, ok bool) {
 	if n.self.stopped {
 		return t, false
 	}
-	list := [...]time.Time{n.wait.hello, n.wait.fetch, n.wait.election, n.wait.retry}
+	list := [5]time.Time{n.wait.hello, n.wait.fetch, n.wait.election, n.wait.retry}
 	if l := n.lead; l != nil {
-		list[2], list[3] = n.wait.heartbeat, l.batchAt
+		list[2], list[3], list[4] = n.wait.heartbeat, l.batchAt, l.tellAt
 	}
 	for _, d := range list {
 		if !d.IsZero() && (!ok || d.Before(t)) {

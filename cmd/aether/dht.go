@@ -10,7 +10,7 @@ func dhtCommand() *cli.Command {
 			dhtServeCommand(), dhtJoinCommand(), dhtStatusCommand(), dhtRingCommand(), dhtLookupCommand(),
 			dhtPutCommand(), dhtGetCommand(), dhtCasCommand(), dhtDeleteCommand(), dhtWatchCommand(), dhtLeaseCommand(),
 			dhtSendCommand(), dhtPublishCommand(), dhtSubscribeCommand(), dhtAnycastCommand(),
-			dhtExampleCommand(),
+			dhtExampleCommand(), dhtSimCommand(),
 		},
 	}
 }

@@ -37,7 +37,9 @@ func (l lab) Run() int {
 
 // TestMain makes this test binary the command aether for scripts, and the clients that
 // laboratories of paxos run.
-func TestMain(m *testing.M) { testscript.Main(lab{m}, map[string]func(){"aether": main, "paxos-clients": mapClients}) }
+func TestMain(m *testing.M) {
+	testscript.Main(lab{m}, map[string]func(){"aether": main, "paxos-clients": mapClients})
+}
 
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{

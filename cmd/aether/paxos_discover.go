@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,8 +21,12 @@ import (
 // paxosService is what nodes of clusters offer.
 const paxosService = "_aether-paxos._tcp"
 
-// discoverPeers offers this node and looks for the others until all of the new
-// cluster are there. stop takes the offer back.
+// discoverPatience is how long a node that was in a cluster before looks for the
+// others: it knows where they were, and some may be gone.
+const discoverPatience = 3 * time.Second
+
+// discoverPeers offers this node and looks for the others: for all of a new cluster,
+// or for one if this node joins. stop takes the offer back.
 func discoverPeers(c *cli.Context, cfg *replica.Config, out *printer) (stop func(), err error) {
 	port := uint16(cfg.Listener.Addr().(*net.TCPAddr).Port)
 	size := c.Int("size")
@@ -32,33 +39,57 @@ func discoverPeers(c *cli.Context, cfg *replica.Config, out *printer) (stop func
 		return nil, err
 	}
 	stop = func() { _ = offer.Close() }
-	cfg.Members = map[paxos.NodeID]netip.AddrPort{cfg.ID: netip.AddrPortFrom(netip.IPv6Unspecified(), port)}
+	ctx, cancel := context.WithCancel(c.Context)
+	defer cancel()
+	_, err = os.Stat(filepath.Join(cfg.Dir, "identity"))
+	again := err == nil
+	if again {
+		ctx, cancel = context.WithTimeout(ctx, discoverPatience)
+		defer cancel()
+	}
 	_ = out.event("looking", fmt.Sprintf("looking for nodes 1 to %d of cluster %s", size, cfg.Cluster), "size", size, "cluster", cfg.Cluster)
-	for ev, err := range dnssd.Browse(c.Context, paxosService, zc) {
-		if err != nil {
+	cfg.Members = map[paxos.NodeID]netip.AddrPort{}
+	for ev, err := range dnssd.Browse(ctx, paxosService, zc) {
+		if err != nil && ctx.Err() == nil {
 			stop()
 			return nil, err
 		}
-		id, at, ok := discovered(ev, cfg.Cluster)
-		if !ok || id == cfg.ID || id > paxos.NodeID(size) {
-			continue
+		if id, at, ok := discovered(ev, cfg.Cluster); err == nil && ok && (id <= paxos.NodeID(size) || cfg.Join) {
+			if _, known := cfg.Members[id]; !known && id != cfg.ID {
+				_ = out.event("found", fmt.Sprintf("found node %v at %v", id, at), "id", uint64(id), "address", at.String())
+			}
+			cfg.Members[id] = at // this node's, too: others must be able to reach it there
 		}
-		if _, known := cfg.Members[id]; !known {
-			_ = out.event("found", fmt.Sprintf("found node %v at %v", id, at), "id", uint64(id), "address", at.String())
-		}
-		cfg.Members[id] = at
-		if len(cfg.Members) == size {
+		if foundEnough(*cfg, size) {
 			break
 		}
 	}
-	if len(cfg.Members) < size && len(cfg.Members) != size {
+	if c.Context.Err() != nil {
 		stop()
-		if c.Context.Err() != nil {
-			return nil, context.Cause(c.Context)
-		}
+		return nil, context.Cause(c.Context)
+	}
+	switch {
+	case foundEnough(*cfg, size):
+	case again: // who they are is on the disk
+		cfg.Join = true
+	default:
+		stop()
 		return nil, errors.New("the search for nodes ended")
 	}
+	if cfg.Join {
+		delete(cfg.Members, cfg.ID)
+	}
 	return stop, nil
+}
+
+// foundEnough reports whether the nodes that were found are all of a new cluster, or
+// one of that which this node joins.
+func foundEnough(cfg replica.Config, size int) bool {
+	if !cfg.Join {
+		return len(cfg.Members) == size
+	}
+	_, self := cfg.Members[cfg.ID]
+	return len(cfg.Members) > 1 || len(cfg.Members) == 1 && !self
 }
 
 // discovered returns which node of a cluster an event tells of, and where it is.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -324,5 +325,70 @@ func TestPaxos_FiveProcessesInEveryPartition(t *testing.T) {
 		if strings.Contains(n.errs.String(), "panic") {
 			t.Errorf("node %d: %s", i+1, n.errs)
 		}
+	}
+}
+
+// Three machines find each other by DNS-SD and are a cluster; one of another cluster
+// is ignored, a fourth comes later, and one that starts again does not wait for who is
+// gone.
+func TestPaxosServe_Discover(t *testing.T) {
+	t.Parallel()
+	l := netlab.New(t)
+	sw := l.Switch(netlab.SwitchConfig{Seed: 1})
+	hosts, _ := addressed(t, sw, l, "a", "b", "c", "d", "other")
+	bin, dir := thisAether(t), t.TempDir()
+	serve := func(host, id int, more ...string) *running {
+		args := []string{"paxos", "serve", "--discover", "--election", "500ms", "--id", fmt.Sprint(id), "--dir", filepath.Join(dir, hosts[host].Name())}
+		return launch(t, hosts[host].Command(bin, append(args, more...)...))
+	}
+	do := func(args ...string) string {
+		c := hosts[3].Command(bin, append([]string{"paxos"}, append(args, "--timeout", "40s")...)...)
+		b, err := c.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %v\n%s", args, err, b)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	var nodes []*running
+	for i := range 2 {
+		nodes = append(nodes, serve(i, i+1))
+	}
+	other := serve(4, 3, "--cluster", "another")
+	for i, n := range nodes {
+		n.want(t, fmt.Sprintf(`found node %d at 192\.0\.2\.%d:`, 2-i, 2-i), 30*time.Second)
+	}
+	other.want(t, "looking for nodes", 30*time.Second)
+	nodes = append(nodes, serve(2, 3))
+	ports := make([]string, 3)
+	for i, n := range nodes {
+		n.want(t, `node \d of cluster aether at`, 30*time.Second)
+		at := regexp.MustCompile(`cluster aether at .*:(\d+)`).FindStringSubmatch(n.out.String())
+		ports[i] = fmt.Sprintf("192.0.2.%d:%s", i+1, at[1])
+	}
+	all := strings.Join(ports, ",")
+	do("put", "colour", "blue", "--endpoints", all)
+	if s := other.out.String(); strings.Contains(s, "found") || strings.Contains(s, "of cluster another at") {
+		t.Errorf("a node of another cluster: %s", s)
+	}
+	other.interrupt(t)
+
+	fourth := serve(3, 4, "--join", "--listen", "192.0.2.4:7004")
+	fourth.want(t, `node 4 of cluster aether`, 30*time.Second)
+	do("member", "add", "4", "192.0.2.4:7004", "--endpoints", all)
+	if got := do("get", "colour", "--endpoints", "192.0.2.4:7004"); got != "blue" {
+		t.Errorf("by the fourth node: %q", got)
+	}
+	if got := do("verify", "--endpoints", all); !strings.Contains(got, "4 nodes have the same state") {
+		t.Errorf("verify: %s", got)
+	}
+
+	// The first one is gone for good, the second starts again where the others are.
+	_ = nodes[0].Process.Kill()
+	nodes[1].interrupt(t)
+	nodes[1] = serve(1, 2, "--listen", ports[1])
+	nodes[1].want(t, `node 2 of cluster aether`, 30*time.Second)
+	do("put", "colour", "green", "--endpoints", all)
+	if got := do("get", "colour", "--endpoints", ports[1]); got != "green" {
+		t.Errorf("by the second node: %q", got)
 	}
 }

@@ -27,7 +27,8 @@ func paxosServeCommand() *cli.Command {
 		Description: "All nodes of a new cluster are given the same --peers; a majority of them agrees on everything, and what was\n" +
 			"answered is on the disks of a majority. The members change with aether paxos member, and are remembered.\n" +
 			"A node that joins a running cluster is started with --join and then added by aether paxos member add.\n" +
-			"With --discover, nodes 1 to --size find each other by DNS-SD and need no --peers.\n" +
+			"With --discover, nodes 1 to --size find each other by DNS-SD and need no --peers; with --join, one that comes\n" +
+			"later finds them.\n" +
 			"A directory that is damaged is put aside, and the node learns anew before it votes again.\n" +
 			"JSON events: serving {id, cluster, address, dir}, role {role, leader, ballot}, stopped {id}.\n" +
 			"Exit status: 0 after an interrupt, 1 when the disk failed, the node was removed or cannot start." +
@@ -68,8 +69,8 @@ func nodeConfig(c *cli.Context, out *printer) (cfg replica.Config, err error) {
 		return cfg, usage("--id N says which node this is, from 1 on")
 	case c.Bool("discover") == (c.String("peers") != ""):
 		return cfg, usage("give either --peers or --discover")
-	case c.Bool("discover") && (c.Int("size") < 1 || c.Int("size") > paxos.MaxMembers || id > uint64(c.Int("size"))):
-		return cfg, usage("--discover: nodes have the IDs 1 to --size, at most %d", paxos.MaxMembers)
+	case c.Bool("discover") && (c.Int("size") < 1 || c.Int("size") > paxos.MaxMembers || id > uint64(c.Int("size")) && !c.Bool("join")):
+		return cfg, usage("--discover: nodes have the IDs 1 to --size, at most %d; one that comes later takes --join", paxos.MaxMembers)
 	case c.Duration("election") < 20*time.Millisecond:
 		return cfg, usage("--election is at least 20ms")
 	}
@@ -121,6 +122,10 @@ func paxosServe(c *cli.Context, out *printer) error {
 	}
 	if c.Bool("discover") {
 		stop, err := discoverPeers(c, &cfg, out)
+		if err != nil && c.Context.Err() != nil {
+			err = out.event("stopped", "", "id", uint64(cfg.ID))
+			return errors.Join(err, cfg.Listener.Close())
+		}
 		if err != nil {
 			return errors.Join(err, cfg.Listener.Close())
 		}

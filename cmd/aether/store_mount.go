@@ -63,6 +63,7 @@ func storeMountAlone(c *cli.Context, dir string) error {
 		return err
 	}
 	answerAtOnce()
+	defer collectRarely()()
 	m, err := node.Open(node.Config{Dir: storeDir(c), Logger: newLogger(c)})
 	if err != nil {
 		return err

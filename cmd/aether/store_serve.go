@@ -115,8 +115,24 @@ func answerAtOnce() {
 	}
 }
 
+// spareHeap is memory that is never touched, and so takes none of the machine's. Go looks
+// for garbage when the heap has doubled; what a node keeps is so little that this would
+// be many times a second where many small files are made.
+const spareHeap = 32 << 20
+
+// collectRarely lets more garbage gather, unless the environment says how much. The
+// caller calls again once it is done.
+func collectRarely() (again func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	spare := make([]byte, spareHeap)
+	return func() { runtime.KeepAlive(spare) }
+}
+
 func storeServe(c *cli.Context, cfg node.ServeConfig, p *printer) error {
 	answerAtOnce()
+	defer collectRarely()()
 	dir := storeDir(c)
 	mcfg, secret, err := machineConfig(c, dir)
 	if err != nil {

@@ -1,8 +1,6 @@
 package records
 
 import (
-	"slices"
-
 	"github.com/aether-lan/aether/dht"
 )
 
@@ -46,7 +44,7 @@ func (e *Engine) onPrepare(from dht.Peer, m Prepare) {
 			e.cede(r)
 		}
 	}
-	e.sendSaved(from, Promise{r.ref, m.Ballot, a.accepted, a.decision, r.installed, r.seq})
+	e.sendSaved(from, Promise{r.ref, m.Ballot, a.accepted, a.decision, r.installed, e.leaving, r.seq})
 }
 
 // onAccept is phase 2b.
@@ -211,14 +209,4 @@ func (e *Engine) onAbandon(from dht.Peer, m Abandon) {
 	if r := e.find(m.Of, staged); r != nil && m.Of.Tag.ID == from.ID {
 		e.remove(r)
 	}
-}
-
-// stagesFollow lists the proposed groups that would follow of.
-func (e *Engine) stagesFollow(of Ref) (list []*replica) {
-	for _, r := range e.replicas {
-		if r.phase == staged && r.staging.of == of {
-			list = append(list, r)
-		}
-	}
-	return slices.Clip(list)
 }

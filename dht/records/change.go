@@ -229,7 +229,8 @@ func (e *Engine) gathered(c *change) {
 func (e *Engine) nextGroups(c *change) []Group {
 	g := c.group
 	next := func(a Arc, leader dht.ID) (Group, bool) {
-		n := Group{Lineage: g.Lineage, Epoch: g.Epoch + 1, Arc: a, Tag: c.ballot, Members: e.members(g, leader)}
+		n := Group{Lineage: g.Lineage, Epoch: g.Epoch + 1, Arc: a, Tag: c.ballot}
+		n.Members = e.withAnswering(c, e.members(g, leader))
 		if len(n.Members) > 0 {
 			n.Leader = n.Members[0]
 		}
@@ -250,6 +251,27 @@ func (e *Engine) nextGroups(c *change) []Group {
 		}
 	}
 	return []Group{last}
+}
+
+// withAnswering keeps the old members if one of them answered although the ring does
+// not show it: then the view is late. A node that was cut off and comes back must not
+// begin by taking everything for itself.
+func (e *Engine) withAnswering(c *change, list []dht.Peer) []dht.Peer {
+	list = slices.Clone(list)
+	late := slices.ContainsFunc(c.promises, func(p promise) bool {
+		return !p.m.Leaving && !e.view.contains(p.peer.ID)
+	})
+	for _, p := range c.group.Members {
+		has := slices.ContainsFunc(list, func(q dht.Peer) bool { return q.ID == p.ID })
+		if late && !has && len(list) > 0 && len(list) < e.cfg.Copies && !c.leaving(p.ID) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (c *change) leaving(id dht.ID) bool {
+	return slices.ContainsFunc(c.promises, func(p promise) bool { return p.peer.ID == id && p.m.Leaving })
 }
 
 // install sends a target what it lacks next.
@@ -343,7 +365,13 @@ func (e *Engine) onAccepted(from dht.Peer, m Accepted) {
 // announce tells the old members and the new ones.
 func (e *Engine) announce(c *change) {
 	e.stepTo(c, announcing)
-	delete(e.survey.tries, c.group.Arc.To)
+	for _, g := range c.decision.Groups {
+		if sameMembers(e.members(g, g.Leader.ID), g.Members) {
+			delete(e.survey.tries, g.Arc.To)
+		} else {
+			e.retryAfter(g.Arc.To) // what came is not what the ring asks for
+		}
+	}
 	for _, p := range c.group.Members {
 		c.acks = append(c.acks, ack{peer: p, of: c.ref})
 	}

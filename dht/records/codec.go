@@ -25,7 +25,7 @@ func AppendMessage(b []byte, m Message) []byte {
 		w.ballot(m.Ballot)
 		w.ballot(m.Accepted)
 		w.decision(m.Decision)
-		w.flags(m.Installed)
+		w.flags(m.Installed, m.Leaving)
 		w.uint(m.Seq)
 	case Nack:
 		w.ref(m.Of)
@@ -130,7 +130,7 @@ func (r *reader) message(k kind) Message {
 		return Prepare{r.group(), r.ballot()}
 	case kindPromise:
 		m := Promise{Of: r.ref(), Ballot: r.ballot(), Accepted: r.ballot(), Decision: r.decision()}
-		r.flags(&m.Installed)
+		r.flags(&m.Installed, &m.Leaving)
 		m.Seq = r.uint()
 		return m
 	case kindNack:

@@ -30,8 +30,9 @@ type Engine struct {
 	out      output
 	stats    Stats
 	rounds   uint64 // of ballots
-	waiting  int    // requests
-	dirty    bool   // some follower may have to be sent writes
+	leaving  bool
+	waiting  int  // requests
+	dirty    bool // some follower may have to be sent writes
 }
 
 // output is what the engine has for others.
@@ -52,8 +53,16 @@ func New(cfg Config) *Engine {
 	return e
 }
 
-// enter begins an input. Time that goes back stands still.
+// enter begins an input. Time that goes back stands still. What was restored counts
+// its time from the first input on: no clock says for how long the node was away.
 func (e *Engine) enter(now time.Time) {
+	if e.now.IsZero() {
+		for _, r := range e.replicas {
+			for _, i := range r.shelf.items {
+				i.got = now
+			}
+		}
+	}
 	if now.After(e.now) {
 		e.now = now
 	}
@@ -146,6 +155,23 @@ func (e *Engine) Forward(now time.Time, to dht.Peer, q Request) {
 	e.enter(now)
 	e.send(to, Ask{q})
 	e.drain()
+}
+
+// Leave says that this node is going to leave the ring. It goes on serving; when the
+// ring has closed behind it, others take over what it keeps, and Idle becomes true.
+func (e *Engine) Leave(now time.Time) {
+	e.enter(now)
+	e.leaving = true
+}
+
+// Idle reports whether this node keeps nothing for anybody: it may go for good.
+func (e *Engine) Idle() bool {
+	for _, r := range e.replicas {
+		if r.phase != past {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *Engine) onReply(from dht.Peer, m Reply) {

@@ -24,9 +24,12 @@ func evaluate(q Request, old *Record) effect {
 		present = *old
 	}
 	live := old != nil && !old.Deleted
-	if q.Op.writes() {
-		if v, ok := present.made(q.ID); ok {
+	if v, ok := present.made(q.ID); ok && q.Op.writes() && q.Op != Renew {
+		if q.Op != Acquire {
 			return repeated(present, v)
+		}
+		if !live || present.Holder != q.Holder || present.Fence != v {
+			return effect{status: Conflict, rec: present} // it had the lease, and has it no more
 		}
 	}
 	e := operate(q, present, live)

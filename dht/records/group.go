@@ -80,7 +80,7 @@ func (g Group) supersedes(h Group) bool {
 
 // String returns "epoch 3 of 7f…, (a, b], led by …" for people.
 func (g Group) String() string {
-	return fmt.Sprintf("epoch %d of %016x (%x, %x] led by %x", g.Epoch, g.Lineage, g.Arc.From[16:], g.Arc.To[16:], g.Leader.ID[16:])
+	return fmt.Sprintf("epoch %d of %016x (%x, %x] led by %x", g.Epoch, g.Lineage, g.Arc.From[:4], g.Arc.To[:4], g.Leader.ID[:4])
 }
 
 // Decision is what follows a group: one group, two when its arc is split, or none

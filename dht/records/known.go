@@ -92,7 +92,7 @@ func (e *Engine) learn(t Tiding) {
 	})
 	e.known.list = append(e.known.list, t)
 	e.known.list = slices.DeleteFunc(e.known.list, func(k Tiding) bool {
-		return k.Group.supersedes(g) == false && g.supersedes(k.Group) && e.covered(k.Group, nil)
+		return g.supersedes(k.Group) && e.covered(k.Group, nil)
 	})
 	if len(e.known.list) > maxArcs {
 		e.known.list = slices.Delete(e.known.list, 0, 1)

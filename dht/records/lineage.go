@@ -156,7 +156,6 @@ type moving struct {
 	change *change
 	names  []string // to be sent
 	out    map[RequestID]*move
-	hint   dht.Peer // who led last time
 }
 
 // move is one record on its way.

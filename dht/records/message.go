@@ -78,6 +78,7 @@ type Promise struct {
 	Accepted  Ballot // of Decision; zero when none was accepted
 	Decision  Decision
 	Installed bool // it had the group's first records
+	Leaving   bool // it wants to be a member no more
 	Seq       uint64
 }
 

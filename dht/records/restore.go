@@ -24,6 +24,7 @@ func (e *Engine) saveReplica(r *replica) {
 	w.decision(r.acceptor.decision)
 	w.ref(r.staging.of)
 	e.disk.set(numberKey(rowReplica, r.number), w.b)
+	e.survey.due = e.now
 }
 
 func parseReplica(b []byte) (*replica, uint64, error) {

@@ -28,7 +28,7 @@ func (e *Engine) retryAfter(to dht.ID) {
 		e.survey.tries = map[dht.ID]tries{}
 	}
 	t := e.survey.tries[to]
-	wait := e.cfg.Resend << min(t.n, 4)
+	wait := e.cfg.Resend << min(t.n, 8)
 	t.n++
 	t.next = e.now.Add(wait/2 + time.Duration(e.rng.Int64N(int64(wait))))
 	e.survey.tries[to] = t
@@ -213,7 +213,7 @@ func (e *Engine) look(r *replica) time.Time {
 		*c = chase{}
 		return time.Time{}
 	}
-	if c.since.IsZero() {
+	if c.since.IsZero() || c.wait == 0 {
 		*c = chase{since: e.now, next: e.now.Add(e.cfg.Settle), wait: 2 * e.cfg.Settle}
 	}
 	if e.now.Before(c.next) {

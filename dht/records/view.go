@@ -42,6 +42,7 @@ func (e *Engine) HandleView(now time.Time, v dht.View) {
 	c.remember()
 	fresh := slices.DeleteFunc(c.near(4), func(p dht.Peer) bool { return e.view.alive(p) })
 	e.view = c
+	clear(e.survey.tries)
 	e.greet(fresh...)
 	e.founding.due = time.Time{}
 	if e.founding.candidate != 0 {
@@ -191,9 +192,7 @@ func (e *Engine) sealedElsewhere(g Group) {
 			e.cede(l.r)
 		}
 	}
-	if r := e.find(g.Ref(), active); r != nil && r.chase.since.IsZero() {
-		r.chase.since = e.now
-	}
+	e.survey.due = e.now
 }
 
 // maxHops bounds how far a group's tiding is passed on to who owns its arc.

@@ -37,11 +37,15 @@ func ShortLists() []ShortList {
 }
 
 // The paper's figures of load (section V-B): 10,000 nodes. With 500,000 keys the
-// busiest node has 9.1 times the mean; of a million keys, log2 N virtual nodes to
-// each take the 99th percentile from 4.8 times the mean to 1.6.
+// busiest node has 9.1 times the mean; of a million keys, 20 virtual nodes to each
+// take the 99th percentile from 4.8 times the mean to 1.6, and the first from nothing
+// to 0.5.
 const (
-	PaperLoadNodes      = 10_000
-	PaperBusiest        = 9.1
-	PaperPercentile99   = 4.8
-	PaperPercentile99By = 1.6 // with virtual nodes
+	PaperLoadNodes = 10_000
+	PaperVirtual   = 20
+	PaperBusiest   = 9.1
+
+	PaperPercentile99        = 4.8
+	PaperVirtualPercentile99 = 1.6
+	PaperVirtualPercentile1  = 0.5
 )

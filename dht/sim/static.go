@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -138,12 +139,14 @@ func (s *Static) index() {
 }
 
 // first returns the first depth bits of an ID.
-func (s *Static) first(id dht.ID) int {
+func (s *Static) first(id dht.ID) int { return int(s.top(id) >> (64 - s.depth)) }
+
+// top returns the first 64 bits of an ID, zeros behind it where it has fewer.
+func (s *Static) top(id dht.ID) uint64 {
 	skip := dht.MaxBits - s.cfg.Bits
 	var w [9]byte
 	copy(w[:], id[skip/8:])
-	top := binary.BigEndian.Uint64(w[:8])<<(skip%8) | uint64(w[8])>>(8-skip%8)
-	return int(top >> (64 - s.depth))
+	return binary.BigEndian.Uint64(w[:8])<<(skip%8) | uint64(w[8])>>(8-skip%8)
 }
 
 // succ returns the place of the first node at or behind a point, dead or alive.
@@ -177,6 +180,26 @@ func (s *Static) Kill(share float64) error {
 	}
 	s.alive = len(s.ids) - doomed
 	return nil
+}
+
+// CutOff returns the share of the circle whose owners no lookup can find before
+// something is repaired: all successors of the node before them are dead.
+func (s *Static) CutOff() float64 {
+	cut, n := 0.0, len(s.ids)
+	for i := range s.ids {
+		if s.dead[i] {
+			continue
+		}
+		next := (i + 1) % n
+		behind := 1
+		for s.dead[next] {
+			next, behind = (next+1)%n, behind+1
+		}
+		if behind > s.cfg.List && s.alive > 1 {
+			cut += math.Ldexp(float64(s.top(s.space.Distance(s.ids[i], s.ids[next]))), -64)
+		}
+	}
+	return cut
 }
 
 // peer returns the node at a place. Its incarnation tells the place.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // maxOutstanding bounds the calls under way on one Conn, whatever the peer is
@@ -213,7 +214,12 @@ func (c *Conn) answer(req frame, resp Message, err error) {
 	o := outgoing{frame{kind: kindResponse, stream: req.stream, header: resp.Header, body: resp.Body}, resp.Sent}
 	switch {
 	case req.kind == kindOneWay:
-		o.frame = frame{kind: kindResponse, stream: req.stream}
+		c.serving.finish(req.stream)
+		c.served.add(req.stream)
+		if o.sent != nil {
+			o.sent()
+		}
+		return
 	case err != nil:
 		o.frame = errorFrame(req.stream, err)
 	case uint64(len(resp.Header)) > uint64(c.hello.header) || uint64(len(resp.Body)) > uint64(c.hello.body):
@@ -224,4 +230,47 @@ func (c *Conn) answer(req frame, resp Message, err error) {
 	if c.enqueue(c.life.ctx, o) != nil && o.sent != nil {
 		o.sent()
 	}
+}
+
+// served are one-way requests that are done. Nobody waits for their empty answers,
+// which only give the credit back: they go with the next frame, when there are several,
+// or after a moment.
+type served struct {
+	wake  chan struct{}
+	many  int
+	timer *time.Timer
+
+	mu   sync.Mutex
+	done []uint32
+}
+
+// servedFor is how long the empty answers wait for something to go with.
+const servedFor = 5 * time.Millisecond
+
+// init prepares s for a Conn that serves that many requests at a time.
+func (s *served) init(limit int) {
+	s.wake, s.many = make(chan struct{}, 1), max(1, limit/4)
+	s.timer = time.AfterFunc(time.Hour, func() { wake(s.wake) })
+	s.timer.Stop()
+}
+
+func (s *served) add(id uint32) {
+	s.mu.Lock()
+	s.done = append(s.done, id)
+	n := len(s.done)
+	s.mu.Unlock()
+	switch n {
+	case s.many:
+		wake(s.wake)
+	case 1:
+		s.timer.Reset(servedFor)
+	}
+}
+
+func (s *served) take() []uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.done
+	s.done = nil
+	return list
 }

@@ -21,11 +21,13 @@ type Conn struct {
 	raw     *pacedConn
 	nc      net.Conn // TLS over raw
 	key     ed25519.PublicKey
+	id      PeerID // of key
 	dialled bool
 	hello   hello // the peer's
 
 	calls   calls
 	serving serving
+	served  served
 	out     chan outgoing
 	signs   signs
 	life    life
@@ -51,12 +53,13 @@ type outgoing struct {
 // newConn starts the goroutines of the connection that h has established.
 func newConn(ctx context.Context, h *handshake) *Conn {
 	c := &Conn{
-		cfg: h.cfg, raw: h.raw, nc: h.tls, key: h.key, dialled: h.dialled, hello: h.peer,
+		cfg: h.cfg, raw: h.raw, nc: h.tls, key: h.key, id: PeerIDOf(h.key), dialled: h.dialled, hello: h.peer,
 		out:   make(chan outgoing, h.cfg.Queue),
 		signs: signs{make(chan struct{}, 1), make(chan struct{}, 1)},
 	}
 	c.calls.init(int(min(h.peer.serves, maxOutstanding)))
 	c.serving.cancels = make(map[uint32]context.CancelFunc)
+	c.served.init(c.cfg.MaxHandlers)
 	c.life.ctx, c.life.end = context.WithCancelCause(context.WithValue(ctx, connKey{}, c))
 	c.life.done = make(chan struct{})
 	_ = c.raw.SetDeadline(time.Time{}) // a dead connection shows when it is used
@@ -99,7 +102,7 @@ func ConnOf(ctx context.Context) *Conn {
 }
 
 // Peer returns the ID of the other end, proven by TLS.
-func (c *Conn) Peer() PeerID { return PeerIDOf(c.key) }
+func (c *Conn) Peer() PeerID { return c.id }
 
 // PeerKey returns the public key of the other end.
 func (c *Conn) PeerKey() ed25519.PublicKey { return c.key }
@@ -173,6 +176,7 @@ func (c *Conn) writeLoop() error {
 			prefix, err = writeFrame(w, prefix, o)
 		case <-c.calls.wake:
 			cancelled = true
+		case <-c.served.wake:
 		case <-ping.C:
 			prefix, err = writeFrame(w, prefix, outgoing{frame: frame{kind: kindPing}})
 		case <-c.signs.ask:
@@ -190,6 +194,11 @@ func (c *Conn) writeLoop() error {
 		}
 		if cancelled && err == nil { // behind the requests that they are about
 			prefix, err = c.writeCancels(w, prefix)
+		}
+		for _, id := range c.served.take() {
+			if err == nil {
+				prefix, err = writeFrame(w, prefix, outgoing{frame: frame{kind: kindResponse, stream: id}})
+			}
 		}
 		if err == nil {
 			err = w.Flush()

@@ -166,7 +166,7 @@ func TestMesh_EveryOrderOfTwoConnectionsKeepsTheSame(t *testing.T) {
 		if !lowEnd {
 			self, peer = high, low
 		}
-		c := &Conn{cfg: &Config{}, key: peer.key, dialled: d.low == lowEnd}
+		c := &Conn{cfg: &Config{}, key: peer.key, id: peer.id, dialled: d.low == lowEnd}
 		if c.dialled {
 			c.cfg.serial = d.serial
 		} else {

@@ -7,6 +7,7 @@
 //	DIR/snapshot-SLOT, DIR/incoming-SLOT
 //	DIR/reserve    room that is given up when the disk is full
 //	DIR/closed     the number of the last record, while nobody has it open
+//	DIR/damaged    what was found damaged; such a directory does not open again
 //
 // [Log.Save] makes a record durable with one synced batch, whatever it holds of how
 // many slots. [Log.Apply] commits writes of the state together with the slot after

@@ -50,6 +50,23 @@ func named(op string, err error) error {
 	return fmt.Errorf("paxos/log: %s: %w", op, err)
 }
 
+// heard is named, and sees to it that damage is not forgotten when the process ends:
+// the log takes no more, and the directory does not open again.
+func (l *Log) heard(op string, err error) error {
+	err = named(op, err)
+	var d *DamagedError
+	if errors.As(err, &d) && !l.closed.Swap(true) {
+		markDamaged(l.fs, l.cfg.Dir, d)
+	}
+	return err
+}
+
+// markDamaged writes down that the directory is damaged. If even that fails, it will
+// be found again.
+func markDamaged(fsys vfs.FS, dir string, what error) {
+	_ = writeFile(fsys, dir, "damaged", []byte(what.Error()+"\n"))
+}
+
 // failed carries a failure that Pebble does not return through the call that met it.
 type failed struct {
 	text  string
@@ -75,21 +92,39 @@ func (l *Log) caught(err *error) {
 // ending is how failures that Pebble meets in goroutines of its own end the log.
 type ending struct {
 	fatal   func(error)
+	once    sync.Once
+	mark    func(error) // called with damage
 	mu      sync.Mutex
 	opening chan error // while Open waits, with room for one
+	damaged error      // met meanwhile
+	over    bool       // it failed
 }
 
-// opened ends the time in which failures are those of Open, and returns one.
+// opened ends the time in which failures are those of Open, and returns one. Then
+// nobody needs to hear of another.
 func (e *ending) opened() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c := e.opening
+	e.opening = nil
+	err := e.damaged
 	select {
-	case err := <-e.opening:
-		return err
+	case err = <-c:
 	default:
-		e.opening = nil
-		return nil
 	}
+	e.over = err != nil
+	return err
+}
+
+// noted reports whether Open will tell of damage, or did. Nothing waits for what met it.
+func (e *ending) noted(err error) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.opening != nil && pebble.IsCorruptionError(err) {
+		e.damaged = err
+		return true
+	}
+	return e.over
 }
 
 // told reports whether Open is told of err.
@@ -100,26 +135,37 @@ func (e *ending) told(err error) bool {
 	case e.opening <- err:
 	default: // another one was first, or nobody waits
 	}
-	return e.opening != nil
+	return e.opening != nil || e.over
 }
 
 // meets ends the goroutine, and the process, or Open.
 func (e *ending) meets(err error) {
-	switch {
-	case e.told(err):
-	case e.fatal != nil:
-		e.fatal(named("disk", err))
-	default:
-		panic(named("disk", err))
+	if !e.told(err) {
+		e.end(err)
 	}
 	runtime.Goexit()
 }
 
+// end ends the process.
+func (e *ending) end(err error) {
+	if pebble.IsCorruptionError(err) {
+		e.mark(err)
+	}
+	if e.fatal == nil {
+		panic(named("disk", err))
+	}
+	e.once.Do(func() { e.fatal(named("disk", err)) })
+}
+
 // background hears of a flush or a compaction that failed. Pebble tries again at once,
 // without end: the disk that failed is not to be trusted, and one that is full is not
-// emptied by that.
+// emptied by that. Damage may be found by what Close waits for, and does not spin.
 func (e *ending) background(err error) {
-	if !errors.Is(err, pebble.ErrClosed) && !errors.Is(err, pebble.ErrCancelledCompaction) && !errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, pebble.ErrClosed), errors.Is(err, pebble.ErrCancelledCompaction), errors.Is(err, context.Canceled), e.noted(err):
+	case pebble.IsCorruptionError(err):
+		e.end(fmt.Errorf("in the background: %w", err))
+	default:
 		e.meets(fmt.Errorf("in the background: %w", err))
 	}
 }

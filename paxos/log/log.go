@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ type Log struct {
 	syncs      syncs
 	closed     atomic.Bool // no more writes
 	use        usage
+	verified   atomic.Uint64 // slot of the snapshot whose bytes were
 }
 
 // identity is the file that says whose directory it is.
@@ -110,8 +112,11 @@ func (l *Log) open() error {
 	if err := l.identify(); err != nil {
 		return err
 	}
+	if b, err := readFile(l.fs, l.path("damaged")); err == nil {
+		return &DamagedError{"it was found so before: " + strings.TrimSpace(string(b))}
+	}
 	l.makeRoom()
-	if l.db, err = openPebble(l.fs, l.path("db"), l.cfg); err != nil {
+	if l.db, err = openPebble(l.fs, l.cfg); err != nil {
 		return err
 	}
 	if err := l.load(); err != nil {
@@ -126,13 +131,13 @@ func (l *Log) open() error {
 
 // openPebble opens the database. What fails in goroutines of Pebble's ends it, too: it
 // would try again for ever.
-func openPebble(fsys vfs.FS, dir string, cfg Config) (*pebble.DB, error) {
+func openPebble(fsys vfs.FS, cfg Config) (*pebble.DB, error) {
 	type opened struct {
 		db  *pebble.DB
 		err error
 	}
 	done, failures := make(chan opened, 1), make(chan error, 1)
-	e := &ending{fatal: cfg.Fatal, opening: failures}
+	e := &ending{fatal: cfg.Fatal, mark: func(err error) { markDamaged(fsys, cfg.Dir, err) }, opening: failures}
 	go func() {
 		var o opened
 		defer func() {
@@ -145,16 +150,20 @@ func openPebble(fsys vfs.FS, dir string, cfg Config) (*pebble.DB, error) {
 			}
 			done <- o
 		}()
-		o.db, o.err = startPebble(fsys, dir, cfg, e)
+		o.db, o.err = startPebble(fsys, fsys.PathJoin(cfg.Dir, "db"), cfg, e)
 	}()
 	select {
 	case o := <-done:
 		if err := e.opened(); err != nil && o.err == nil {
-			return nil, err
+			return nil, errors.Join(err, o.db.Close())
 		}
 		return o.db, o.err
 	case err := <-failures: // what waits within Pebble waits for good
-		return nil, err
+		select {
+		case failures <- err:
+		default: // another one came
+		}
+		return nil, e.opened()
 	}
 }
 
@@ -304,7 +313,7 @@ func (l *Log) Entries(first paxos.Slot, limit int) (list []paxos.Entry, err erro
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return list, named("entries", err)
+	return list, l.heard("entries", err)
 }
 
 // Save makes a record durable, with all that was applied before, in one synced
@@ -318,7 +327,7 @@ func (l *Log) Save(r paxos.Record) (err error) {
 		if err != nil {
 			l.closed.Store(true)
 		}
-		err = named("save", err)
+		err = l.heard("save", err)
 	}()
 	defer l.caught(&err)
 	b := l.db.NewBatch()

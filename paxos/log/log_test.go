@@ -316,6 +316,7 @@ func TestLog_BitRotIsNoticed(t *testing.T) {
 			}
 			c := cfg
 			c.Dir = copied
+			c.Fatal = func(error) {} // found later, by nobody's call
 			if l, err := Open(c); err != nil {
 				noticed++
 			} else {
@@ -333,6 +334,89 @@ func TestLog_BitRotIsNoticed(t *testing.T) {
 	t.Logf("%d flips noticed, %d harmless", noticed, harmless)
 	if noticed == 0 {
 		t.Error("no flip was noticed")
+	}
+}
+
+// Damage of the state, which nobody reads when the directory is opened, is found when
+// it is read; the node takes no more then, and does not open the directory again.
+func TestLog_DamageOfTheStateIsRemembered(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "node")
+	cfg := Config{Dir: dir, Cluster: cluster, ID: 1, Reserve: -1, Cache: 1, Fatal: func(error) {}, noStats: true}
+	l, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise := make([]byte, 20_000) // not to be compressed away
+	rng := rand.NewChaCha8([32]byte{1})
+	for i := range 20 {
+		_, _ = rng.Read(noise)
+		if err := l.Apply(paxos.Slot(i+1), members, writes(fmt.Sprintf("k%d=%s", i, noise))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shut(t, l)
+	if l, err = Open(cfg); err != nil { // and so all is in tables
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "db", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	for _, name := range tables {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < len(b)-20_000; at += 20_000 {
+			b[at] ^= 1
+		}
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var damaged *DamagedError
+	if err := l.Scan(nil, nil, func(_, _ []byte) bool { return true }); !errors.As(err, &damaged) {
+		t.Errorf("reading it: %v", err)
+	}
+	if err := l.Save(paxos.Record{Hard: hard(2)}); !errors.Is(err, ErrClosed) {
+		t.Errorf("a save after it: %v", err)
+	}
+	_ = l.Close()
+	if _, err = Open(cfg); !errors.As(err, &damaged) {
+		t.Errorf("opened again: %v", err)
+	}
+}
+
+// A snapshot that rots is not given to anybody.
+func TestReadSnapshot_RefusesRot(t *testing.T) {
+	fsys := vfs.NewMem()
+	l := open(t, fsys)
+	defer shut(t, l)
+	if err := l.Apply(1, members, writes("k=v")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fsys.OpenReadWrite("node/snapshot-1", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("?"), int64(s.Size)-1); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	for range 2 {
+		if _, err := l.ReadSnapshot(1, make([]byte, 10), 0); !errors.Is(err, ErrSnapshot) {
+			t.Errorf("ReadSnapshot = %v", err)
+		}
+	}
+	if s, err = l.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := l.ReadSnapshot(1, make([]byte, s.Size), 0); err != nil || n != int(s.Size) {
+		t.Errorf("a new one: %d, %v", n, err)
 	}
 }
 

@@ -45,14 +45,14 @@ func (l *Log) Snapshot() (paxos.Snapshot, error) {
 			s, err = paxos.ParseSnapshot(v)
 		}
 		if err = errors.Join(err, closer.Close()); err != nil {
-			return s, named("snapshot", err)
+			return s, l.heard("snapshot", err)
 		}
 	}
 	s, err := l.writeSnapshot(s, func(put func(k, v []byte) bool) error { return scan(at, g, nil, nil, put) })
 	if err == nil {
 		err = l.removeSnapshots(s.Slot)
 	}
-	return s, named("snapshot", err)
+	return s, l.heard("snapshot", err)
 }
 
 func (l *Log) writeSnapshot(s paxos.Snapshot, each func(put func(k, v []byte) bool) error) (paxos.Snapshot, error) {
@@ -180,8 +180,9 @@ func (l *Log) describe(path string) (s paxos.Snapshot, err error) {
 }
 
 // ReadSnapshot reads from the bytes of the snapshot of slot at offset, of which
-// Snapshot.Size are sent to whoever fetches it. The error is ErrSnapshot when there
-// is no such snapshot any more.
+// Snapshot.Size are sent to whoever fetches it. The bytes are verified when the first
+// are read. The error is ErrSnapshot when there is no such snapshot any more, or when
+// it is damaged: it is deleted then.
 func (l *Log) ReadSnapshot(slot paxos.Slot, p []byte, offset int64) (int, error) {
 	f, err := l.fs.Open(l.path(snapshotName(slot)))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,11 +192,39 @@ func (l *Log) ReadSnapshot(slot paxos.Slot, p []byte, offset int64) (int, error)
 		return 0, named("read snapshot", err)
 	}
 	defer f.Close()
+	if offset == 0 && l.verified.Load() != uint64(slot) {
+		if err := l.verify(f, slot); err != nil {
+			return 0, named("read snapshot", err)
+		}
+	}
 	n, err := f.ReadAt(p, offset)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return n, named("read snapshot", err)
 	}
 	return n, nil
+}
+
+// verify compares the bytes of a snapshot with its sum, once, and deletes it when they
+// differ.
+func (l *Log) verify(f vfs.File, slot paxos.Slot) error {
+	path := l.path(snapshotName(slot))
+	s, err := l.describe(path)
+	if err == nil {
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(f, 0, int64(s.Size))); err != nil {
+			return err
+		}
+		if [32]byte(sum.Sum(nil)) != s.Sum {
+			err = fmt.Errorf("%w: that of slot %v is damaged", ErrSnapshot, slot)
+		}
+	}
+	if errors.Is(err, ErrSnapshot) {
+		return errors.Join(err, l.fs.Remove(path))
+	}
+	if err == nil {
+		l.verified.Store(uint64(slot))
+	}
+	return err
 }
 
 // Incoming is a snapshot that is being fetched, piece by piece.
@@ -255,7 +284,7 @@ func (in *Incoming) Close() error { return in.file.Close() }
 // they are deleted then.
 func (in *Incoming) Install() (err error) {
 	l := in.l
-	defer func() { err = named("install", err) }()
+	defer func() { err = l.heard("install", err) }()
 	defer l.caught(&err)
 	defer in.file.Close()
 	path := l.path(fmt.Sprintf("incoming-%v-%x", in.s.Slot, in.s.Sum[:8]))

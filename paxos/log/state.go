@@ -47,7 +47,7 @@ func (l *Log) Apply(slot paxos.Slot, members paxos.Membership, writes iter.Seq2[
 	if l.closed.Load() {
 		return named("apply", ErrClosed)
 	}
-	defer func() { err = named("apply", err) }()
+	defer func() { err = l.heard("apply", err) }()
 	defer l.caught(&err)
 	b := l.db.NewBatch()
 	defer b.Close()
@@ -85,10 +85,10 @@ func (l *Log) Get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, named("get", err)
+		return nil, l.heard("get", err)
 	}
 	v = append([]byte{}, v...)
-	return v, named("get", closer.Close())
+	return v, l.heard("get", closer.Close())
 }
 
 // Scan calls f with the keys of the state from from up to but not to, nil being no
@@ -98,7 +98,7 @@ func (l *Log) Scan(from, to []byte, f func(key, value []byte) bool) error {
 		return named("scan", ErrClosed)
 	}
 	defer l.use.end()
-	return named("scan", scan(l.db, l.generation.Load(), from, to, f))
+	return l.heard("scan", scan(l.db, l.generation.Load(), from, to, f))
 }
 
 func scan(r pebble.Reader, g uint64, from, to []byte, f func(key, value []byte) bool) error {

@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -21,6 +20,8 @@ type task struct {
 	fetch   paxos.Snapshot
 	from    paxos.NodeID
 	install *log.Incoming // of fetch, complete
+	// snapshot: make one now.
+	snapshot bool
 }
 
 // outcome is the answer to a command or read.
@@ -163,7 +164,7 @@ func (a *applier) do(ctx context.Context, t task) {
 		a.wg.Go(func() { a.fetch(ctx, t) })
 	}
 	a.answerReads()
-	a.snapshot(ctx)
+	a.snapshot(ctx, t.snapshot)
 }
 
 // entries applies what was chosen, and tells who waits.
@@ -197,7 +198,7 @@ func (a *applier) entries(ctx context.Context, list []paxos.Entry) {
 // failed stops the node when its disk has failed.
 func (a *applier) failed(err error) bool {
 	if err != nil {
-		a.fail(fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err))
+		a.fail(stopped(err))
 	}
 	return err != nil
 }
@@ -254,8 +255,8 @@ func (r *Replica) later(ctx context.Context, f func(*loop)) {
 }
 
 // snapshot makes a snapshot when it is time, beside the applying.
-func (a *applier) snapshot(ctx context.Context) {
-	if a.snapping || paxos.Slot(a.r.applied.Load()) < a.last+a.r.cfg.SnapshotEvery {
+func (a *applier) snapshot(ctx context.Context, now bool) {
+	if a.snapping || !now && paxos.Slot(a.r.applied.Load()) < a.last+a.r.cfg.SnapshotEvery {
 		return
 	}
 	a.snapping, a.last = true, paxos.Slot(a.r.applied.Load())

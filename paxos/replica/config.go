@@ -42,8 +42,8 @@ type Config struct {
 	SnapshotEvery, Keep paxos.Slot
 	// Reserve is the room that is kept on the disk, in bytes: see [log.Config].
 	Reserve int64
-	// Fatal is called when the disk fails in a way after which nothing goes on: see
-	// [log.Config]. It should end the process; nil panics.
+	// Fatal is called when the disk fails in a way after which nothing goes on, not even
+	// Run returns: see [log.Config]. It should end the process; nil panics.
 	Fatal func(error)
 	// Logger hears what happens; nil is silent.
 	Logger *slog.Logger

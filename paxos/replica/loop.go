@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/aether-lan/aether/paxos"
@@ -146,6 +145,13 @@ func (l *loop) output() {
 	}
 }
 
+// lost has another snapshot made, if that of slot is the one that is offered.
+func (l *loop) lost(slot paxos.Slot) {
+	if l.node.Status(time.Now()).Slots.Snapshot == slot {
+		l.tasks = append(l.tasks, task{snapshot: true})
+	}
+}
+
 func (l *loop) answer(read paxos.Read) {
 	to := l.reads[read.ID]
 	delete(l.reads, read.ID)
@@ -170,10 +176,8 @@ func (l *loop) event(e paxos.Event) {
 	case paxos.EventMembers:
 		for _, m := range e.Members.Members {
 			l.member = l.member || m.ID == l.r.cfg.ID
-			if a, err := netip.ParseAddrPort(m.Addr); err == nil {
-				l.r.mesh.SetAddress(m.ID, a)
-			}
 		}
+		l.r.reach(e.Members, true)
 		lg.Info("members", "slot", uint64(e.Members.Slot), "members", len(e.Members.Members))
 	case paxos.EventFetch:
 		l.tasks = append(l.tasks, task{fetch: e.Snapshot, from: e.Peer})

@@ -98,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 }
 
 func (r *Replica) openDisk() (err error) {
-	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve, Fatal: r.cfg.Fatal}
+	c := log.Config{Dir: r.cfg.Dir, Cluster: r.cluster, ID: r.cfg.ID, Reserve: r.cfg.Reserve, Fatal: r.fatal}
 	r.disk, err = log.Open(c)
 	var damaged *log.DamagedError
 	if !errors.As(err, &damaged) {
@@ -154,7 +154,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		wg.Go(func() { r.runSaver(ctx, fail) })
 		wg.Go(func() { r.runApplier(ctx, fail) })
 		wg.Go(func() { r.watchRoom(ctx) })
-		_, member := node.Members().Find(r.cfg.ID)
+		members := node.Members()
+		r.reach(members, false)
+		_, member := members.Find(r.cfg.ID)
 		l := &loop{r: r, node: node, fail: fail, member: member, reads: map[paxos.ReadID]chan<- outcome{}}
 		l.run(ctx)
 		wg.Wait()
@@ -167,6 +169,16 @@ func (r *Replica) Run(ctx context.Context) error {
 	close(r.ended)
 	r.pending.failAll(ErrEnded)
 	return errors.Join(err, r.disk.Close())
+}
+
+// reach notes where members are: those that are known already only if anew.
+func (r *Replica) reach(m paxos.Membership, anew bool) {
+	for _, v := range m.Members {
+		a, err := netip.ParseAddrPort(v.Addr)
+		if err == nil && !a.Addr().IsUnspecified() && (anew || !r.mesh.Address(v.ID).IsValid()) {
+			r.mesh.SetAddress(v.ID, a)
+		}
+	}
 }
 
 // Wait returns once the mesh has ended, after the context of Open has.
@@ -192,7 +204,7 @@ func (r *Replica) runSaver(ctx context.Context, fail func(error)) {
 			return
 		case j := <-r.save:
 			if err := r.disk.Save(j.record); err != nil {
-				fail(fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err))
+				fail(stopped(err))
 				return
 			}
 			select {
@@ -201,6 +213,37 @@ func (r *Replica) runSaver(ctx context.Context, fail func(error)) {
 				return
 			}
 		}
+	}
+}
+
+// stopped says why a node whose disk fails must end.
+func stopped(err error) error {
+	var damaged *log.DamagedError
+	if errors.As(err, &damaged) {
+		return fmt.Errorf("paxos/replica: the directory is damaged, and the node must stop; started again, it learns anew: %w", err)
+	}
+	return fmt.Errorf("paxos/replica: the disk failed, and the node must stop: %w", err)
+}
+
+// broke ends the node because a read found its directory damaged.
+func (r *Replica) broke(err error) {
+	select {
+	case r.in.calls <- func(l *loop) { l.fail(stopped(err)) }:
+	case <-r.ended:
+	}
+}
+
+// fatal hears that the disk failed beside any call. What is only damaged can still be
+// closed.
+func (r *Replica) fatal(err error) {
+	var damaged *log.DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		go r.broke(err) // the disk waits for this call
+	case r.cfg.Fatal != nil:
+		r.cfg.Fatal(err)
+	default:
+		panic(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -280,6 +281,76 @@ func TestReplica_CatchesUpBySnapshot(t *testing.T) {
 			return s.Slots.Applied >= other.Slots.Applied && s.Map.Hash == other.Map.Hash && !m.Learner
 		})
 	}
+}
+
+// Bits of the state rot: a node finds it when it is opened, or stops when somebody
+// reads them, and learns all anew when it is started again.
+func TestReplica_BitRotIsHealed(t *testing.T) {
+	p := newPod(t, 3, func(c *Config) { c.SnapshotEvery, c.Keep = 20, 5 })
+	ctx := soon(t)
+	c := p.client()
+	noise := make([]byte, 8_000) // Pebble looks long for the bit that rotted in a large block
+	for i := range 30 {
+		_, _ = crand.Read(noise)
+		put(t, ctx, c, fmt.Sprint("k", i), string(noise))
+	}
+	id := p.leader(ctx)%3 + 1
+	p.kill(id)
+	p.start(id, false) // what Pebble's log had is in tables now
+	p.kill(id)
+	tables, err := filepath.Glob(filepath.Join(p.config(id).Dir, "db", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	for _, name := range tables {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := int64(0); at < info.Size()-5_000; at += 5_000 {
+			if _, err := f.WriteAt([]byte("rot"), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.Close()
+	}
+	n := p.start(id, false)
+	if n.Wiped() == "" {
+		var ended error
+		until(t, ctx, "the rot is not found", func() bool {
+			_, err := n.rangeOf(ctx, rangeRequest{Stale: true})
+			_ = n.coded(err)
+			select {
+			case ended = <-n.ended:
+				return true
+			default:
+				return false
+			}
+		})
+		var damaged *log.DamagedError
+		if !errors.As(ended, &damaged) {
+			t.Fatalf("it ended with %v", ended)
+		}
+		n.ended <- context.Canceled // for kill
+		p.kill(id)
+		n = p.start(id, false)
+	}
+	if n.Wiped() == "" {
+		t.Error("it goes on with a damaged directory")
+	}
+	until(t, ctx, "it does not learn anew", func() bool {
+		s, err := n.Status(ctx)
+		o, oerr := p.running[id%3+1].Status(ctx)
+		if err != nil || oerr != nil {
+			t.Fatal(err, oerr)
+		}
+		m, ok := s.Members.Find(id)
+		return ok && !m.Learner && s.Map.Keys == 30 && s.Map.Hash == o.Map.Hash
+	})
 }
 
 // A node that goes away while it is asked says nothing that would keep a client from

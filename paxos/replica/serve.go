@@ -21,7 +21,7 @@ import (
 func (r *Replica) serve(ctx context.Context, method uint16, header, body []byte) (h, b []byte, err error) {
 	switch method {
 	case methodPiece:
-		b, err = r.piece(header)
+		b, err = r.piece(ctx, header)
 	case methodCommand:
 		b, err = r.command(ctx, body)
 	case methodGet:
@@ -63,6 +63,11 @@ func answer[Q, A any](header []byte, f func(Q) (A, error)) ([]byte, error) {
 func (r *Replica) coded(err error) error {
 	if err == nil {
 		return nil
+	}
+	var damaged *log.DamagedError
+	if errors.As(err, &damaged) {
+		r.broke(err)
+		return &peer.Error{Code: codeEnded, Text: err.Error()}
 	}
 	for _, c := range []struct {
 		err  error
@@ -118,12 +123,16 @@ func (r *Replica) call(ctx context.Context, f func(*loop)) error {
 }
 
 // piece reads from a snapshot.
-func (r *Replica) piece(header []byte) ([]byte, error) {
+func (r *Replica) piece(ctx context.Context, header []byte) ([]byte, error) {
 	if len(header) != 16 {
 		return nil, errRequest
 	}
 	b := make([]byte, pieceLength)
-	n, err := r.disk.ReadSnapshot(paxos.Slot(binary.BigEndian.Uint64(header)), b, int64(binary.BigEndian.Uint64(header[8:])&(1<<62-1)))
+	slot := paxos.Slot(binary.BigEndian.Uint64(header))
+	n, err := r.disk.ReadSnapshot(slot, b, int64(binary.BigEndian.Uint64(header[8:])&(1<<62-1)))
+	if errors.Is(err, log.ErrSnapshot) {
+		_ = r.call(ctx, func(l *loop) { l.lost(slot) })
+	}
 	return b[:n], err
 }
 

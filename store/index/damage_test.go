@@ -166,6 +166,9 @@ func TestOpen_TornLogKeepsAPrefix(t *testing.T) {
 			p := openKey(t, fs, key)
 			for i := range 300 {
 				set(t, p, false, fmt.Sprintf("%04d", i), strings.Repeat("v", i))
+				if err := index.Bring(p); err != nil {
+					t.Fatal(err)
+				}
 			}
 			p.Close()
 			log := named(t, fs, "*.log")[0]

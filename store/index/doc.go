@@ -10,7 +10,10 @@
 //
 // Durability is that of [store.Txn.Commit]: commits without sync reach the disk
 // in the order in which they were made, a later sync carries all of them, and
-// concurrent syncs share one fsync.
+// concurrent syncs share one fsync. A Pebble gathers what need not be on the disk yet
+// for some milliseconds and writes it as one batch (gather.go), and it remembers what
+// was read and written last (below.go): records that are changed again and again, as the
+// totals of a tree are, are then neither written nor looked for each time.
 //
 // With [Config.Key] the files of a Pebble are encrypted: AES-256-CTR under a key
 // for each file, derived with HKDF-SHA-256 (RFC 5869) from Config.Key and the salt
@@ -26,5 +29,5 @@
 // that are missing never make an empty index.
 //
 // Read memory.go first: it is the specification in a page. Then pebble.go, txn.go,
-// damage.go, and the file systems that Pebble is given: ordered.go and sealed.go.
+// gather.go, read.go, damage.go, and the file systems that Pebble is given: ordered.go and sealed.go.
 package index

@@ -239,6 +239,11 @@ func TestKV_MatchesMap(t *testing.T) {
 			if commit {
 				model = next
 			}
+			if rapid.Bool().Draw(rt, "bring") {
+				if err := index.Bring(peb); err != nil {
+					rt.Fatal(err)
+				}
+			}
 			sameAsMap(rt, "memory", mem, model, from, to)
 			sameAsMap(rt, "pebble", peb, model, from, to)
 		}

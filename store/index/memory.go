@@ -219,12 +219,30 @@ func last(root, changes *node, from, to []byte) (key, value []byte, err error) {
 
 // node is a node of a treap: a search tree by key and a heap by rank. The rank is
 // a hash of the key, so that the depth is logarithmic whatever order keys come in.
-// Nodes are never changed once they can be reached from a root.
+// Nodes are never changed once others can reach them from a root: those of the
+// owner's own edition are seen by nobody else yet, and change in place.
 type node struct {
 	key, value  []byte
 	rank        uint64
+	edition     edition
 	deleted     bool
 	left, right *node
+}
+
+// edition numbers the times that the root of a treap was handed out. Nodes made since
+// belong to the owner alone. Shared nodes are those of no edition.
+type edition uint64
+
+const shared edition = 0
+
+// own returns a node that stands for n and may be changed.
+func (n *node) own(e edition) *node {
+	if e != shared && n.edition == e {
+		return n
+	}
+	copied := *n
+	copied.edition = e
+	return &copied
 }
 
 func leaf(key, value []byte, deleted bool) *node {
@@ -273,8 +291,21 @@ func (n *node) before(to []byte) *node {
 	return best
 }
 
+// upTo returns the node with the greatest key up to key.
+func (n *node) upTo(key []byte) *node {
+	var best *node
+	for n != nil {
+		if bytes.Compare(n.key, key) <= 0 {
+			best, n = n, n.right
+		} else {
+			n = n.left
+		}
+	}
+	return best
+}
+
 // with returns the tree n with the node l in place of one of the same key. It may
-// change l, which nobody else has seen.
+// change l, which nobody else has seen, and the nodes of l's edition.
 func (n *node) with(l *node) *node {
 	if n == nil {
 		return l
@@ -285,31 +316,32 @@ func (n *node) with(l *node) *node {
 		return l
 	}
 	if l.rank > n.rank {
-		l.left, l.right = n.split(l.key)
+		l.left, l.right = n.split(l.key, l.edition)
 		return l
 	}
-	copied := *n
+	m := n.own(l.edition)
 	if c < 0 {
-		copied.left = n.left.with(l)
+		m.left = n.left.with(l)
 	} else {
-		copied.right = n.right.with(l)
+		m.right = n.right.with(l)
 	}
-	return &copied
+	return m
 }
 
 // split returns the trees of the keys below and above key.
-func (n *node) split(key []byte) (below, above *node) {
+func (n *node) split(key []byte, e edition) (below, above *node) {
 	if n == nil {
 		return nil, nil
 	}
-	copied := *n
 	switch c := bytes.Compare(n.key, key); {
 	case c < 0:
-		copied.right, above = n.right.split(key)
-		return &copied, above
+		m := n.own(e)
+		m.right, above = n.right.split(key, e)
+		return m, above
 	case c > 0:
-		below, copied.left = n.left.split(key)
-		return below, &copied
+		m := n.own(e)
+		below, m.left = n.left.split(key, e)
+		return below, m
 	default:
 		return n.left, n.right
 	}
@@ -321,6 +353,7 @@ func (n *node) without(key []byte) *node {
 		return nil
 	}
 	copied := *n
+	copied.edition = shared
 	switch c := bytes.Compare(key, n.key); {
 	case c < 0:
 		copied.left = n.left.without(key)

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,6 +51,9 @@ type Pebble struct {
 	reserve int64
 	room    atomic.Int64 // bytes that may be committed before the disk is asked
 
+	gathered gathered
+	bringer  bringer
+
 	mu     sync.Mutex
 	idle   sync.Cond // signalled when busy falls to 0
 	busy   int       // calls in progress
@@ -94,6 +96,7 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 	}
 	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
 	p.idle.L = &p.mu
+	p.startGathering()
 	return p, nil
 }
 
@@ -211,7 +214,7 @@ func (p *Pebble) Close() error {
 	for p.busy > 0 {
 		p.idle.Wait()
 	}
-	if err := errors.Join(p.db.Close(), p.lock.Close()); err != nil {
+	if err := errors.Join(p.endGathering(), p.db.Close(), p.lock.Close()); err != nil {
 		return fmt.Errorf("index: close %s: %w", p.dir, damaged(err))
 	}
 	return nil
@@ -238,98 +241,27 @@ func (p *Pebble) leave() {
 }
 
 // Get implements [store.Reader].
-func (p *Pebble) Get(key []byte) ([]byte, error) { return p.get(p.db, key) }
+func (p *Pebble) Get(key []byte) ([]byte, error) { return p.get(nil, key) }
 
 // Scan implements [store.Reader].
 func (p *Pebble) Scan(from, to []byte, f func(key, value []byte) bool) error {
-	return p.scan(p.db, from, to, f)
+	return p.scan(nil, nil, from, to, f)
 }
 
 // Last implements [store.Reader].
 func (p *Pebble) Last(from, to []byte) (key, value []byte, err error) {
-	return p.last(p.db, from, to)
+	return p.last(nil, from, to)
 }
 
 // Begin implements [store.KV].
 func (p *Pebble) Begin() store.Txn {
-	t := &pebbleTxn{p: p}
+	t := &pebbleTxn{p: p, edition: shared + 1}
 	if err := p.enter(); err != nil {
 		t.err = err
 		return t
 	}
-	defer p.leave()
-	t.batch = p.db.NewIndexedBatch()
+	p.leave()
 	return t
-}
-
-func (p *Pebble) get(r pebble.Reader, key []byte) ([]byte, error) {
-	if err := p.enter(); err != nil {
-		return nil, err
-	}
-	defer p.leave()
-	v, closer, err := r.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, store.ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("index: get: %w", damaged(err))
-	}
-	v = append([]byte{}, v...)
-	return v, closer.Close()
-}
-
-func (p *Pebble) scan(r pebble.Reader, from, to []byte, f func(key, value []byte) bool) error {
-	if err := p.enter(); err != nil {
-		return err
-	}
-	defer p.leave()
-	if to != nil && bytes.Compare(from, to) >= 0 {
-		return nil // to Pebble an empty bound is none and a reversed one a bug
-	}
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	if err != nil {
-		return fmt.Errorf("index: scan: %w", damaged(err))
-	}
-	defer it.Close() // also when f panics
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return fmt.Errorf("index: scan: %w", damaged(err))
-		}
-		if !f(it.Key(), v) {
-			break
-		}
-	}
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("index: scan: %w", damaged(err))
-	}
-	return nil
-}
-
-func (p *Pebble) last(r pebble.Reader, from, to []byte) (key, value []byte, err error) {
-	if err := p.enter(); err != nil {
-		return nil, nil, err
-	}
-	defer p.leave()
-	if to != nil && bytes.Compare(from, to) >= 0 {
-		return nil, nil, store.ErrNotFound
-	}
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	if err != nil {
-		return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
-	}
-	defer it.Close()
-	if !it.Last() {
-		if err := it.Error(); err != nil {
-			return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
-		}
-		return nil, nil, store.ErrNotFound
-	}
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return nil, nil, fmt.Errorf("index: last: %w", damaged(err))
-	}
-	return append([]byte{}, it.Key()...), append([]byte{}, v...), nil
 }
 
 // quiet drops what Pebble has to say, and stops the process where Pebble must not

@@ -1,10 +1,6 @@
 package index
 
-import (
-	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
-)
+import "fmt"
 
 // hasRoom asks the file system before a commit, because a commit that runs out of
 // room half-way cannot be undone.
@@ -39,12 +35,14 @@ const (
 	askEvery = 1 << 20
 )
 
-// pebbleTxn is an indexed batch: Pebble reads through it by itself.
+// pebbleTxn keeps its changes in a tree of its own, as a Txn of a [Memory] does.
 type pebbleTxn struct {
-	p     *Pebble
-	batch *pebble.Batch
-	err   error // why the Txn cannot be used
-	frees bool  // see store.Freeing
+	p       *Pebble
+	changes *node
+	edition edition
+	size    int   // bytes of the changes
+	err     error // why the Txn cannot be used
+	frees   bool  // see store.Freeing
 }
 
 // Freeing implements [store.Freeing].
@@ -54,44 +52,36 @@ func (t *pebbleTxn) Get(key []byte) ([]byte, error) {
 	if t.err != nil {
 		return nil, t.err
 	}
-	return t.p.get(t.batch, key)
+	return t.p.get(t.changes, key)
 }
 
 func (t *pebbleTxn) Scan(from, to []byte, f func(key, value []byte) bool) error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.p.scan(t.batch, from, to, f)
+	return t.p.scan(t.changes, &t.edition, from, to, f)
 }
 
 func (t *pebbleTxn) Last(from, to []byte) (key, value []byte, err error) {
 	if t.err != nil {
 		return nil, nil, t.err
 	}
-	return t.p.last(t.batch, from, to)
+	return t.p.last(t.changes, from, to)
 }
 
-func (t *pebbleTxn) Set(key, value []byte) error {
+func (t *pebbleTxn) Set(key, value []byte) error { return t.change(leaf(key, value, false)) }
+
+func (t *pebbleTxn) Delete(key []byte) error { return t.change(leaf(key, nil, true)) }
+
+func (t *pebbleTxn) change(l *node) error {
 	if t.err != nil {
 		return t.err
 	}
-	return t.note(t.batch.Set(key, value, nil))
-}
-
-func (t *pebbleTxn) Delete(key []byte) error {
-	if t.err != nil {
-		return t.err
-	}
-	return t.note(t.batch.Delete(key, nil))
-}
-
-// note ends the Txn at a change that failed: what follows, Commit too, fails alike.
-func (t *pebbleTxn) note(err error) error {
-	if err != nil {
-		t.Discard()
-		t.err = fmt.Errorf("index: change: %w", damaged(err))
-	}
-	return t.err
+	const head = 16 // bytes that Pebble's log adds, about
+	t.size += head + len(l.key) + len(l.value)
+	l.edition = t.edition
+	t.changes = t.changes.with(l)
+	return nil
 }
 
 func (t *pebbleTxn) Commit(sync bool) error {
@@ -105,29 +95,21 @@ func (t *pebbleTxn) Commit(sync bool) error {
 	defer t.p.leave()
 	reserve := t.p.reserve
 	switch {
-	case t.batch.Empty():
+	case t.changes == nil:
 		reserve /= 64 // what only syncs what was let in before is let far into it
 	case t.frees:
 		reserve /= 8
 	}
-	if err := t.p.hasRoom(reserve, t.batch.Len()); err != nil {
+	if err := t.p.hasRoom(reserve, t.size); err != nil {
 		return err
 	}
-	if t.batch.Empty() {
-		if !sync {
-			return nil
-		}
-		// Pebble makes nothing of an empty batch; a note in the log makes it
-		// carry the commits before this one to the disk.
-		if err := t.batch.LogData(nil, nil); err != nil {
-			return fmt.Errorf("index: commit: %w", damaged(err))
-		}
+	if t.changes != nil {
+		t.p.gather(t.changes)
 	}
-	opts := pebble.NoSync
-	if sync {
-		opts = pebble.Sync
+	if !sync {
+		return nil
 	}
-	if err := t.p.db.Apply(t.batch, opts); err != nil {
+	if err := t.p.bring(true); err != nil {
 		return fmt.Errorf("index: commit: %w", damaged(err))
 	}
 	return nil
@@ -135,7 +117,6 @@ func (t *pebbleTxn) Commit(sync bool) error {
 
 func (t *pebbleTxn) Discard() {
 	if t.err == nil {
-		t.err = ErrDone
-		t.batch.Close() // only gives memory back
+		t.err, t.changes = ErrDone, nil
 	}
 }

@@ -74,7 +74,23 @@ func (l *local) create(s slot, dir bool, v Version) error {
 	if dir {
 		v = Version{Mode: v.Mode, UID: v.UID, GID: v.GID, ModTime: v.ModTime}
 	}
-	return l.issue(Op{Kind: KindCreate, Parent: s.home, Name: s.name, Dir: dir, Version: v}, 0)
+	err := l.issue(Op{Kind: KindCreate, Parent: s.home, Name: s.name, Dir: dir, Version: v}, 0)
+	if err != nil || !dir {
+		return err
+	}
+	return l.lookInto(nodeOf(l.ops[len(l.ops)-1].Dot))
+}
+
+// lookInto looks into a new directory. A KV that remembers what lies in a range while
+// that is little, and keeps up with it then, need not look for any of its names later.
+func (l *local) lookInto(dir store.FileID) error {
+	for _, kind := range []byte{keyRow, keyPast} {
+		from := key(kind, dir[:])
+		if err := l.tx.Txn.Scan(from, end(from), func(_, _ []byte) bool { return false }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // on issues op for a node that exists.
