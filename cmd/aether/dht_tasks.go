@@ -192,7 +192,7 @@ func dhtTaskCommand(name, use, done, text string, do func(ctx context.Context, c
 		Name:        name,
 		Usage:       use,
 		ArgsUsage:   "QUEUE ID",
-		Description: text + "\nJSON: " + done + " {queue, id}. Exit status: 1 when there is no such task." + examples("aether dht tasks " + name + " print page-7"),
+		Description: text + "\nJSON: " + done + " {queue, id}. Exit status: 1 when there is no such task." + examples("aether dht tasks "+name+" print page-7"),
 		Flags:       ringClientFlags(),
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 2, 2); err != nil {
@@ -216,5 +216,7 @@ func dhtTasksDropCommand() *cli.Command {
 
 func dhtTasksRetryCommand() *cli.Command {
 	return dhtTaskCommand("retry", "give a task that is done or dead all its attempts again", "queued", "Its workers get it at once.",
-		func(ctx context.Context, cl *peer.Client, queue, id string) error { return cl.RequeueTask(ctx, queue, id) })
+		func(ctx context.Context, cl *peer.Client, queue, id string) error {
+			return cl.RequeueTask(ctx, queue, id)
+		})
 }
