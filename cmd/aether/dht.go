@@ -9,7 +9,7 @@ func dhtCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			dhtServeCommand(), dhtJoinCommand(), dhtStatusCommand(), dhtRingCommand(), dhtLookupCommand(),
 			dhtPutCommand(), dhtGetCommand(), dhtCasCommand(), dhtDeleteCommand(), dhtWatchCommand(), dhtLeaseCommand(),
-			dhtSendCommand(), dhtPublishCommand(), dhtSubscribeCommand(), dhtAnycastCommand(),
+			dhtSendCommand(), dhtPublishCommand(), dhtSubscribeCommand(), dhtAnycastCommand(), dhtTasksCommand(),
 			dhtExampleCommand(), dhtSimCommand(),
 		},
 	}

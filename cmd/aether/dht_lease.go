@@ -104,8 +104,10 @@ func dhtLease(ctx context.Context, c *cli.Context, cl *peer.Client, out *printer
 	hold, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
 	defer l.release(out)
-	if err := leaseEvent(out, "held", l.held); err != nil {
-		return err
+	if out.json || c.NArg() == 1 { // what CMD prints is the result
+		if err := leaseEvent(out, "held", l.held); err != nil {
+			return err
+		}
 	}
 	lost := make(chan struct{})
 	go func() {

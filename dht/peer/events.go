@@ -22,6 +22,7 @@ func (l *loop) events() {
 			more = true
 		}
 		more = l.store.events() || more
+		more = l.taskEvents() || more
 	}
 }
 

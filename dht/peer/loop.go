@@ -55,6 +55,7 @@ func newLoop(n *Node, known []dht.Peer) (*loop, error) {
 	view := l.ring.View()
 	l.store.engine.HandleView(now, view)
 	l.topics.HandleView(now, view)
+	l.watchTasks()
 	l.ring.Meet(now, known...)
 	return l, nil
 }
@@ -133,7 +134,7 @@ func (l *loop) leave() <-chan time.Time {
 // untilDue returns how long nothing is to be done.
 func (l *loop) untilDue() time.Duration {
 	wait := tickEvery
-	for _, next := range []func() (time.Time, bool){l.ring.NextTimeout, l.store.engine.NextTimeout, l.topics.NextTimeout} {
+	for _, next := range []func() (time.Time, bool){l.ring.NextTimeout, l.store.engine.NextTimeout, l.topics.NextTimeout, l.store.engineOfTasks.NextTimeout} {
 		if t, ok := next(); ok {
 			wait = min(wait, time.Until(t))
 		}
@@ -146,6 +147,7 @@ func (l *loop) timeout() {
 	l.ring.HandleTimeout(now)
 	l.store.engine.HandleTimeout(now)
 	l.topics.HandleTimeout(now)
+	l.store.engineOfTasks.HandleTimeout(now)
 }
 
 func (l *loop) gone(p dht.Peer) {

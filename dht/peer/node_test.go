@@ -8,10 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aether-lan/aether/dht"
+	"github.com/aether-lan/aether/dht/records"
+	"github.com/aether-lan/aether/dht/tasks"
 )
 
 // member is a node of a test.
@@ -267,4 +270,82 @@ func TestClient_AsksThroughANode(t *testing.T) {
 	if _, err := c.Send(t.Context(), KeyID("a"), "nosuch", nil); err == nil {
 		t.Error("a service that is not there answered")
 	}
+}
+
+func TestTasks_RunOnceAndAgainWhenTheirNodeDies(t *testing.T) {
+	ring := openRing(t, 4)
+	ctx := within(t, 90*time.Second)
+	done := make(chan Work, 100)
+	working, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	wg.Go(func() {
+		_ = ring[0].Work(working, "print", 2, func(_ context.Context, w Work) ([]byte, error) {
+			if string(w.Payload) == "fails once" && w.Attempt == 1 {
+				return nil, errors.New("no paper")
+			}
+			done <- w
+			return []byte("printed"), nil
+		})
+	})
+	c, err := NewClient(ClientConfig{Nodes: []netip.AddrPort{ring[1].Addr()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 5 {
+		added, err := ring[1].AddTask(ctx, tasks.Task{Queue: "print", ID: fmt.Sprint(i), Payload: []byte("page")})
+		if err != nil || !added {
+			t.Fatal(added, err)
+		}
+	}
+	if added, err := c.AddTask(ctx, tasks.Task{Queue: "print", ID: "5", Payload: []byte("fails once")}); err != nil || !added {
+		t.Fatal(added, err)
+	}
+	seen := map[string]uint64{}
+	for len(seen) < 6 {
+		w := receive(t, "the tasks", done)
+		seen[w.ID] = w.Attempt
+	}
+	if seen["5"] != 2 {
+		t.Errorf("attempts %v", seen)
+	}
+	until(t, "all are done", func() bool {
+		list, last, err := c.Tasks(ctx, "print", "", 10)
+		for _, x := range list {
+			if x.State != tasks.Done || string(x.Result) != "printed" {
+				return false
+			}
+		}
+		return err == nil && last == "" && len(list) == 6
+	})
+	// The node that sees to a task dies while nobody works.
+	stop()
+	wg.Wait()
+	name := tasks.Task{Queue: "print", ID: "late"}.Name()
+	if _, err := ring[1].AddTask(ctx, tasks.Task{Queue: "print", ID: "late"}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := ring[1].leaderOf(ctx, records.Request{Op: records.Get, Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var worker *member
+	for _, m := range ring {
+		if m.Self().ID == at.ID {
+			m.n().crash()
+		} else {
+			worker = m
+		}
+	}
+	again, end := context.WithCancel(ctx)
+	defer end()
+	wg.Go(func() {
+		_ = worker.Work(again, "print", 1, func(_ context.Context, w Work) ([]byte, error) { done <- w; return nil, nil })
+	})
+	if w := receive(t, "the task of the dead node", done); w.ID != "late" {
+		t.Errorf("got %+v", w)
+	}
+	end()
 }

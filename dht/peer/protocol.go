@@ -30,7 +30,7 @@ const (
 	methodWatch
 	methodWatchHere
 	methodEnd
-	methodTasks
+	methodOutcome
 )
 
 // Codes of errors that cross a connection.

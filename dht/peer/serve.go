@@ -78,6 +78,8 @@ func (n *Node) serve(ctx context.Context, method uint16, header, body []byte) (h
 		b, err = answer(header, func(q scanRequest) (scanReply, error) { return n.serveScan(ctx, q) })
 	case methodSend, methodPublish, methodAnycast:
 		b, err = answer(header, func(q sendRequest) (any, error) { return n.serveSend(ctx, method, q, body) })
+	case methodOutcome:
+		b, err = answer(header, func(q taskOutcome) (struct{}, error) { return struct{}{}, n.outcome(ctx, q, body) })
 	case methodSubscribe, methodFetch, methodAnswer, methodWatch, methodWatchHere, methodEnd:
 		b, err = n.sessions.serve(ctx, method, header, body)
 	default:

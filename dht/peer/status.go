@@ -25,6 +25,7 @@ type Status struct {
 	Records     RecordsStatus  `json:"records"`
 	Ring        dht.Counters   `json:"ring"`
 	Topics      TopicsStatus   `json:"topics"`
+	Tasks       TasksStatus    `json:"tasks"`
 	Traffic     Traffic        `json:"traffic"`
 	Refused     Refused        `json:"refused"`
 }
@@ -162,7 +163,7 @@ func (l *loop) status(now time.Time) Status {
 	s := Status{
 		Self: shown(l.n.self), Size: ring.Size, Full: ring.Full,
 		Predecessor: shown(view.Predecessor), Successors: shownAll(view.Successors),
-		Records: l.store.status(), Ring: ring.Counters, Topics: shownTopics(l.topics.State()),
+		Records: l.store.status(), Ring: ring.Counters, Topics: shownTopics(l.topics.State()), Tasks: l.tasksStatus(),
 		Refused: l.refused,
 	}
 	for _, c := range ring.Counters.Refused {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aether-lan/aether/dht"
 	"github.com/aether-lan/aether/dht/records"
+	"github.com/aether-lan/aether/dht/tasks"
 )
 
 // store is the loop's side of the records: the engine, who waits for it, and its disk.
@@ -20,6 +21,10 @@ type store struct {
 	waiting map[records.RequestID]*wanted
 	watches map[records.RequestID]*watch
 	saving  bool // a batch is with the saver
+	// engineOfTasks sees to the tasks among the records that this node leads, of which
+	// the watch called tasks tells.
+	engineOfTasks *tasks.Engine
+	tasks         records.RequestID
 }
 
 // job is a batch for the saver.
@@ -32,6 +37,7 @@ type job struct {
 func newStore(n *Node, seed uint64) (*store, error) {
 	s := &store{n: n, waiting: map[records.RequestID]*wanted{}, watches: map[records.RequestID]*watch{}}
 	cfg := records.Config{Space: Space(), Self: n.self, Seed: seed, Copies: n.cfg.Copies, MaxBytes: n.cfg.MaxBytes}
+	s.engineOfTasks = tasks.New(tasks.Config{Seed: seed})
 	rows, failure := n.disk.records()
 	var err error
 	s.engine, err = records.Restore(cfg, rows)
@@ -90,10 +96,18 @@ func (s *store) events() bool {
 				w.to <- answered{e.Response, w.early} // has room
 			}
 		case records.Changed:
+			if e.Watch == s.tasks {
+				s.handleTask(e.Record)
+				continue
+			}
 			s.tell(e.Watch, change{record: e.Record})
 		case records.Ended:
 			s.tell(e.Watch, change{moved: true, record: records.Record{Name: e.Name}})
 		case records.Lost:
+			if e.Watch == s.tasks {
+				s.engineOfTasks.HandleLost(time.Now(), e.Name)
+				continue
+			}
 			s.tell(e.Watch, change{moved: true, record: records.Record{Name: e.Name}})
 		case records.Led:
 			log.Debug("leads", "group", e.Group.String())
