@@ -37,19 +37,26 @@ func (l *Log) reserve() {
 	}
 }
 
-// Full reports whether the disk has less room than the reserve: a node then takes no
-// new values, but can still say what it has, forget and be opened again. The reserve
-// itself is given up, for that.
+// Full reports whether the disk has less room than the reserve, beside it: a node then
+// takes no new values, but can still say what it has, forget and be opened again. The
+// reserve is for that: it is given up when next to nothing is left, not before, so that
+// nobody else takes its room, and taken again when there is enough.
 func (l *Log) Full() bool {
 	if l.cfg.Reserve < 0 {
 		return false
 	}
 	u, err := l.fs.GetDiskUsage(l.cfg.Dir)
-	if err != nil || u.AvailBytes >= uint64(l.cfg.Reserve) {
+	if err != nil {
 		return false
 	}
-	if _, err := l.fs.Stat(l.path("reserve")); !errors.Is(err, fs.ErrNotExist) {
-		_ = l.fs.Remove(l.path("reserve"))
+	switch want := uint64(l.cfg.Reserve); {
+	case u.AvailBytes >= want:
+		l.reserve()
+		return false
+	case u.AvailBytes < want/8:
+		if _, err := l.fs.Stat(l.path("reserve")); !errors.Is(err, fs.ErrNotExist) {
+			_ = l.fs.Remove(l.path("reserve"))
+		}
 	}
 	return true
 }
