@@ -55,7 +55,7 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.r.in.proposals.wake:
 			l.propose()
 			l.more()
-		case <-l.r.in.reads.wake:
+		case <-l.readers():
 			l.read()
 			l.more()
 		case f := <-l.r.in.calls:
@@ -77,7 +77,7 @@ func (l *loop) more() {
 			l.node.HandleMessage(time.Now(), m)
 		case <-l.r.in.proposals.wake:
 			l.propose()
-		case <-l.r.in.reads.wake:
+		case <-l.readers():
 			l.read()
 		case f := <-l.r.in.calls:
 			f(l)
@@ -155,6 +155,14 @@ func (l *loop) lost(slot paxos.Slot) {
 	if l.node.Status(time.Now()).Slots.Snapshot == slot {
 		l.tasks = append(l.tasks, task{snapshot: true})
 	}
+}
+
+// readers wakes for reads that wait, unless one is under way: then they gather.
+func (l *loop) readers() <-chan struct{} {
+	if len(l.reads) > 0 {
+		return nil
+	}
+	return l.r.in.reads.wake
 }
 
 // read begins one read for all that wait.
