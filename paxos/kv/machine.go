@@ -175,7 +175,7 @@ func (m *Machine) answer(c Command) Result {
 		return Result{Code: NoSession} // an old one, or one was skipped
 	}
 	r := m.make(c)
-	s.number, s.result = c.Number, r.Append(nil)
+	s.number, s.result = c.Number, r.Append(make([]byte, 0, 3*binary.MaxVarintLen64+len(r.Value)))
 	m.touch(c.Client, s)
 	return r
 }
@@ -198,12 +198,13 @@ func (m *Machine) make(c Command) Result {
 }
 
 // value returns what a key has.
-func (m *Machine) value(key []byte) (Value, bool) {
-	b := m.o.get(keyValue(key))
-	if b == nil {
+func (m *Machine) value(key []byte) (Value, bool) { return m.valueOf(m.o.read(m.o.key('k', key))) }
+
+func (m *Machine) valueOf(h *held) (Value, bool) {
+	if h.value == nil {
 		return Value{}, false
 	}
-	v, err := parseValue(b)
+	v, err := parseValue(h.value)
 	if err != nil {
 		m.fail(err)
 		return Value{}, false
@@ -240,7 +241,8 @@ func refuse(v Value, ok bool) Result {
 }
 
 func (m *Machine) put(c Command) Result {
-	old, ok := m.value(c.Key)
+	h := m.o.read(m.o.key('k', c.Key))
+	old, ok := m.valueOf(h)
 	if !c.Expect.holds(old, ok) {
 		return refuse(old, ok)
 	}
@@ -262,11 +264,12 @@ func (m *Machine) put(c Command) Result {
 		m.counts.keys++
 	}
 	m.counts.bytes += size - was
-	m.o.set(keyValue(c.Key), v.append(nil))
+	b := v.append(make([]byte, 0, 3*binary.MaxVarintLen64+len(c.Value)))
+	m.o.change(h, b)
 	if c.Lease != 0 {
 		m.o.set(keyOfLease(c.Lease, c.Key), []byte{})
 	}
-	m.events = append(m.events, Event{Key: bytes.Clone(c.Key), Value: bytes.Clone(c.Value), Version: m.now})
+	m.events = append(m.events, Event{Key: bytes.Clone(c.Key), Value: b[len(b)-len(c.Value):], Version: m.now})
 	return Result{Version: m.now}
 }
 

@@ -14,6 +14,7 @@ type overlay struct {
 	old     map[string]*held // those that were young before
 	bytes   int              // of young, about
 	changed []*held          // not yet made
+	last    []byte           // the key that was asked for last
 	counts  []byte           // to be written with them; not part of the hash
 	hash    uint64           // the sum of the hashes of all pairs
 	err     error            // of the store; the first one stays
@@ -55,6 +56,12 @@ func pairHash(key string, value []byte) uint64 {
 	x ^= x >> 33
 	x *= 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
+}
+
+// key returns a letter and what follows it, valid until the next.
+func (o *overlay) key(letter byte, rest []byte) []byte {
+	o.last = append(append(o.last[:0], letter), rest...)
+	return o.last
 }
 
 // find returns what is in memory of a key, nil when nothing is.

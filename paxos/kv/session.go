@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/binary"
 	"errors"
 
 	"github.com/aether-lan/aether/paxos"
@@ -10,14 +11,15 @@ import (
 var errUnknown = errors.New("kv: no such session")
 
 func (m *Machine) session(c Client) (session, error) {
-	b := m.o.get(keySession(c))
-	if b == nil {
+	h := m.o.read(m.o.key('s', c[:]))
+	if h.value == nil {
 		return session{}, errUnknown
 	}
-	s, err := parseSession(b)
+	s, err := parseSession(h.value)
 	if err != nil {
 		m.fail(err)
 	}
+	s.held = h
 	return s, err
 }
 
@@ -48,7 +50,7 @@ func (m *Machine) end(c Client) Result {
 		return Result{Code: NoSession}
 	}
 	m.counts.sessions--
-	m.o.set(keySession(c), nil)
+	m.o.change(s.held, nil)
 	m.o.drop(keyActive(s.active, c), []byte{})
 	return Result{Version: m.now}
 }
@@ -65,5 +67,5 @@ func (m *Machine) touch(c Client, s session) {
 		m.o.add(keyActive(now, c), []byte{})
 		s.active = now
 	}
-	m.o.set(keySession(c), s.append(nil))
+	m.o.change(s.held, s.append(make([]byte, 0, 2*binary.MaxVarintLen64+len(s.result))))
 }

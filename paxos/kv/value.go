@@ -41,6 +41,7 @@ type session struct {
 	number uint64     // of the last command
 	result []byte     // the answer to it
 	active paxos.Slot // about when it was made: see Machine.touch
+	held   *held      // where it is in memory
 }
 
 func (s session) append(b []byte) []byte {

@@ -11,12 +11,12 @@ import (
 	"github.com/aether-lan/aether/paxos/log"
 )
 
-// task is one thing for the applier to do: apply entries, answer a read when its slot
+// task is one thing for the applier to do: apply entries, answer reads when their slot
 // was applied, or fetch a snapshot.
 type task struct {
 	entries []paxos.Entry
 	read    paxos.Slot
-	answer  chan<- outcome
+	answer  []chan<- outcome
 	fetch   paxos.Snapshot
 	from    paxos.NodeID
 	install *log.Incoming // of fetch, complete
@@ -28,6 +28,13 @@ type task struct {
 type outcome struct {
 	result kv.Result
 	err    error
+}
+
+// tell hands an outcome to all readers.
+func (t task) tell(o outcome) {
+	for _, to := range t.answer {
+		tell(to, o)
+	}
 }
 
 // tell hands an outcome to who waits for the first one.
@@ -233,7 +240,7 @@ func (a *applier) answerReads() {
 			kept = append(kept, t)
 			continue
 		}
-		tell(t.answer, outcome{})
+		t.tell(outcome{})
 	}
 	clear(a.reads[len(kept):])
 	a.reads = kept
@@ -241,7 +248,7 @@ func (a *applier) answerReads() {
 
 func (a *applier) refuseReads() {
 	for _, t := range a.reads {
-		tell(t.answer, outcome{err: ErrEnded})
+		t.tell(outcome{err: ErrEnded})
 	}
 	a.reads = nil
 }

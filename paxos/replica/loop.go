@@ -14,7 +14,7 @@ type loop struct {
 	r      *Replica
 	node   *paxos.Node
 	fail   func(error)
-	reads  map[paxos.ReadID]chan<- outcome
+	reads  map[paxos.ReadID][]chan<- outcome
 	saving bool   // a record is with the saver
 	tasks  []task // that the applier has no room for yet
 	role   paxos.Role
@@ -55,6 +55,9 @@ func (l *loop) run(ctx context.Context) {
 		case <-l.r.in.proposals.wake:
 			l.propose()
 			l.more()
+		case <-l.readers():
+			l.read()
+			l.more()
 		case f := <-l.r.in.calls:
 			f(l)
 			l.more()
@@ -74,6 +77,8 @@ func (l *loop) more() {
 			l.node.HandleMessage(time.Now(), m)
 		case <-l.r.in.proposals.wake:
 			l.propose()
+		case <-l.readers():
+			l.read()
 		case f := <-l.r.in.calls:
 			f(l)
 		case seq := <-l.r.in.saved:
@@ -152,15 +157,37 @@ func (l *loop) lost(slot paxos.Slot) {
 	}
 }
 
+// readers wakes for reads that wait, unless one is under way: then they gather.
+func (l *loop) readers() <-chan struct{} {
+	if len(l.reads) > 0 {
+		return nil
+	}
+	return l.r.in.reads.wake
+}
+
+// read begins one read for all that wait.
+func (l *loop) read() {
+	list := l.r.in.reads.take(nil)
+	id, err := l.node.Read(time.Now())
+	if err == nil {
+		l.reads[id] = list
+		return
+	}
+	for _, to := range list {
+		tell(to, outcome{err: err})
+	}
+}
+
+// answer answers the reads that were begun together, at once if the state is there.
 func (l *loop) answer(read paxos.Read) {
-	to := l.reads[read.ID]
+	list := l.reads[read.ID]
 	delete(l.reads, read.ID)
-	switch {
-	case to == nil:
-	case read.Err != nil:
+	if read.Err == nil && read.Slot > paxos.Slot(l.r.applied.Load()) {
+		l.tasks = append(l.tasks, task{read: read.Slot, answer: list})
+		return
+	}
+	for _, to := range list {
 		tell(to, outcome{err: read.Err})
-	default:
-		l.tasks = append(l.tasks, task{read: read.Slot, answer: to})
 	}
 }
 

@@ -55,7 +55,8 @@ type Replica struct {
 // inputs are what the loop takes.
 type inputs struct {
 	messages  chan paxos.Message
-	proposals *proposals
+	proposals *queue[proposal]
+	reads     *queue[chan<- outcome]
 	calls     chan func(*loop)
 	saved     chan uint64
 }
@@ -72,7 +73,7 @@ type job struct {
 func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	r := &Replica{cfg: cfg.withDefaults(), cluster: ClusterID(cfg.Cluster), ended: make(chan struct{})}
 	r.pending.waiting = map[ticket]chan<- outcome{}
-	r.in = inputs{make(chan paxos.Message, 1024), newProposals(), make(chan func(*loop), 64), make(chan uint64, 4)}
+	r.in = inputs{make(chan paxos.Message, 1024), newQueue[proposal](), newQueue[chan<- outcome](), make(chan func(*loop), 64), make(chan uint64, 4)}
 	r.save, r.apply = make(chan job, 1), make(chan task, 16)
 	if err := r.openDisk(); err != nil {
 		return nil, errors.Join(err, cfg.Listener.Close())
@@ -157,7 +158,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		members := node.Members()
 		r.reach(members, false)
 		_, member := members.Find(r.cfg.ID)
-		l := &loop{r: r, node: node, fail: fail, member: member, reads: map[paxos.ReadID]chan<- outcome{}}
+		l := &loop{r: r, node: node, fail: fail, member: member, reads: map[paxos.ReadID][]chan<- outcome{}}
 		l.run(ctx)
 		wg.Wait()
 		err = context.Cause(ctx)

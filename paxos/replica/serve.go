@@ -194,15 +194,7 @@ func (r *Replica) propose(ctx context.Context, p proposal, to <-chan outcome) (k
 // before the call: a read after it is linearizable. Only the leader can.
 func (r *Replica) Confirm(ctx context.Context) error {
 	to := make(chan outcome, 1)
-	err := r.call(ctx, func(l *loop) {
-		id, err := l.node.Read(time.Now())
-		if err != nil {
-			tell(to, outcome{err: err})
-			return
-		}
-		l.reads[id] = to
-	})
-	if err != nil {
+	if err := r.in.reads.put(ctx, r.ended, to); err != nil {
 		return err
 	}
 	select {

@@ -49,8 +49,8 @@ type etcdNode struct {
 	mesh    *peer.Mesh
 	in      etcdInputs
 	reads   etcdReads
-	appends etcdQueue
-	applies etcdQueue
+	appends *queue[*pb.Message]
+	applies *queue[*pb.Message]
 
 	leads   atomic.Bool
 	applied atomic.Uint64
@@ -74,8 +74,8 @@ func (s etcdStorage) InitialState() (*pb.HardState, *pb.ConfState, error) {
 
 type etcdInputs struct {
 	messages  chan *pb.Message
-	proposals chan []byte
-	reads     chan *etcdRead
+	proposals *queue[*pb.Entry]
+	reads     *queue[*etcdRead]
 	local     chan []*pb.Message // responses of the storage threads
 }
 
@@ -93,31 +93,11 @@ type etcdRead struct {
 	done chan error
 }
 
-// etcdQueue holds messages for a storage thread.
-type etcdQueue struct {
-	mu   sync.Mutex
-	list []*pb.Message
-	wake chan struct{}
-}
-
-func (q *etcdQueue) put(m *pb.Message) {
-	q.mu.Lock()
-	q.list = append(q.list, m)
-	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take waits for messages and returns all; none when ctx has ended.
-func (q *etcdQueue) take(ctx context.Context) []*pb.Message {
+// wait returns the messages for a storage thread as soon as there are any; none when ctx
+// has ended.
+func wait(ctx context.Context, q *queue[*pb.Message]) []*pb.Message {
 	for {
-		q.mu.Lock()
-		list := q.list
-		q.list = nil
-		q.mu.Unlock()
-		if len(list) > 0 {
+		if list := q.take(); len(list) > 0 {
 			return list
 		}
 		select {
@@ -160,8 +140,8 @@ func newEtcdNode(ctx context.Context, dir string, id paxos.NodeID, ln net.Listen
 	for i := range members {
 		n.memory.voters = append(n.memory.voters, uint64(i))
 	}
-	n.in = etcdInputs{make(chan *pb.Message, 1024), make(chan []byte, 4096), make(chan *etcdRead, 4096), make(chan []*pb.Message, 1024)}
-	n.appends.wake, n.applies.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	n.in = etcdInputs{make(chan *pb.Message, 1024), newQueue[*pb.Entry](), newQueue[*etcdRead](), make(chan []*pb.Message, 1024)}
+	n.appends, n.applies = newQueue[*pb.Message](), newQueue[*pb.Message]()
 	n.waiting.list = map[kv.Client]chan kv.Result{}
 	cluster := replica.ClusterID("bench")
 	if n.disk, err = log.Open(log.Config{Dir: dir, Cluster: cluster, ID: id, Reserve: -1}); err != nil {
@@ -237,10 +217,10 @@ func (n *etcdNode) run(ctx context.Context) {
 			n.raw.Tick()
 		case m := <-n.in.messages:
 			_ = n.raw.Step(m)
-		case b := <-n.in.proposals:
-			props = append(props, &pb.Entry{Data: b})
-		case r := <-n.in.reads:
-			n.reads.next = append(n.reads.next, r)
+		case <-n.in.proposals.wake:
+			props = append(props, n.in.proposals.take()...)
+		case <-n.in.reads.wake:
+			n.reads.next = append(n.reads.next, n.in.reads.take()...)
 		case list := <-n.in.local:
 			n.stepAll(list)
 		}
@@ -248,10 +228,10 @@ func (n *etcdNode) run(ctx context.Context) {
 			select {
 			case m := <-n.in.messages:
 				_ = n.raw.Step(m)
-			case b := <-n.in.proposals:
-				props = append(props, &pb.Entry{Data: b})
-			case r := <-n.in.reads:
-				n.reads.next = append(n.reads.next, r)
+			case <-n.in.proposals.wake:
+				props = append(props, n.in.proposals.take()...)
+			case <-n.in.reads.wake:
+				n.reads.next = append(n.reads.next, n.in.reads.take()...)
 			case list := <-n.in.local:
 				n.stepAll(list)
 			default:
@@ -360,7 +340,7 @@ func (n *etcdNode) dispatch(list []*pb.Message) {
 // store is the thread that saves: all that wait share a sync.
 func (n *etcdNode) store(ctx context.Context) {
 	for {
-		list := n.appends.take(ctx)
+		list := wait(ctx, n.appends)
 		if list == nil {
 			return
 		}
@@ -440,7 +420,7 @@ func entryOf(e *pb.Entry) paxos.Entry {
 func (n *etcdNode) apply(ctx context.Context) {
 	last, flushed := uint64(0), uint64(0)
 	for {
-		messages := n.applies.take(ctx)
+		messages := wait(ctx, n.applies)
 		if messages == nil {
 			return
 		}
@@ -454,7 +434,7 @@ func (n *etcdNode) apply(ctx context.Context) {
 				n.failed <- err
 				return
 			}
-			n.answer(list, done)
+			n.answer(done)
 			if len(list) > 0 {
 				n.applied.Store(uint64(list[len(list)-1].Slot))
 			}
@@ -470,16 +450,16 @@ func (n *etcdNode) apply(ctx context.Context) {
 	}
 }
 
-func (n *etcdNode) answer(list []paxos.Entry, done []kv.Applied) {
-	for i, e := range list {
-		if c, err := kv.ParseCommand(e.Value); e.Kind == paxos.Command && err == nil {
-			n.waiting.mu.Lock()
-			to := n.waiting.list[c.Client]
-			delete(n.waiting.list, c.Client)
-			n.waiting.mu.Unlock()
-			if to != nil {
-				to <- done[i].Result
-			}
+func (n *etcdNode) answer(done []kv.Applied) {
+	n.waiting.mu.Lock()
+	defer n.waiting.mu.Unlock()
+	for i := range done {
+		if len(n.waiting.list) == 0 {
+			return
+		}
+		if to := n.waiting.list[done[i].Client]; to != nil {
+			delete(n.waiting.list, done[i].Client)
+			to <- done[i].Result
 		}
 	}
 }
@@ -521,11 +501,7 @@ func (e *etcd) do(ctx context.Context, c kv.Command) (kv.Result, error) {
 	n.waiting.mu.Lock()
 	n.waiting.list[c.Client] = to
 	n.waiting.mu.Unlock()
-	select {
-	case n.in.proposals <- c.Append(nil):
-	case <-ctx.Done():
-		return kv.Result{}, ctx.Err()
-	}
+	n.in.proposals.put(&pb.Entry{Data: c.Append(make([]byte, 0, len(c.Key)+len(c.Value)+64))})
 	select {
 	case r := <-to:
 		return r, nil
@@ -539,11 +515,7 @@ func (e *etcd) do(ctx context.Context, c kv.Command) (kv.Result, error) {
 func (e *etcd) read(ctx context.Context, key []byte) (kv.Value, error) {
 	n := e.leader
 	r := &etcdRead{done: make(chan error, 1)}
-	select {
-	case n.in.reads <- r:
-	case <-ctx.Done():
-		return kv.Value{}, ctx.Err()
-	}
+	n.in.reads.put(r)
 	select {
 	case err := <-r.done:
 		if err != nil {
