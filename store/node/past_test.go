@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,9 @@ func TestRestore_SaysThatTheBytesAreGone(t *testing.T) {
 	a.put(t, "f", []byte("the first version"))
 	a.put(t, "d", []byte("another"))
 	first := time.Now()
+	for time.Now().UnixMilli() == first.UnixMilli() { // stamps tell milliseconds apart
+		runtime.Gosched()
+	}
 	old, err := a.drive.Stat("/f")
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,7 @@ type behind struct {
 	mu      sync.Mutex
 	moved   sync.Cond // a block was filled or written
 	blocks  map[blockKey]*block
+	spare   []byte // for the next block; nil: none, or segments are small
 	queue   []*block
 	writers int  // goroutines that write what is queued
 	full    bool // the disk was when a block was to be written; who puts or syncs tries again
@@ -97,11 +98,36 @@ func newBehind(files *handles, segmentSize int64, failed func(uint32, error)) *b
 	return w
 }
 
+// buffer returns memory for a block. The caller holds mu.
 func (w *behind) buffer() []byte {
 	if w.size < blockSize {
 		return newBuffer(w.size)
 	}
+	if b := w.spare; b != nil {
+		w.spare = nil
+		return b
+	}
 	return *buffers.Get().(*[]byte)
+}
+
+// prepare has memory ready for the next block. Whoever takes it holds locks that readers
+// wait for, and Go may take milliseconds to find so much.
+func (w *behind) prepare() {
+	w.mu.Lock()
+	wants := w.spare == nil && w.size == blockSize
+	w.mu.Unlock()
+	if !wants {
+		return
+	}
+	b := *buffers.Get().(*[]byte)
+	w.mu.Lock()
+	if w.spare == nil {
+		w.spare, b = b, nil
+	}
+	w.mu.Unlock()
+	if b != nil {
+		buffers.Put(&b)
+	}
 }
 
 // each calls f for the blocks on which [from, to) of segment lies, with the part of
@@ -117,6 +143,7 @@ func (w *behind) each(segment uint32, from, to int64, f func(k blockKey, from, t
 
 // admit waits until the disk has caught up. While the disk is full it fails.
 func (w *behind) admit() error {
+	w.prepare()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.full || len(w.queue) >= waiting {

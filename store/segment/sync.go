@@ -166,17 +166,20 @@ func (s *Store) index(snap snapshot) error {
 	defer s.commit.Unlock()
 	txn := s.txn()
 	defer txn.Discard()
+	done := make([]record, 0, len(snap.pending))
 	s.mu.Lock()
-	var done []record
 	for ref, old := range snap.pending {
-		p, ok := s.pending[ref] // its class may have changed
-		if !ok || !p.at(old) {
-			continue
+		if p, ok := s.pending[ref]; ok && p.at(old) { // its class may have changed
+			done = append(done, record{ref, p})
 		}
-		rec := record{ref, p}
+	}
+	s.mu.Unlock()
+	for _, rec := range done { // who reads need not wait; what is pending stays as it is
 		rec.set(txn)
-		s.space.files[p.segment].saved[p.class.kind()] += p.size()
-		done = append(done, rec)
+	}
+	s.mu.Lock()
+	for _, rec := range done {
+		s.space.files[rec.segment].saved[rec.class.kind()] += rec.size()
 	}
 	before := make(map[*file]int64, len(snap.sizes))
 	for n, size := range snap.sizes {
