@@ -311,7 +311,7 @@ func (n *Node) Unreachable(now time.Time, p Peer) {
 	}
 	var over []*call
 	for _, c := range n.calls.open {
-		if c.to.ID == p.ID {
+		if c.to.ID == p.ID && c.what != asksLater {
 			over = append(over, c)
 		}
 	}
