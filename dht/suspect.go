@@ -155,6 +155,7 @@ func (n *Node) suspect(k *known) {
 }
 
 func (n *Node) inquire(k *known) {
+	k.trial.since = n.clock.now // whoever is heard from now on shows that this node is not cut off
 	if n.try(k, k.Peer); !k.trial.running() {
 		return
 	}

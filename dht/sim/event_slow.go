@@ -6,8 +6,8 @@ import (
 	"github.com/aether-lan/aether/dht"
 )
 
-// slowStory is a ring in which one node at a time stands still again and again. It
-// counts the peers that such a node declared dead: they were all alive.
+// slowStory is a ring in which one node at a time stands still again and again, and
+// then its network does. It counts the peers that such a node declared dead: they were all alive.
 func slowStory(seed uint64, broken dht.Mutation) (wrong int) {
 	w := newWorld(seed, dht.Config{})
 	w.broken = broken
@@ -30,6 +30,12 @@ func slowStory(seed uint64, broken dht.Mutation) (wrong int) {
 			until[h.at] = h.paused + 5*time.Second
 			w.run(h.paused + time.Duration(w.rng.Int64N(int64(30*time.Millisecond))))
 		}
+		w.run(w.now + 20*time.Second)
+		w.net.sides = make([]int, len(w.hosts)) // its network stands still
+		w.net.sides[h.at] = 1
+		until[h.at] = w.now + 8*time.Second
+		w.run(w.now + 3*time.Second)
+		w.net.heal()
 		w.run(w.now + 20*time.Second)
 	}
 	return wrong
