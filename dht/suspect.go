@@ -111,7 +111,7 @@ func (n *Node) missed(k *known, c *call) {
 		n.unanswered(k, c.to)
 	case Dead, Left:
 		if t := k.trial.teller; t.ID != (ID{}) {
-			n.send(t, Rumors{[]Rumor{{k.Peer, Dead, k.counter}}})
+			n.send(t, Rumors{[]Rumor{{c.to, Dead, k.counter}}})
 		}
 		n.endTrial(k)
 		n.goAway(k)

@@ -34,7 +34,7 @@ func slowStory(seed uint64, broken dht.Mutation) (wrong int) {
 		w.net.sides = make([]int, len(w.hosts)) // its network stands still
 		w.net.sides[h.at] = 1
 		until[h.at] = w.now + 8*time.Second
-		w.run(w.now + 3*time.Second)
+		w.run(w.now + 2500*time.Millisecond)
 		w.net.heal()
 		w.run(w.now + 20*time.Second)
 	}
