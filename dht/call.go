@@ -16,6 +16,7 @@ const (
 	asksForPeer                 // Query for a Probe
 	asksKey                     // Find
 	asksMembers                 // Sync
+	asksLater                   // nobody: a lookup that begins again when the time is over
 )
 
 // call is a question that has not been answered yet.
@@ -25,7 +26,7 @@ type call struct {
 	what     question
 	sent     time.Time
 	deadline time.Time
-	lookup   *lookup // of asksKey
+	lookup   *lookup // of asksKey and asksLater
 	subject  Peer    // of asksOther
 	asker    Peer    // of asksForPeer: who sent the Probe,
 	reply    uint64  // and its token
@@ -53,7 +54,9 @@ func (n *Node) ask(c call) *call {
 	c.deadline = c.sent.Add(wait)
 	n.calls.open[c.token] = &c
 	n.calls.timers.set(timer{at: c.deadline, call: c.token})
-	n.send(c.to, n.question(&c))
+	if c.what != asksLater {
+		n.send(c.to, n.question(&c))
+	}
 	return &c
 }
 
@@ -108,6 +111,10 @@ func (n *Node) expire(c *call) {
 		n.send(c.asker, Probed{c.reply, false})
 	case asksKey:
 		n.lookupMissed(c)
+	case asksLater:
+		if n.finding.byID[c.lookup.id] != nil {
+			n.start(c.lookup)
+		}
 	case asksMembers:
 		n.gossip.syncing = false
 	case asksOther:

@@ -63,17 +63,28 @@ func (MemberDied) event()      {}
 func (LookupDone) event()      {}
 func (Refused) event()         {}
 
+// String describes the event.
 func (e ViewChanged) String() string {
 	return fmt.Sprintf("view: predecessor %x, successors %d", e.View.Predecessor.ID[:4], len(e.View.Successors))
 }
-func (e MemberJoined) String() string    { return fmt.Sprintf("joined %x", e.Peer.ID[:4]) }
+
+// String describes the event.
+func (e MemberJoined) String() string { return fmt.Sprintf("joined %x", e.Peer.ID[:4]) }
+
+// String describes the event.
 func (e MemberSuspected) String() string { return fmt.Sprintf("suspected %x", e.Peer.ID[:4]) }
+
+// String describes the event.
 func (e MemberDied) String() string {
 	return fmt.Sprintf("died %x, left %t", e.Peer.ID[:4], e.Left)
 }
+
+// String describes the event.
 func (e LookupDone) String() string {
 	return fmt.Sprintf("lookup %d: owner %x, %d hops, %v", e.ID, e.Owner.ID[:4], len(e.Hops), e.Err)
 }
+
+// String describes the event.
 func (e Refused) String() string { return fmt.Sprintf("refused of %x: %v", e.From.ID[:4], e.Reason) }
 
 // Reason says why something was refused.
@@ -93,6 +104,7 @@ const (
 	reasons      = int(iota)
 )
 
+// String says it in words.
 func (r Reason) String() string {
 	return [reasons]string{"never asked", "earlier life", "no point", "out of order", "no progress",
 		"falsely accused", "unanswered name", "own name", "too many"}[min(int(r), reasons-1)]
@@ -110,6 +122,7 @@ const (
 	Left                 // said farewell
 )
 
+// String returns the state's name.
 func (s State) String() string {
 	return [...]string{"unmet", "alive", "suspect", "dead", "left"}[min(s, Left)]
 }

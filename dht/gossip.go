@@ -61,7 +61,7 @@ func (n *Node) handleRumors(from Peer, m Rumors) {
 		case r.Peer.ID == n.cfg.Self.ID:
 			n.aboutSelf(from, r)
 		case r.State == Alive:
-			n.rumoredAlive(r)
+			n.rumoredAlive(from, r)
 		default:
 			n.rumoredDead(r)
 		}
@@ -77,7 +77,7 @@ func (n *Node) aboutSelf(from Peer, r Rumor) {
 	n.gossip.add(Rumor{n.cfg.Self, Alive, n.counter})
 }
 
-func (n *Node) rumoredAlive(r Rumor) {
+func (n *Node) rumoredAlive(from Peer, r Rumor) {
 	k := n.book.get(r.Peer.ID)
 	if k == nil {
 		if n.relevant(r.Peer.ID) {
@@ -87,13 +87,17 @@ func (n *Node) rumoredAlive(r Rumor) {
 	}
 	if k.state == Dead || k.state == Left || k.state == Unmet || r.Peer.Incarnation > k.Incarnation {
 		n.check(k, r.Peer, false)
+		k.trial.teller = from
 	}
 }
 
 func (n *Node) rumoredDead(r Rumor) {
 	k := n.book.get(r.Peer.ID)
-	if k == nil || k.state != Alive && k.state != Suspect || r.Peer.Incarnation != k.Incarnation || r.Counter < k.counter {
+	if k == nil || k.state != Alive && k.state != Suspect || r.Peer.Incarnation != k.Incarnation {
 		return
+	}
+	if r.Counter < k.counter && n.clock.now.Sub(k.heard) < ghostTime {
+		return // it has refuted that since
 	}
 	fresh := !k.trial.running()
 	n.check(k, k.Peer, true)

@@ -68,6 +68,10 @@ func (n *Node) lookup(key ID, why purpose) *lookup {
 }
 
 func (n *Node) start(l *lookup) {
+	if n.joining() {
+		n.later(l)
+		return
+	}
 	if _, owners := n.locate(l.key, ID{}, false); len(owners) > 0 {
 		if owners[0].ID == n.cfg.Self.ID {
 			n.finish(l, n.cfg.Self, nil)
@@ -77,6 +81,20 @@ func (n *Node) start(l *lookup) {
 	}
 	l.near = n.table.Next(l.key, fallbacks)
 	n.step(l)
+}
+
+// joining reports whether this node is alone, and has just asked the first contact.
+func (n *Node) joining() bool {
+	return len(n.book.order) == 1 && n.book.asking > 0
+}
+
+// later begins a lookup again after a while: when its owner is dead and nobody knows
+// yet, there is nobody to ask.
+func (n *Node) later(l *lookup) {
+	l.asked, l.owners, l.near, l.outcome.Hops = nil, nil, nil, nil
+	if n.clock.now.Sub(l.began) > lookupTime || n.ask(call{what: asksLater, lookup: l}) == nil {
+		n.finish(l, Peer{}, ErrNoRoute)
+	}
 }
 
 // Owner returns who owns a key, when this node can tell without asking: always, with
@@ -153,8 +171,11 @@ func (n *Node) step(l *lookup) {
 			p, l.owners = l.owners[0], l.owners[1:]
 		case len(l.near) > 0:
 			p, l.near = l.near[0], l.near[1:]
-		default:
+		case l.purpose != forUser:
 			n.finish(l, Peer{}, ErrNoRoute)
+			return
+		default:
+			n.later(l)
 			return
 		}
 		if p.ID == n.cfg.Self.ID || slices.Contains(l.asked, p.ID) {

@@ -159,7 +159,7 @@ func (n *Node) heard(from Peer) {
 	k := n.book.get(from.ID)
 	if k == nil {
 		if !n.relevant(from.ID) {
-			n.doubt.heard = n.clock.now
+			n.doubt.hears(n.clock.now)
 			return
 		}
 		if k = n.admit(from); k == nil {
@@ -174,7 +174,8 @@ func (n *Node) heard(from Peer) {
 		n.counters.Refuted++
 	}
 	n.endTrial(k)
-	n.doubt.heard, k.heard = n.clock.now, n.clock.now
+	n.doubt.hears(n.clock.now)
+	k.heard = n.clock.now
 	if k.met && k.state == Alive {
 		k.Address = from.Address
 		return

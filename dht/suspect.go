@@ -25,6 +25,8 @@ type doubt struct {
 	level    int // time-outs are so many times longer
 	answered bool
 	heard    time.Time // anybody
+	alone    bool      // nobody was heard when somebody ought to be
+	back     time.Time // when that was over
 }
 
 const (
@@ -111,7 +113,7 @@ func (n *Node) missed(k *known, c *call) {
 		n.unanswered(k, c.to)
 	case Dead, Left:
 		if t := k.trial.teller; t.ID != (ID{}) {
-			n.send(t, Rumors{[]Rumor{{k.Peer, Dead, k.counter}}})
+			n.send(t, Rumors{[]Rumor{{c.to, Dead, k.counter}}})
 		}
 		n.endTrial(k)
 		n.goAway(k)
@@ -155,6 +157,7 @@ func (n *Node) suspect(k *known) {
 }
 
 func (n *Node) inquire(k *known) {
+	k.trial.since = n.clock.now // whoever is heard from now on shows that this node is not cut off
 	if n.try(k, k.Peer); !k.trial.running() {
 		return
 	}
@@ -165,6 +168,13 @@ func (n *Node) inquire(k *known) {
 	}
 }
 
+// hears notes that somebody was heard.
+func (d *doubt) hears(now time.Time) {
+	if d.heard = now; d.alone {
+		d.alone, d.back = false, now
+	}
+}
+
 // judge declares a suspect dead when everybody asked has had their time. A node that
 // has heard nobody at all since doubts itself first and asks again.
 func (n *Node) judge(k *known) {
@@ -172,8 +182,14 @@ func (n *Node) judge(k *known) {
 		return
 	}
 	silent := n.doubt.heard.Before(k.trial.since) && len(n.book.order) > 2
-	if silent && k.trial.tries < maxTries && n.broken != NeverDoubt {
+	switch {
+	case n.broken == NeverDoubt:
+	case silent && k.trial.tries < maxTries:
+		n.doubt.alone = true
 		n.doubtMore(1)
+		n.inquire(k)
+		return
+	case !silent && k.trial.since.Before(n.doubt.back): // the question was lost with all others
 		n.inquire(k)
 		return
 	}
@@ -311,7 +327,7 @@ func (n *Node) Unreachable(now time.Time, p Peer) {
 	}
 	var over []*call
 	for _, c := range n.calls.open {
-		if c.to.ID == p.ID {
+		if c.to.ID == p.ID && c.what != asksLater {
 			over = append(over, c)
 		}
 	}

@@ -72,19 +72,29 @@ func (w *world) mark(list ...uint64) {
 	}
 }
 
-// add makes a host that does not run yet.
-func (w *world) add() *host {
+// space returns the circle of the nodes.
+func (w *world) space() dht.Space {
+	if w.node.Space.Bits() > 0 {
+		return w.node.Space
+	}
+	space, _ := dht.NewSpace(dht.MaxBits)
+	return space
+}
+
+// point draws a point of the circle.
+func (w *world) point() dht.ID {
 	var sum [20]byte
 	for i := 0; i < len(sum); i += 4 {
 		binary.BigEndian.PutUint32(sum[i:], w.rng.Uint32())
 	}
-	space := w.node.Space
-	if space.Bits() == 0 {
-		space, _ = dht.NewSpace(dht.MaxBits)
-	}
-	id := space.Hash(sum[:])
+	return w.space().Hash(sum[:])
+}
+
+// add makes a host that does not run yet.
+func (w *world) add() *host {
+	id := w.point()
 	for w.byID[id] != nil {
-		id = space.Add(id, space.Int(1))
+		id = w.space().Add(id, w.space().Int(1))
 	}
 	n := len(w.hosts)
 	h := &host{at: n, self: dht.Peer{ID: id}}
@@ -219,8 +229,10 @@ func (w *world) happen(e event) {
 		return
 	case h.node == nil, e.m == nil && e.life != h.self.Incarnation:
 		return
-	case h.paused > w.now: // what comes waits, in order
-		e.at = h.paused
+	case h.paused > w.now: // timers first, as in a process that stood still; then what has come, in order
+		if e.at = h.paused; e.m != nil {
+			e.at++
+		}
 		w.push(e)
 		return
 	case e.m != nil:

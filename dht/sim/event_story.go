@@ -200,7 +200,7 @@ func (t *teller) lookAll(answers map[lookupKey]dht.LookupDone) error {
 	want := map[lookupKey]*host{}
 	for range questions {
 		h := list[t.rng.IntN(len(list))]
-		key := w.add().self.ID // a point by lot
+		key := w.point()
 		id := h.node.Lookup(w.local(h), key)
 		want[lookupKey{h.at, id}] = w.owner(key)
 		w.drain(h)
