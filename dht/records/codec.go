@@ -64,7 +64,7 @@ func (w *writer) arcs(m Arcs) {
 	w.uint(uint64(len(m.List)))
 	for _, t := range m.List {
 		w.group(t.Group)
-		w.flags(t.Established, t.Sealed, t.Staged)
+		w.flags(t.Established, t.Sealed, t.Over, t.Staged)
 	}
 }
 
@@ -161,7 +161,7 @@ func (r *reader) arcs() Arcs {
 	m.Hops = r.Uint8()
 	for range r.count(maxTidings) {
 		t := Tiding{Group: r.group()}
-		r.flags(&t.Established, &t.Sealed, &t.Staged)
+		r.flags(&t.Established, &t.Sealed, &t.Over, &t.Staged)
 		m.List = append(m.List, t)
 	}
 	return m

@@ -182,12 +182,34 @@ func (e *Engine) tidings(g Group) Arcs {
 			m.List = append(m.List, Tiding{Group: r.group, Sealed: true})
 		}
 	}
+	if e.over(g) {
+		m.List = append(m.List, Tiding{Group: g, Over: true})
+	}
 	for _, t := range e.known.list {
 		if len(m.List) < maxTidings && t.Group.Lineage == g.Lineage && t.Group.Epoch >= g.Epoch && t.Group.Arc.Overlaps(g.Arc) {
 			m.List = append(m.List, t)
 		}
 	}
 	return m
+}
+
+// over reports whether this node took part in g and forgot it, which it only does when
+// all that follows is settled.
+func (e *Engine) over(g Group) bool {
+	return e.find(g.Ref(), staged, active, past) == nil && slices.Contains(e.known.floors, floor{g.Lineage, g.Arc, g.Epoch})
+}
+
+// forgetOver drops all that is left here of a group that is over.
+func (e *Engine) forgetOver(g Group) {
+	if r := e.find(g.Ref(), active, past); r != nil && !e.stageNeeds(r) {
+		e.remove(r)
+	}
+	for _, c := range slices.Clone(e.changes) {
+		if c.ref == g.Ref() && c.step != announcing {
+			e.fail(c)
+		}
+	}
+	e.known.list = slices.DeleteFunc(e.known.list, func(t Tiding) bool { return t.Group.Ref() == g.Ref() })
 }
 
 // later tells what is known to come after the group called of.

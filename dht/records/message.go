@@ -50,6 +50,9 @@ type Tiding struct {
 	// Sealed: the sender is a member and accepts no more writes of this epoch, and
 	// does not know what follows.
 	Sealed bool
+	// Over: the sender was a member, and has forgotten the group because all that
+	// follows it is kept by majorities that know it.
+	Over bool
 	// Staged: the group is only proposed. The sender holds its first records and asks
 	// what became of it.
 	Staged bool

@@ -162,6 +162,10 @@ func (e *Engine) onArcs(from dht.Peer, m Arcs) {
 			reply.List = append(reply.List, e.tidings(t.Group).List...)
 			continue
 		}
+		if t.Over {
+			e.forgetOver(t.Group)
+			continue
+		}
 		if t.Group.Has(e.cfg.Self.ID) {
 			e.activate(t.Group)
 		} else {
