@@ -86,7 +86,7 @@ func (e *Engine) learn(t Tiding) {
 			return
 		}
 	}
-	t.Sealed, t.Staged = false, false
+	t.Sealed, t.Over, t.Staged = false, false, false
 	e.known.list = slices.DeleteFunc(e.known.list, func(k Tiding) bool {
 		return g.supersedes(k.Group) && e.within(k.Group.Arc, g.Arc)
 	})
@@ -209,7 +209,13 @@ func (e *Engine) forgetOver(g Group) {
 			e.fail(c)
 		}
 	}
-	e.known.list = slices.DeleteFunc(e.known.list, func(t Tiding) bool { return t.Group.Ref() == g.Ref() })
+	// It stays known, so that what was before it is known to be past.
+	e.learn(Tiding{Group: g, Established: true})
+	for i, t := range e.known.list {
+		if t.Group.Ref() == g.Ref() {
+			e.known.list[i].Over = true
+		}
+	}
 }
 
 // later tells what is known to come after the group called of.

@@ -68,7 +68,7 @@ func (e *Engine) surveyTimeout() {
 	settled := e.view.since.Add(e.cfg.Settle)
 	for _, t := range slices.Clone(e.known.list) {
 		owner, ok := e.view.owner(t.Group.Arc.To)
-		if !ok || owner.ID != e.cfg.Self.ID || e.covered(t.Group, nil) && e.settled(t.Group) {
+		if t.Over || !ok || owner.ID != e.cfg.Self.ID || e.covered(t.Group, nil) && e.settled(t.Group) {
 			continue
 		}
 		p, need, at := e.wanted(t.Group)
@@ -292,8 +292,10 @@ func (e *Engine) tellHeirs(r *replica) {
 				told[p.ID] = true
 				e.send(p, d)
 			}
+			if p.ID != e.cfg.Self.ID {
+				e.send(p, Arcs{Lineage: e.lineage, Ask: true, List: []Tiding{{Group: g}}})
+			}
 		}
-		e.send(g.Leader, Arcs{Lineage: e.lineage, Ask: true, List: []Tiding{{Group: g}}})
 	}
 }
 
