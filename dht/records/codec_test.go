@@ -22,7 +22,7 @@ func examples() []Message {
 	list := []Entry{{"n", time.Second, AppendRecord(nil, rec)}, {Name: "gone"}}
 	d := Decision{Groups: []Group{g, g}}
 	return []Message{
-		Arcs{5, 6, true, 2, []Tiding{{Group: g, Established: true, Over: true}}}, Prepare{g, b},
+		Arcs{5, 6, true, true, 2, []Tiding{{Group: g, Established: true, Over: true}}}, Prepare{g, b},
 		Promise{g.Ref(), b, b, d, true, true, 12}, Nack{g.Ref(), b, b}, Gather{g.Ref(), b, "n"},
 		Piece{g.Ref(), b, "m", true, list}, Install{g.Ref(), g, true, 4, 5, true, list}, Installed{g.Ref(), 5, true, false},
 		Accept{g.Ref(), b, d}, Accepted{g.Ref(), b}, Decided{g.Ref(), Decision{Into: 4}}, Active{[]Ref{g.Ref(), {}}},

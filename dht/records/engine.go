@@ -165,6 +165,7 @@ func (e *Engine) Forward(now time.Time, to dht.Peer, q Request) {
 func (e *Engine) Leave(now time.Time) {
 	e.enter(now)
 	e.leaving = true
+	e.survey.due = e.now
 }
 
 // Idle reports whether this node keeps nothing for anybody: it may go for good.

@@ -216,6 +216,7 @@ func (e *Engine) forgetOver(g Group) {
 			e.known.list[i].Over = true
 		}
 	}
+	e.dropStages()
 }
 
 // later tells what is known to come after the group called of.

@@ -63,6 +63,7 @@ type Arcs struct {
 	Lineage   uint64 // the least that it has heard of; 0 none
 	Candidate uint64 // the lineage that it would found; 0 none
 	Ask       bool   // please answer with yours
+	Leaving   bool   // the sender wants to be a member no more
 	Hops      uint8  // how often it was passed on towards the owner of its arc
 	List      []Tiding
 }
