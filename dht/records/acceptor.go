@@ -13,7 +13,7 @@ func (e *Engine) member(from dht.Peer, g Group) *replica {
 	e.activate(g)
 	r := e.find(g.Ref(), active, past)
 	if r == nil {
-		e.send(from, e.later(g.Ref()))
+		e.send(from, e.tidings(g))
 	}
 	return r
 }

@@ -452,6 +452,7 @@ func (e *Engine) changeDecided(m Decided) {
 			}
 			c.decision = m.Decision
 			e.announce(c)
+			e.retryAfter(c.group.Arc.To) // what this node knew was old
 		}
 	}
 }

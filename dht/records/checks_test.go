@@ -18,6 +18,8 @@ type checks struct {
 	pending map[RequestID]func(Response)
 	led     []ledGroup
 	founded []Group
+	apart   bool // two lineages are meant to be
+	merged  int
 	fences  []fence
 	fields  map[string]uint64 // from which version on the unknown field must be there
 }
@@ -126,9 +128,11 @@ func (c *checks) event(h *host, v Event) {
 	case Founded:
 		c.w.logf("%s founds %v", h.name(), v.Group)
 		c.founded = append(c.founded, v.Group)
-		if len(c.founded) > 1 {
+		if len(c.founded) > 1 && !c.apart {
 			c.w.fail("two lineages are founded in one ring")
 		}
+	case Merged:
+		c.merged++
 	case Refused:
 		c.w.logf("%s refuses %x: %s", h.name(), v.From.ID[:2], v.Why)
 	}
@@ -171,6 +175,9 @@ func (c *checks) whole() string {
 }
 
 func (c *checks) inOrder(h *host, r *replica) string {
+	if r.phase == past && r.acceptor.decision.Into != 0 {
+		return "" // that a lineage was dissolved is remembered
+	}
 	if r.phase != active || r.sealed() {
 		return fmt.Sprintf("%s has %v in phase %d, promised %v", h.name(), r.group, r.phase, r.acceptor.promised)
 	}

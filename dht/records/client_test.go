@@ -153,6 +153,6 @@ func (c *client) answered(h *host, token int, p Response) {
 		}
 		c.token++
 		w.check.end(c, p)
-		w.after(w.exp(100*time.Millisecond), c.next)
+		w.after(w.exp(300*time.Millisecond), c.next)
 	})
 }

@@ -59,12 +59,12 @@ func AppendMessage(b []byte, m Message) []byte {
 
 func (w *writer) arcs(m Arcs) {
 	w.uint(m.Lineage, m.Candidate)
-	w.flags(m.Ask)
+	w.flags(m.Ask, m.Leaving)
 	w.b = append(w.b, m.Hops)
 	w.uint(uint64(len(m.List)))
 	for _, t := range m.List {
 		w.group(t.Group)
-		w.flags(t.Established, t.Sealed, t.Staged)
+		w.flags(t.Established, t.Sealed, t.Over, t.Staged)
 	}
 }
 
@@ -157,11 +157,11 @@ func (r *reader) message(k kind) Message {
 
 func (r *reader) arcs() Arcs {
 	m := Arcs{Lineage: r.uint(), Candidate: r.uint()}
-	r.flags(&m.Ask)
+	r.flags(&m.Ask, &m.Leaving)
 	m.Hops = r.Uint8()
 	for range r.count(maxTidings) {
 		t := Tiding{Group: r.group()}
-		r.flags(&t.Established, &t.Sealed, &t.Staged)
+		r.flags(&t.Established, &t.Sealed, &t.Over, &t.Staged)
 		m.List = append(m.List, t)
 	}
 	return m

@@ -144,6 +144,9 @@ func (e *Engine) takeChange(from dht.Peer, m Message) {
 // now or later, exactly one. Requests of other nodes and of clients come here too.
 func (e *Engine) Do(now time.Time, q Request) {
 	e.enter(now)
+	if q.Op == merge {
+		q.Op = 0 // not for users
+	}
 	e.do(q, dht.Peer{})
 	e.drain()
 }
@@ -162,6 +165,7 @@ func (e *Engine) Forward(now time.Time, to dht.Peer, q Request) {
 func (e *Engine) Leave(now time.Time) {
 	e.enter(now)
 	e.leaving = true
+	e.survey.due = e.now
 }
 
 // Idle reports whether this node keeps nothing for anybody: it may go for good.

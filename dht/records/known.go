@@ -86,7 +86,7 @@ func (e *Engine) learn(t Tiding) {
 			return
 		}
 	}
-	t.Sealed, t.Staged = false, false
+	t.Sealed, t.Over, t.Staged = false, false, false
 	e.known.list = slices.DeleteFunc(e.known.list, func(k Tiding) bool {
 		return g.supersedes(k.Group) && e.within(k.Group.Arc, g.Arc)
 	})
@@ -182,12 +182,41 @@ func (e *Engine) tidings(g Group) Arcs {
 			m.List = append(m.List, Tiding{Group: r.group, Sealed: true})
 		}
 	}
+	if e.over(g) {
+		m.List = append(m.List, Tiding{Group: g, Over: true})
+	}
 	for _, t := range e.known.list {
 		if len(m.List) < maxTidings && t.Group.Lineage == g.Lineage && t.Group.Epoch >= g.Epoch && t.Group.Arc.Overlaps(g.Arc) {
 			m.List = append(m.List, t)
 		}
 	}
 	return m
+}
+
+// over reports whether this node took part in g and forgot it, which it only does when
+// all that follows is settled.
+func (e *Engine) over(g Group) bool {
+	return e.find(g.Ref(), staged, active, past) == nil && slices.Contains(e.known.floors, floor{g.Lineage, g.Arc, g.Epoch})
+}
+
+// forgetOver drops all that is left here of a group that is over.
+func (e *Engine) forgetOver(g Group) {
+	if r := e.find(g.Ref(), active, past); r != nil && !e.stageNeeds(r) {
+		e.remove(r)
+	}
+	for _, c := range slices.Clone(e.changes) {
+		if c.ref == g.Ref() && c.step != announcing {
+			e.fail(c)
+		}
+	}
+	// It stays known, so that what was before it is known to be past.
+	e.learn(Tiding{Group: g, Established: true})
+	for i, t := range e.known.list {
+		if t.Group.Ref() == g.Ref() {
+			e.known.list[i].Over = true
+		}
+	}
+	e.dropStages()
 }
 
 // later tells what is known to come after the group called of.

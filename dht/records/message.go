@@ -50,6 +50,9 @@ type Tiding struct {
 	// Sealed: the sender is a member and accepts no more writes of this epoch, and
 	// does not know what follows.
 	Sealed bool
+	// Over: the sender was a member, and has forgotten the group because all that
+	// follows it is kept by majorities that know it.
+	Over bool
 	// Staged: the group is only proposed. The sender holds its first records and asks
 	// what became of it.
 	Staged bool
@@ -60,6 +63,7 @@ type Arcs struct {
 	Lineage   uint64 // the least that it has heard of; 0 none
 	Candidate uint64 // the lineage that it would found; 0 none
 	Ask       bool   // please answer with yours
+	Leaving   bool   // the sender wants to be a member no more
 	Hops      uint8  // how often it was passed on towards the owner of its arc
 	List      []Tiding
 }

@@ -279,7 +279,7 @@ func (e *Engine) obsolete(r *replica) bool {
 	for _, t := range e.known.list {
 		g := t.Group
 		if g.Lineage == r.group.Lineage && g.Arc.Overlaps(r.group.Arc) &&
-			(g.Epoch > r.group.Epoch || g.Epoch == r.group.Epoch && g.Ref() != r.ref) {
+			(t.Over || g.Epoch > r.group.Epoch || g.Epoch == r.group.Epoch && g.Ref() != r.ref) && g.Epoch >= r.group.Epoch {
 			return true
 		}
 	}

@@ -26,10 +26,11 @@ func simulate(t *testing.T, seed uint64, m Mutation, verbose bool) outcome {
 	for range w.knobs.clients {
 		w.addClient()
 	}
-	w.run(4*time.Second, nil)
+	w.run(3*time.Second, nil)
+	w.run(9*time.Second, w.founded)
 	w.calm = false
 	w.trouble()
-	w.run(w.now+12*time.Second, nil)
+	w.run(w.now+10*time.Second, nil)
 	w.settle()
 	w.run(w.now+90*time.Second, func() bool { return w.check.whole() == "" })
 	if w.failure == "" {

@@ -13,6 +13,7 @@ type survey struct {
 	greet   time.Time            // when to ask again for a lineage
 	tries   map[dht.ID]tries     // by the end of the arc
 	avoid   map[dht.ID]time.Time // nodes that did not answer, until when
+	left    map[dht.ID]uint64    // nodes that are leaving, and in which life
 	repairs map[dht.ID]int       // how often members were given their records anew
 }
 
@@ -68,7 +69,7 @@ func (e *Engine) surveyTimeout() {
 	settled := e.view.since.Add(e.cfg.Settle)
 	for _, t := range slices.Clone(e.known.list) {
 		owner, ok := e.view.owner(t.Group.Arc.To)
-		if !ok || owner.ID != e.cfg.Self.ID || e.covered(t.Group, nil) && e.settled(t.Group) {
+		if e.leaving && len(e.view.list) > 1 || t.Over || !ok || owner.ID != e.cfg.Self.ID || e.covered(t.Group, nil) && e.settled(t.Group) {
 			continue
 		}
 		p, need, at := e.wanted(t.Group)
@@ -181,7 +182,7 @@ func (e *Engine) members(g Group, id dht.ID) []dht.Peer {
 	}
 	var dead []dht.Peer
 	for _, p := range g.Members {
-		if !e.view.contains(p.ID) {
+		if !e.view.contains(p.ID) && e.survey.left[p.ID] < max(p.Incarnation, 1) {
 			dead = append(dead, p)
 		}
 	}
@@ -257,7 +258,7 @@ func (e *Engine) amiss(r *replica) bool {
 		return r.acceptor.decision.Into == 0
 	case r.phase == staged:
 		return true
-	case r.sealed() || e.overtakenKnown(r.group) || r.group.Lineage > e.lineage:
+	case e.leaving || r.sealed() || e.overtakenKnown(r.group) || r.group.Lineage > e.lineage:
 		return true
 	}
 	if owner, ok := e.view.owner(r.group.Arc.To); ok {
@@ -292,8 +293,10 @@ func (e *Engine) tellHeirs(r *replica) {
 				told[p.ID] = true
 				e.send(p, d)
 			}
+			if p.ID != e.cfg.Self.ID {
+				e.send(p, Arcs{Lineage: e.lineage, Ask: true, List: []Tiding{{Group: g}}})
+			}
 		}
-		e.send(g.Leader, Arcs{Lineage: e.lineage, Ask: true, List: []Tiding{{Group: g}}})
 	}
 }
 
@@ -301,7 +304,13 @@ func (e *Engine) tellHeirs(r *replica) {
 // they know. When nobody has changed it for long, the members try in turn.
 func (e *Engine) tellOwner(r *replica) {
 	t := Tiding{Group: r.group, Sealed: r.sealed()}
-	m := Arcs{Lineage: e.lineage, Ask: true, Hops: 1, List: []Tiding{t}}
+	m := Arcs{Lineage: e.lineage, Ask: true, Leaving: e.leaving, Hops: 1, List: []Tiding{t}}
+	if e.leaving {
+		for _, p := range e.view.near(e.cfg.Copies) {
+			e.send(p, m)
+		}
+		return
+	}
 	owner, ok := e.view.owner(r.group.Arc.To)
 	switch near := e.view.near(1); {
 	case ok && owner.ID == e.cfg.Self.ID:

@@ -152,6 +152,9 @@ func (e *Engine) greet(list ...dht.Peer) {
 func (e *Engine) onArcs(from dht.Peer, m Arcs) {
 	e.hear(m.Lineage)
 	e.founding.heard(e, from, m)
+	if m.Leaving {
+		e.leaves(from)
+	}
 	reply := Arcs{Lineage: e.lineage, Candidate: e.founding.candidate}
 	for _, t := range m.List {
 		if t.Staged {
@@ -160,6 +163,10 @@ func (e *Engine) onArcs(from dht.Peer, m Arcs) {
 				continue
 			}
 			reply.List = append(reply.List, e.tidings(t.Group).List...)
+			continue
+		}
+		if t.Over {
+			e.forgetOver(t.Group)
 			continue
 		}
 		if t.Group.Has(e.cfg.Self.ID) {
@@ -181,6 +188,17 @@ func (e *Engine) onArcs(from dht.Peer, m Arcs) {
 	}
 	if m.Ask {
 		e.send(from, reply)
+	}
+}
+
+// leaves notes that a node wants to be a member no more.
+func (e *Engine) leaves(p dht.Peer) {
+	if e.survey.left == nil || len(e.survey.left) > maxArcs {
+		e.survey.left = map[dht.ID]uint64{}
+	}
+	if e.survey.left[p.ID] < max(p.Incarnation, 1) {
+		e.survey.left[p.ID] = max(p.Incarnation, 1)
+		e.survey.due = e.now
 	}
 }
 

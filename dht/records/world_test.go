@@ -87,7 +87,7 @@ func newWorld(t *testing.T, seed uint64, m Mutation) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), trace: fnv.New64a()}
 	k := &w.knobs
 	*k = knobs{
-		nodes: 3 + w.rng.IntN(4), copies: 3 + 2*w.rng.IntN(2), clients: 3, keys: 3, ops: 22,
+		nodes: 3 + w.rng.IntN(4), copies: 3 + 2*w.rng.IntN(2), clients: 3, keys: 3, ops: 30,
 		delay: time.Duration(1+w.rng.IntN(8)) * time.Millisecond, disk: time.Duration(1+w.rng.IntN(5)) * time.Millisecond,
 		crash: w.chance(0.6), cut: w.chance(0.6), lie: w.chance(0.4), join: w.chance(0.5), die: w.chance(0.3),
 		mutation: m,
@@ -105,7 +105,7 @@ func newWorld(t *testing.T, seed uint64, m Mutation) *world {
 		k.list = 4
 	}
 	if w.chance(0.25) {
-		k.disk = 60 * time.Millisecond
+		k.disk = 120 * time.Millisecond
 	}
 	w.check.init(w)
 	for range k.nodes {
@@ -448,6 +448,12 @@ func (w *world) cut() {
 	w.logf("network is cut: %b", side&(1<<len(w.hosts)-1))
 	w.ringChanged()
 	w.after(w.exp(2*time.Second), w.heal)
+}
+
+// founded reports whether all know of the lineage: parts of a ring that are cut off
+// from each other before may found one each, which is another test.
+func (w *world) founded() bool {
+	return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.e.lineage == 0 })
 }
 
 // whole reports whether all can reach each other.
