@@ -22,6 +22,8 @@ type feed struct {
 	// lagging: a mirror that publishers do not wait for.
 	lagging bool
 	heard   time.Time
+	timed   Position // its Ack tells the round-trip time, since timedAt
+	timedAt time.Time
 	nodes   uint64
 	seen    Position // the highest of a child's subtree
 	try     uint64
@@ -159,6 +161,9 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 			m.Missed = true
 			e.count.ChildGaps++
 		}
+		if f.acked == f.sent && f.tries == 0 {
+			f.timed, f.timedAt = x.at, now
+		}
 		f.sent = x.at
 		bytes += len(x.payload)
 		e.count.Forwarded++
@@ -187,6 +192,9 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		return
 	}
 	f.heard = now
+	if f.role == Heir {
+		t.place.refused = 0
+	}
 	switch {
 	case t.end(f).Before(m.At):
 		if f.role != Mirror || e.knownTooFar(t, m.At) {
@@ -200,6 +208,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
 		f.acked, f.dups = m.At, 0
+		e.clock(now, f)
 		if f.sent.Before(m.At) {
 			f.sent = m.At
 		}
@@ -219,6 +228,19 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	e.tidy(now, t)
 }
 
+// clock learns the round-trip time from an Ack of what was sent to an idle node, once
+// (RFC 6298 section 3: never from what was sent again).
+func (e *Engine) clock(now time.Time, f *feed) {
+	if f.timed != (Position{}) && !f.acked.Before(f.timed) && f.tries == 0 {
+		rtt := now.Sub(f.timedAt)
+		if old, known := e.rtt[f.peer.ID]; known {
+			rtt = (7*old + rtt) / 8
+		}
+		e.Measured(f.peer.ID, rtt)
+		f.timed = Position{}
+	}
+}
+
 // feedDue sends again what was not acknowledged, and gives up who is gone.
 func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 	if f.role == Child && now.Sub(f.heard) > childRenewals*e.cfg.Renew+askAgain {
@@ -231,8 +253,7 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 	}
 	f.tries++
 	if f.role == Heir && f.tries > 8 {
-		e.count.HandOversFailed++
-		e.removeFeed(now, t, f)
+		e.heirLost(now, t, f)
 		return
 	}
 	if f.dups = 0; e.mutation != sendOnce {
@@ -432,13 +453,13 @@ func (e *Engine) gap(t *topic, m Forward) {
 // takeAsMirror keeps a message for the root. It is not passed on before the root
 // sends it down the tree, or this node becomes the root.
 func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
-	t := e.topicFor(now, m.Topic)
-	if t == nil {
-		e.count.Busy++
+	if !e.mayRoot(from.ID, TopicID(e.cfg.Space, m.Topic)) {
+		e.count.Unasked++ // who says so is not the root, or we are: the ring will tell
 		return
 	}
-	if t.root.is {
-		e.count.Unasked++ // who says so is not the root, or we are not: the ring will tell
+	t := e.topicFor(now, m.Topic)
+	if t == nil || t.root.is {
+		e.count.Busy++
 		return
 	}
 	w := &t.window
@@ -457,6 +478,26 @@ func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
 	e.arm(now, t)
 }
 
+// uncommitted reports whether the message is here and waits for the mirrors.
+func (t *topic) uncommitted(id RequestID) bool {
+	i := t.window.find(id)
+	return i >= 0 && t.committed.Before(t.window.list[i].at)
+}
+
+// mayRoot reports whether a node can be the owner of key, as far as this node's view
+// reaches: it comes behind the key and before this node and its predecessor.
+func (e *Engine) mayRoot(id, key dht.ID) bool {
+	if e.owns(key) {
+		return false
+	}
+	way := func(p dht.ID) dht.ID { return e.cfg.Space.Distance(key, p) }
+	before := e.view.Predecessor.ID
+	if way(before).Compare(way(e.cfg.Self.ID)) > 0 {
+		before = e.cfg.Self.ID
+	}
+	return way(id).Compare(way(before)) <= 0
+}
+
 // takeAsHeir takes over, as the root, a message of who was it before.
 func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 	t := e.trees.topics[m.Topic]
@@ -471,6 +512,8 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 	}
 	r, got := &t.root, now.Add(-m.Age)
 	switch {
+	case t.uncommitted(m.ID):
+		return // it is told when mirrors hold it
 	case t.window.find(m.ID) >= 0 || t.seen.has(m.ID):
 	case r.blank && got.Before(r.since):
 		// It is from before this root began, with nothing, and keeps its place: those who
@@ -488,7 +531,10 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 		return // it comes again
 	default:
 		e.append(now, t, entry{id: m.ID, payload: m.Payload, got: got})
+		t.root.waiting = append(t.root.waiting, publication{at: t.window.last, id: m.ID, since: now, giver: from, was: m.At})
 		e.settled(now, t)
+		e.arm(now, t)
+		return
 	}
 	e.send(from, Ack{Topic: t.name, Role: Heir, At: m.At})
 	e.arm(now, t)
