@@ -19,6 +19,7 @@ type feed struct {
 	due   time.Time
 	tries int
 	dups  int // acknowledgements of the same in a row
+	less  int // by how much fewer than maxUnderWay may be under way
 	// lagging: a mirror that publishers do not wait for.
 	lagging bool
 	heard   time.Time
@@ -141,7 +142,7 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 	for _, x := range w.list[begin:next] {
 		bytes += len(x.payload)
 	}
-	most := maxUnderWay
+	most := maxUnderWay - f.less
 	if f.role == Heir {
 		most = 1
 	}
@@ -207,7 +208,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case f.acked.Before(m.At):
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
-		f.acked, f.dups = m.At, 0
+		f.acked, f.dups, f.less = m.At, 0, max(f.less-1, 0)
 		e.clock(now, f)
 		if f.sent.Before(m.At) {
 			f.sent = m.At
@@ -216,6 +217,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
 		if f.dups++; f.dups == dupsMost && e.mutation != sendOnce {
 			f.sent = f.acked // something in between was lost
+			f.slow()
 		}
 	}
 	if f.lagging && t.window.after(t.window.last)-t.window.after(f.acked) <= nearlyThere {
@@ -258,11 +260,16 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 	}
 	if f.dups = 0; e.mutation != sendOnce {
 		f.sent = f.acked
+		f.slow()
 	}
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
 }
+
+// slow halves what may be under way (RFC 5681 section 3.1): on a network that loses or
+// turns around much, sending all again and again gets nowhere.
+func (f *feed) slow() { f.less = maxUnderWay - max((maxUnderWay-f.less)/2, 1) }
 
 // setMirrors makes the next successors the mirrors.
 func (e *Engine) setMirrors(now time.Time, t *topic) {
