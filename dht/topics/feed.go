@@ -42,7 +42,7 @@ const (
 const dupsMost = 3
 
 // mirrorWait is how long publishers wait for a mirror that says nothing.
-const mirrorWait = 2 * time.Second
+const mirrorWait = 4 * time.Second
 
 // nearlyThere is how many messages a mirror may be behind to be waited for again.
 const nearlyThere = 16
@@ -476,8 +476,8 @@ func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
 	case w.last.Before(m.After) && !m.Missed:
 		e.count.OutOfOrder++
 	default:
-		if len(w.list) == 0 && w.floor.Before(m.After) {
-			w.floor = m.After
+		if w.last.Before(m.After) {
+			w.raise(m.After)
 		}
 		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
 	}

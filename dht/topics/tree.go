@@ -332,8 +332,8 @@ func (e *Engine) takePlace(now time.Time, t *topic, from dht.Peer, m Attached) {
 	if (t.committed == Position{}) {
 		t.committed = m.At
 		t.window.old(t.window.after(m.At))
-		if len(t.window.list) == 0 {
-			t.window.floor = m.At
+		if t.window.last.Before(m.At) {
+			t.window.raise(m.At) // what a mirror may have from before does not reach to here
 		}
 		if t.window.last.Before(m.At) {
 			t.window.last = m.At
