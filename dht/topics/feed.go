@@ -165,6 +165,12 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 		if f.acked == f.sent && f.tries == 0 {
 			f.timed, f.timedAt = x.at, now
 		}
+		if f.role == Child && t.root.blank && x.at.Epoch == t.root.epoch && f.began.Epoch < x.at.Epoch {
+			if now.Before(t.root.hold) {
+				break
+			}
+			t.root.blank = false // a child has passed the place that older messages would keep
+		}
 		f.sent = x.at
 		bytes += len(x.payload)
 		e.count.Forwarded++
@@ -505,6 +511,15 @@ func (e *Engine) mayRoot(id, key dht.ID) bool {
 	return way(id).Compare(way(before)) <= 0
 }
 
+// A root that began with nothing lets children of the one before it wait for what that
+// one hands over, so that they get it first: for holdFirst, then for holdMore after each
+// message, at most holdMost.
+const (
+	holdFirst = 2 * time.Second
+	holdMore  = time.Second
+	holdMost  = 10 * time.Second
+)
+
 // takeAsHeir takes over, as the root, a message of who was it before.
 func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 	t := e.trees.topics[m.Topic]
@@ -525,6 +540,9 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 	case r.blank && got.Before(r.since):
 		// It is from before this root began, with nothing, and keeps its place: those who
 		// are to have it say that they are not so far.
+		if r.hold = now.Add(holdMore); r.hold.After(r.since.Add(holdMost)) {
+			r.hold = r.since.Add(holdMost)
+		}
 		if r.epoch <= m.At.Epoch {
 			e.renumber(now, t, m.At.Epoch, false)
 		}

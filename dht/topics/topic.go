@@ -42,6 +42,7 @@ type root struct {
 	inherited Position
 	since     time.Time
 	blank     bool          // it had nothing then
+	hold      time.Time     // until when it lets older children wait, if it had nothing
 	waiting   []publication // for their copies, in order
 	// alone: it began with nothing at a node that knew no other.
 	alone bool
@@ -222,7 +223,7 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 	}
 	blank := last == Position{}
 	t.root = root{
-		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last, since: now,
+		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last, since: now, hold: now.Add(holdFirst),
 		blank: blank, alone: blank && e.view.Predecessor.ID == e.cfg.Self.ID,
 	}
 	e.count.TakenOver++
@@ -422,6 +423,9 @@ func (e *Engine) arm(now time.Time, t *topic) {
 			sooner(f.heard.Add(childRenewals*e.cfg.Renew + askAgain + 1))
 		}
 	}
+	if t.root.blank && t.root.hold.After(now) {
+		sooner(t.root.hold)
+	}
 	if len(t.root.waiting) > 0 {
 		sooner(t.root.waiting[0].since.Add(mirrorWait))
 	}
@@ -449,6 +453,9 @@ func (e *Engine) topicDue(now time.Time, name string) {
 	}
 	e.placeDue(now, t)
 	e.mirrorsDue(now, t)
+	if t.root.is {
+		e.pumpAll(now, t)
+	}
 	for _, f := range slices.Clone(t.feeds) {
 		e.feedDue(now, t, f)
 	}
