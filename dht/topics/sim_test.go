@@ -283,7 +283,7 @@ func (s *scene) sameOrder() {
 }
 
 func TestSim_EachSubscriberGetsEachMessageOnce(t *testing.T) {
-	seeds := 250
+	seeds := 25
 	if testing.Short() {
 		seeds = 5
 	}
