@@ -153,13 +153,15 @@ func (e *Engine) Unreachable(now time.Time, p dht.Peer) {
 	if p.ID == e.cfg.Self.ID {
 		return
 	}
+	delete(e.rtt, p.ID)
 	e.outboxLost(now, p)
 	e.treesLost(now, p)
 	e.offersLost(now, p)
 	e.settle(now)
 }
 
-// Measured tells the round-trip time to a node, for anycasts to the nearest.
+// Measured tells the round-trip time to a node, for anycasts to the nearest. That of
+// its children the engine also learns itself, from what it sends them.
 func (e *Engine) Measured(id dht.ID, rtt time.Duration) {
 	if _, known := e.rtt[id]; known || len(e.rtt) < maxMeasured {
 		e.rtt[id] = rtt

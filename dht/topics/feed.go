@@ -19,9 +19,12 @@ type feed struct {
 	due   time.Time
 	tries int
 	dups  int // acknowledgements of the same in a row
+	less  int // by how much fewer than maxUnderWay may be under way
 	// lagging: a mirror that publishers do not wait for.
 	lagging bool
 	heard   time.Time
+	timed   Position // its Ack tells the round-trip time, since timedAt
+	timedAt time.Time
 	nodes   uint64
 	seen    Position // the highest of a child's subtree
 	try     uint64
@@ -39,7 +42,7 @@ const (
 const dupsMost = 3
 
 // mirrorWait is how long publishers wait for a mirror that says nothing.
-const mirrorWait = 2 * time.Second
+const mirrorWait = 4 * time.Second
 
 // nearlyThere is how many messages a mirror may be behind to be waited for again.
 const nearlyThere = 16
@@ -139,7 +142,7 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 	for _, x := range w.list[begin:next] {
 		bytes += len(x.payload)
 	}
-	most := maxUnderWay
+	most := maxUnderWay - f.less
 	if f.role == Heir {
 		most = 1
 	}
@@ -158,6 +161,15 @@ func (e *Engine) pump(now time.Time, t *topic, f *feed) {
 		if i == begin && f.acked.Before(m.After) {
 			m.Missed = true
 			e.count.ChildGaps++
+		}
+		if f.acked == f.sent && f.tries == 0 {
+			f.timed, f.timedAt = x.at, now
+		}
+		if f.role == Child && t.root.blank && x.at.Epoch == t.root.epoch && f.began.Epoch < x.at.Epoch {
+			if now.Before(t.root.hold) {
+				break
+			}
+			t.root.blank = false // a child has passed the place that older messages would keep
 		}
 		f.sent = x.at
 		bytes += len(x.payload)
@@ -187,6 +199,9 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		return
 	}
 	f.heard = now
+	if f.role == Heir {
+		t.place.refused = 0
+	}
 	switch {
 	case t.end(f).Before(m.At):
 		if f.role != Mirror || e.knownTooFar(t, m.At) {
@@ -199,7 +214,8 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case f.acked.Before(m.At):
 		// It may have had more than it was sent: from its parent before, or much already
 		// as the mirror of another root.
-		f.acked, f.dups = m.At, 0
+		f.acked, f.dups, f.less = m.At, 0, max(f.less-1, 0)
+		e.clock(now, f)
 		if f.sent.Before(m.At) {
 			f.sent = m.At
 		}
@@ -207,6 +223,7 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 	case m.At == f.acked && f.sent != f.acked && f.role != Heir:
 		if f.dups++; f.dups == dupsMost && e.mutation != sendOnce {
 			f.sent = f.acked // something in between was lost
+			f.slow()
 		}
 	}
 	if f.lagging && t.window.after(t.window.last)-t.window.after(f.acked) <= nearlyThere {
@@ -217,6 +234,19 @@ func (e *Engine) handleAck(now time.Time, from dht.Peer, m Ack) {
 		e.settled(now, t)
 	}
 	e.tidy(now, t)
+}
+
+// clock learns the round-trip time from an Ack of what was sent to an idle node, once
+// (RFC 6298 section 3: never from what was sent again).
+func (e *Engine) clock(now time.Time, f *feed) {
+	if f.timed != (Position{}) && !f.acked.Before(f.timed) && f.tries == 0 {
+		rtt := now.Sub(f.timedAt)
+		if old, known := e.rtt[f.peer.ID]; known {
+			rtt = (7*old + rtt) / 8
+		}
+		e.Measured(f.peer.ID, rtt)
+		f.timed = Position{}
+	}
 }
 
 // feedDue sends again what was not acknowledged, and gives up who is gone.
@@ -231,17 +261,21 @@ func (e *Engine) feedDue(now time.Time, t *topic, f *feed) {
 	}
 	f.tries++
 	if f.role == Heir && f.tries > 8 {
-		e.count.HandOversFailed++
-		e.removeFeed(now, t, f)
+		e.heirLost(now, t, f)
 		return
 	}
 	if f.dups = 0; e.mutation != sendOnce {
 		f.sent = f.acked
+		f.slow()
 	}
 	f.due = now.Add(e.jitter(min(retryFirst<<min(f.tries, 16), retryMost)))
 	e.count.ForwardedAgain++
 	e.pump(now, t, f)
 }
+
+// slow halves what may be under way (RFC 5681 section 3.1): on a network that loses or
+// turns around much, sending all again and again gets nowhere.
+func (f *feed) slow() { f.less = maxUnderWay - max((maxUnderWay-f.less)/2, 1) }
 
 // setMirrors makes the next successors the mirrors.
 func (e *Engine) setMirrors(now time.Time, t *topic) {
@@ -432,13 +466,13 @@ func (e *Engine) gap(t *topic, m Forward) {
 // takeAsMirror keeps a message for the root. It is not passed on before the root
 // sends it down the tree, or this node becomes the root.
 func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
-	t := e.topicFor(now, m.Topic)
-	if t == nil {
-		e.count.Busy++
+	if !e.mayRoot(from.ID, TopicID(e.cfg.Space, m.Topic)) {
+		e.count.Unasked++ // who says so is not the root, or we are: the ring will tell
 		return
 	}
-	if t.root.is {
-		e.count.Unasked++ // who says so is not the root, or we are not: the ring will tell
+	t := e.topicFor(now, m.Topic)
+	if t == nil || t.root.is {
+		e.count.Busy++
 		return
 	}
 	w := &t.window
@@ -448,14 +482,43 @@ func (e *Engine) takeAsMirror(now time.Time, from dht.Peer, m Forward) {
 	case w.last.Before(m.After) && !m.Missed:
 		e.count.OutOfOrder++
 	default:
-		if len(w.list) == 0 && w.floor.Before(m.After) {
-			w.floor = m.After
+		if w.last.Before(m.After) {
+			w.raise(m.After)
 		}
 		e.keep(t, entry{at: m.At, id: m.ID, payload: m.Payload, got: now.Add(-m.Age)})
 	}
 	e.send(from, Ack{Topic: t.name, Role: Mirror, At: w.last})
 	e.arm(now, t)
 }
+
+// uncommitted reports whether the message is here and waits for the mirrors.
+func (t *topic) uncommitted(id RequestID) bool {
+	i := t.window.find(id)
+	return i >= 0 && t.committed.Before(t.window.list[i].at)
+}
+
+// mayRoot reports whether a node can be the owner of key, as far as this node's view
+// reaches: it comes behind the key and before this node and its predecessor.
+func (e *Engine) mayRoot(id, key dht.ID) bool {
+	if e.owns(key) {
+		return false
+	}
+	way := func(p dht.ID) dht.ID { return e.cfg.Space.Distance(key, p) }
+	before := e.view.Predecessor.ID
+	if way(before).Compare(way(e.cfg.Self.ID)) > 0 {
+		before = e.cfg.Self.ID
+	}
+	return way(id).Compare(way(before)) <= 0
+}
+
+// A root that began with nothing lets children of the one before it wait for what that
+// one hands over, so that they get it first: for holdFirst, then for holdMore after each
+// message, at most holdMost.
+const (
+	holdFirst = 2 * time.Second
+	holdMore  = time.Second
+	holdMost  = 10 * time.Second
+)
 
 // takeAsHeir takes over, as the root, a message of who was it before.
 func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
@@ -471,10 +534,15 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 	}
 	r, got := &t.root, now.Add(-m.Age)
 	switch {
+	case t.uncommitted(m.ID):
+		return // it is told when mirrors hold it
 	case t.window.find(m.ID) >= 0 || t.seen.has(m.ID):
 	case r.blank && got.Before(r.since):
 		// It is from before this root began, with nothing, and keeps its place: those who
 		// are to have it say that they are not so far.
+		if r.hold = now.Add(holdMore); r.hold.After(r.since.Add(holdMost)) {
+			r.hold = r.since.Add(holdMost)
+		}
 		if r.epoch <= m.At.Epoch {
 			e.renumber(now, t, m.At.Epoch, false)
 		}
@@ -488,7 +556,10 @@ func (e *Engine) takeAsHeir(now time.Time, from dht.Peer, m Forward) {
 		return // it comes again
 	default:
 		e.append(now, t, entry{id: m.ID, payload: m.Payload, got: got})
+		t.root.waiting = append(t.root.waiting, publication{at: t.window.last, id: m.ID, since: now, giver: from, was: m.At})
 		e.settled(now, t)
+		e.arm(now, t)
+		return
 	}
 	e.send(from, Ack{Topic: t.name, Role: Heir, At: m.At})
 	e.arm(now, t)

@@ -42,6 +42,7 @@ type root struct {
 	inherited Position
 	since     time.Time
 	blank     bool          // it had nothing then
+	hold      time.Time     // until when it lets older children wait, if it had nothing
 	waiting   []publication // for their copies, in order
 	// alone: it began with nothing at a node that knew no other.
 	alone bool
@@ -52,6 +53,9 @@ type publication struct {
 	at    Position
 	id    RequestID
 	since time.Time
+	// giver handed it over, as the message of was; the zero Peer: it was published.
+	giver dht.Peer
+	was   Position
 }
 
 // epochTag is how many bits of an epoch are left to chance, so that two roots that
@@ -211,6 +215,7 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 	if t.root.is {
 		return
 	}
+	unfinished := t.place.handOver || t.feedOf(Heir) != nil
 	e.leavePlace(t)
 	last := t.window.last
 	if last.Before(t.committed) {
@@ -218,7 +223,7 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 	}
 	blank := last == Position{}
 	t.root = root{
-		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last, since: now,
+		is: true, epoch: e.nextEpoch(last.Epoch), inherited: last, since: now, hold: now.Add(holdFirst),
 		blank: blank, alone: blank && e.view.Predecessor.ID == e.cfg.Self.ID,
 	}
 	e.count.TakenOver++
@@ -229,6 +234,11 @@ func (e *Engine) takeOver(now time.Time, t *topic) {
 	e.commit(now, t, Position{t.root.epoch, 0})
 	t.window.last = Position{t.root.epoch, 0}
 	e.setMirrors(now, t)
+	if unfinished {
+		// The root that was being given messages died: those that have had others instead
+		// get them from here.
+		e.renumber(now, t, t.root.epoch, true)
+	}
 	if t.subscribed {
 		e.subscribedNow(t)
 	}
@@ -276,7 +286,9 @@ func (r *root) moved(from, to Position) {
 // It hands over what it holds and becomes that one's child, with those below it.
 func (e *Engine) demote(now time.Time, t *topic) {
 	for _, p := range t.root.waiting {
-		e.unhandle(p.id)
+		if p.giver == (dht.Peer{}) {
+			e.unhandle(p.id)
+		}
 	}
 	fresh := t.root.alone && t.root.seq == 0 && len(t.window.list) == 0
 	t.root = root{}
@@ -309,7 +321,7 @@ func (e *Engine) publish(now time.Time, name string, id RequestID, payload []byt
 			e.reply(id, Reply{At: at, Copies: t.copies(at)})
 			return
 		}
-		t.root.waiting = append(t.root.waiting, publication{at, id, now})
+		t.root.waiting = append(t.root.waiting, publication{at: at, id: id, since: now})
 		e.settled(now, t)
 		return
 	}
@@ -318,7 +330,7 @@ func (e *Engine) publish(now time.Time, name string, id RequestID, payload []byt
 		return
 	}
 	e.append(now, t, entry{id: id, payload: payload, got: now})
-	t.root.waiting = append(t.root.waiting, publication{t.window.last, id, now})
+	t.root.waiting = append(t.root.waiting, publication{at: t.window.last, id: id, since: now})
 	e.settled(now, t)
 	e.arm(now, t)
 }
@@ -367,8 +379,11 @@ func (e *Engine) settled(now time.Time, t *topic) {
 		if t.committed.Before(p.at) {
 			break
 		}
+		if n++; p.giver != (dht.Peer{}) {
+			e.send(p.giver, Ack{Topic: t.name, Role: Heir, At: p.was})
+			continue
+		}
 		e.reply(p.id, Reply{At: p.at, Copies: t.copies(p.at)})
-		n++
 	}
 	t.root.waiting = slices.Delete(t.root.waiting, 0, n)
 }
@@ -408,6 +423,9 @@ func (e *Engine) arm(now time.Time, t *topic) {
 			sooner(f.heard.Add(childRenewals*e.cfg.Renew + askAgain + 1))
 		}
 	}
+	if t.root.blank && t.root.hold.After(now) {
+		sooner(t.root.hold)
+	}
 	if len(t.root.waiting) > 0 {
 		sooner(t.root.waiting[0].since.Add(mirrorWait))
 	}
@@ -435,6 +453,9 @@ func (e *Engine) topicDue(now time.Time, name string) {
 	}
 	e.placeDue(now, t)
 	e.mirrorsDue(now, t)
+	if t.root.is {
+		e.pumpAll(now, t)
+	}
 	for _, f := range slices.Clone(t.feeds) {
 		e.feedDue(now, t, f)
 	}

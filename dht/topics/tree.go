@@ -33,7 +33,11 @@ type place struct {
 	// handOver: the root that is found is to be given what this node holds; dismiss:
 	// when that is done, the children are to move up.
 	handOver, dismiss bool
+	refused           int // how often it did not take it
 }
+
+// refusedMost is how often a root is looked for that takes what is handed over.
+const refusedMost = 12
 
 func (p *place) filling() bool { return p.fillTo != Position{} }
 
@@ -328,8 +332,8 @@ func (e *Engine) takePlace(now time.Time, t *topic, from dht.Peer, m Attached) {
 	if (t.committed == Position{}) {
 		t.committed = m.At
 		t.window.old(t.window.after(m.At))
-		if len(t.window.list) == 0 {
-			t.window.floor = m.At
+		if t.window.last.Before(m.At) {
+			t.window.raise(m.At) // what a mirror may have from before does not reach to here
 		}
 		if t.window.last.Before(m.At) {
 			t.window.last = m.At
@@ -359,10 +363,7 @@ func (e *Engine) handleRedirect(now time.Time, from dht.Peer, m Redirect) {
 	}
 	p := &t.place
 	if f := t.feedOf(Heir); f != nil && f.peer.ID == from.ID && m.To == (dht.Peer{}) && !p.seeking {
-		// What was taken for the root is not; it is looked for again.
-		p.handOver = true
-		e.removeFeed(now, t, f)
-		e.seek(now, t)
+		e.heirLost(now, t, f)
 		return
 	}
 	switch {
@@ -419,7 +420,11 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 	for _, name := range e.sortedTopics() {
 		t := e.trees.topics[name]
 		for _, f := range slices.Clone(t.feeds) {
-			if f.peer.ID == dead.ID {
+			switch {
+			case f.peer.ID != dead.ID:
+			case f.role == Heir:
+				e.heirLost(now, t, f)
+			default:
 				e.removeFeed(now, t, f)
 			}
 		}
@@ -433,6 +438,23 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 			e.lost(now, t, "the parent died")
 		}
 		e.tidy(now, t)
+	}
+}
+
+// heirLost looks for the root again: what was taken for it is dead, is not the root, or
+// takes nothing.
+func (e *Engine) heirLost(now time.Time, t *topic, f *feed) {
+	p := &t.place
+	e.removeFeed(now, t, f)
+	if p.refused++; p.refused > refusedMost {
+		e.count.HandOversFailed++
+		e.tidy(now, t)
+		return
+	}
+	p.handOver = true
+	if !p.seeking {
+		p.seeking, p.tries = true, p.refused
+		e.seekAgain(now, t)
 	}
 }
 
