@@ -139,7 +139,7 @@ func TestDHT_TenMachines(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a ring of ten machines takes a minute: run without -short")
 	}
-	const keys = 20
+	const keys = 12
 	r := newRingLab(t, 10)
 	all := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
 	first := r.putAll(all, keys, "one", "30s")
@@ -164,8 +164,8 @@ func TestDHT_TenMachines(t *testing.T) {
 	// Six machines here, four there. What either side can still decide, it does.
 	here, there := all[:6], all[6:]
 	r.sw.Partition(r.ports[:6], r.ports[6:])
-	wrote := r.putAll(here, keys, "three", "8s")
-	wroteThere := r.putAll(there, keys, "four", "8s")
+	wrote := r.putAll(here, keys, "three", "4s")
+	wroteThere := r.putAll(there, keys, "four", "4s")
 	t.Logf("in two parts: %d writes here, %d there", len(wrote), len(wroteThere))
 	for name := range wrote {
 		if wroteThere[name] {

@@ -76,7 +76,8 @@ func dhtTasksListCommand() *cli.Command {
 		Usage:     "list the tasks of QUEUE, or of all queues",
 		ArgsUsage: "[QUEUE]",
 		Description: "Done tasks are remembered for an hour, those that were given up for a week.\n" +
-			"JSON: task {queue, id, state, attempt, payload, result, error}; states are queued, running, done, dead." +
+			"JSON: task {queue, id, state, attempt, payload, result, error}; states are queued, running, done, dead.\n" +
+			"Exit status: 1 when too few nodes answered." +
 			examples(`aether dht tasks list`, `aether dht tasks list --state dead print`),
 		Flags: ringClientFlags(&cli.StringFlag{Name: "state", Usage: "only those that are `STATE`"}),
 		Action: func(c *cli.Context) error {
@@ -124,7 +125,7 @@ func dhtTasksWorkCommand() *cli.Command {
 			"A task may come twice, with the same ID, when its node died before it heard the outcome.\n" +
 			"JSON: working {queue}, task {queue, id, attempt, payload}, done {queue, id, attempt}, failed {queue, id, attempt, error}.\n" +
 			"Exit status: 0 after an interrupt or --count tasks." +
-			examples(`aether dht tasks work print --exec "lp -"`, `aether dht tasks work --jobs 4 resize --exec ./resize.sh`),
+			examples(`aether dht tasks work print --exec lp`, `aether dht tasks work --jobs 4 resize --exec ./resize.sh`),
 		Flags: ringClientFlags(
 			&cli.StringFlag{Name: "exec", Usage: "run `COMMAND` for each task"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Value: 1, Usage: "at most `N` tasks at a time"},

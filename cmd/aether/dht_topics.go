@@ -128,7 +128,7 @@ func dhtSubscribeCommand() *cli.Command {
 			"what is meant for one subscriber, which is answered with \"ok\" or with what --exec prints.\n" +
 			"JSON: subscribed {topic}, message {topic, from, epoch, number, payload, anycast}, missed {topic, count}.\n" +
 			"Exit status: 0 after an interrupt or --count messages." +
-			examples(`aether dht subscribe news`, `aether dht subscribe --anycast --exec "lp -" print`),
+			examples(`aether dht subscribe news`, `aether dht subscribe --anycast --exec lp print`),
 		Flags: ringClientFlags(
 			&cli.BoolFlag{Name: "anycast", Usage: "also take what is meant for one subscriber"},
 			&cli.StringFlag{Name: "exec", Usage: "run `COMMAND` for each message, which it has on standard input"},
