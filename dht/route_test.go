@@ -1,7 +1,6 @@
 package dht
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -38,7 +37,7 @@ func drawTable(t *rapid.T) *Table {
 	}
 	points := uint64(1) << s.Bits()
 	draw := func(label string) Peer {
-		return Peer{ID: s.Int(rapid.Uint64Range(0, points-1).Draw(t, label)), Incarnation: rapid.Uint64Range(1, 3).Draw(t, "life")}
+		return Peer{ID: s.Int(rapid.Uint64Range(0, points-1).Draw(t, label)), Incarnation: rapid.Uint64Range(1, 3).Draw(t, "life")} // the zero Peer is nobody
 	}
 	r := NewRing(draw("self"), rapid.IntRange(1, 6).Draw(t, "length"))
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Peer { return draw("successor") }), 0, 8).Draw(t, "list")
@@ -111,28 +110,5 @@ func TestNextBy_TheLaterLifeCounts(t *testing.T) {
 	table.SetFinger(3, Peer{ID: s.Int(5), Incarnation: 2})
 	if got := table.Next(s.Int(7), 3); len(got) != 1 || got[0].Incarnation != 2 {
 		t.Errorf("%v", got)
-	}
-}
-
-// What a node of a ring that all know asks its table: no finger is known.
-func BenchmarkNextBy(b *testing.B) {
-	for _, known := range []bool{false, true} {
-		b.Run(fmt.Sprintf("fingers=%v", known), func(b *testing.B) {
-			s, err := NewSpace(MaxBits)
-			if err != nil {
-				b.Fatal(err)
-			}
-			r := NewRing(Peer{ID: s.Int(1), Incarnation: 1}, 8)
-			r.adopt([]Peer{{ID: s.Int(5), Incarnation: 1}, {ID: s.Power(100), Incarnation: 1}})
-			table := NewTable(s, r)
-			for i := 102; known && i <= s.Bits(); i++ {
-				table.SetFinger(i, Peer{ID: s.Add(s.Power(i-1), s.Int(9)), Incarnation: 1})
-			}
-			near, key := make([]Peer, 0, 8), s.Distance(s.Int(2), s.Int(1))
-			b.ReportAllocs()
-			for b.Loop() {
-				near = NextBy(near[:0], table, key, 8)
-			}
-		})
 	}
 }
