@@ -67,9 +67,6 @@ func TestSim_LineagesMeet(t *testing.T) {
 		if w.check.merged == 0 {
 			t.Errorf("seed %d: nobody told of the record that was lost", seed)
 		}
-		if dbg != nil {
-			dbg(w)
-		}
 		if why := w.check.whole(); why != "" || w.failure != "" || !w.oneLineage() {
 			t.Errorf("seed %d: %s %s", seed, why, w.failure)
 		}
