@@ -251,6 +251,7 @@ func TestEngine_ScanShowsWhatIsDone(t *testing.T) {
 	if list := v[0].(Answered).Response.Records; len(list) != 1 || string(list[0].Value) != "1" {
 		t.Errorf("listed %+v", list)
 	}
+	a.do(Request{Op: Get, Name: "b"})
 	if p := a.do(Request{Op: Scan}); len(p.Records) != 2 || p.Records[0].Version != 4 {
 		t.Errorf("then %+v", p.Records)
 	}

@@ -8,7 +8,7 @@ import (
 // that need rare accidents begin at a seed that has some, to be found soon.
 var within = map[Mutation]struct{ from, n uint64 }{
 	SkipSeal:           {0, 100},
-	AckBeforeDisk:      {0, 400},
+	AckBeforeDisk:      {70, 300},
 	AckAlone:           {0, 100},
 	InstallOnLeader:    {0, 300},
 	ReadUnconfirmed:    {0, 100},
@@ -17,7 +17,7 @@ var within = map[Mutation]struct{ from, n uint64 }{
 	AcceptBelowPromise: {0, 1000},
 	GenesisTwice:       {0, 100},
 	GatherFirst:        {0, 400},
-	IgnoreAccepted:     {0, 600},
+	IgnoreAccepted:     {300, 300},
 	WipedJoins:         {0, 1000},
 }
 
