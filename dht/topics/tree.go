@@ -421,7 +421,7 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 		t := e.trees.topics[name]
 		for _, f := range slices.Clone(t.feeds) {
 			switch {
-			case f.peer.ID != dead.ID:
+			case !gone(f.peer, dead):
 			case f.role == Heir:
 				e.heirLost(now, t, f)
 			default:
@@ -429,11 +429,11 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 			}
 		}
 		p := &t.place
-		if p.seeking && p.candidate.ID == dead.ID {
+		if p.seeking && gone(p.candidate, dead) {
 			p.without = dead.ID
 			e.seekAgain(now, t)
 		}
-		if p.attached() && p.parent.ID == dead.ID {
+		if p.attached() && gone(p.parent, dead) {
 			p.without = dead.ID
 			e.lost(now, t, "the parent died")
 		}
