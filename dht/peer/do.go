@@ -143,11 +143,7 @@ func (n *Node) whereNext(ctx context.Context, at dht.Peer, q records.Request, r 
 	case r.Leader.Address.IsValid() && r.Leader.ID != at.ID:
 		return r.Leader
 	}
-	point := r.Point
-	if point == (dht.ID{}) {
-		point = records.Key(Space(), q.Name)
-	}
-	f, err := n.owner(ctx, point)
+	f, err := n.owner(ctx, r.Point)
 	if err != nil {
 		return n.self
 	}
