@@ -106,6 +106,9 @@ func (e *Engine) bury(r *replica, d Decision) {
 	r.chase = chase{since: e.now, next: e.now.Add(10 * e.cfg.Resend), wait: 10 * e.cfg.Resend}
 	e.clearShelf(r)
 	e.saveReplica(r)
+	if d.Into != 0 {
+		e.markOver(r.group)
+	}
 	e.settleHeirs()
 }
 

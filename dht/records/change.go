@@ -367,6 +367,9 @@ func (e *Engine) onAccepted(from dht.Peer, m Accepted) {
 // announce tells the old members and the new ones.
 func (e *Engine) announce(c *change) {
 	e.stepTo(c, announcing)
+	if c.decision.Into != 0 {
+		e.markOver(c.group)
+	}
 	for _, g := range c.decision.Groups {
 		if sameMembers(e.members(g, g.Leader.ID), g.Members) {
 			delete(e.survey.tries, g.Arc.To)

@@ -26,13 +26,12 @@ type checks struct {
 
 // operation is a client's, from when it asked to when it knew.
 type operation struct {
-	client     int
-	key        string
-	q          Request
-	from, to   time.Duration
-	p          Response
-	ended      bool
-	unanswered bool
+	client   int
+	key      string
+	q        Request
+	from, to time.Duration
+	p        Response
+	ended    bool
 }
 
 type ledGroup struct {

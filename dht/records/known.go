@@ -209,7 +209,12 @@ func (e *Engine) forgetOver(g Group) {
 			e.fail(c)
 		}
 	}
-	// It stays known, so that what was before it is known to be past.
+	e.markOver(g)
+}
+
+// markOver notes that nothing is to be done about a group any more. It stays known, so
+// that what was before it is known to be past.
+func (e *Engine) markOver(g Group) {
 	e.learn(Tiding{Group: g, Established: true})
 	for i, t := range e.known.list {
 		if t.Group.Ref() == g.Ref() {

@@ -41,9 +41,6 @@ func simulate(t *testing.T, seed uint64, m Mutation, verbose bool) outcome {
 	if w.failure == "" {
 		w.check.linear()
 	}
-	if dbg != nil {
-		dbg(w)
-	}
 	o := outcome{w.failure, w.trace.Sum64(), len(w.check.led), 0}
 	for _, v := range w.check.history {
 		if v.ended {

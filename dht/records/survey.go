@@ -129,7 +129,13 @@ func (e *Engine) wanted(g Group) (p plan, need bool, at time.Time) {
 	if p.repair, at = e.needsRepair(r); p.repair {
 		return p, true, at
 	}
-	return p, false, at
+	d := deadline{at}
+	for _, q := range e.view.list {
+		if e.avoids(q.ID) && g.Arc.Contains(q.ID) {
+			d.at(e.survey.avoid[q.ID])
+		}
+	}
+	return p, false, d.t
 }
 
 // needsRepair reports whether a living member lacks records that only a new epoch can

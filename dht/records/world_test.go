@@ -311,9 +311,6 @@ func (w *world) deliver(from, to *host, b []byte, d time.Duration) {
 			w.t.Logf("%10.6f %s -> %s %.300s", w.now.Seconds(), from.name(), to.name(), fmt.Sprintf("%T %+v", m, m))
 		}
 		to.do(func(e *Engine, now time.Time) { e.HandleMessage(now, peer, m) })
-		if w.verbose {
-			w.t.Logf("DUMP %s %s", to.name(), to.dump())
-		}
 	})
 }
 

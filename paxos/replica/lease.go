@@ -30,7 +30,7 @@ func (r *Replica) readLeased(ctx context.Context, find func() error) (ok bool, e
 	err = r.call(ctx, func(l *loop) {
 		var slot paxos.Slot
 		if slot, ok = l.node.LeaseRead(time.Now()); ok {
-			l.tasks = append(l.tasks, task{read: slot, answer: to}) // when all is applied
+			l.tasks = append(l.tasks, task{read: slot, answer: []chan<- outcome{to}}) // when all is applied
 		}
 	})
 	if err != nil || !ok {
