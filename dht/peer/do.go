@@ -139,15 +139,15 @@ func (n *Node) whereNext(ctx context.Context, at dht.Peer, q records.Request, r 
 	case err != nil:
 		return n.self // knows best who is alive
 	case r.Status != records.Elsewhere:
+		// It led once, perhaps, and has not heard who does now: whoever owns the point should.
+		if p, err := n.owner(ctx, records.Key(Space(), q.Name)); err == nil {
+			return p
+		}
 		return at
 	case r.Leader.Address.IsValid() && r.Leader.ID != at.ID:
 		return r.Leader
 	}
-	point := r.Point
-	if point == (dht.ID{}) {
-		point = records.Key(Space(), q.Name)
-	}
-	f, err := n.owner(ctx, point)
+	f, err := n.owner(ctx, r.Point)
 	if err != nil {
 		return n.self
 	}

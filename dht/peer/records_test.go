@@ -225,3 +225,19 @@ func TestClient_RecordsThroughADyingNode(t *testing.T) {
 		t.Errorf("swap of an old version: %v", err)
 	}
 }
+
+// The first write of a ring is led by whoever owns the point 0, which most nodes of a ring
+// of this size do not have among their successors.
+func TestRecords_FirstWriteComesFromAnywhere(t *testing.T) {
+	ring := openRing(t, 14)
+	ctx := within(t, 100*time.Second)
+	var wg sync.WaitGroup
+	for i, m := range ring {
+		wg.Go(func() {
+			if r, err := m.Put(ctx, fmt.Sprint(i), []byte("first"), 0); err != nil || r.Version != 1 {
+				t.Errorf("put through node %d: %+v, %v", i, r, err)
+			}
+		})
+	}
+	wg.Wait()
+}
