@@ -112,6 +112,13 @@ func (e *Engine) serve(l *lead, q Request, key dht.ID, from dht.Peer) {
 		e.answer(from, Response{ID: q.ID, Status: Full, Text: "no room for more records"})
 		return
 	}
+	e.carryOut(l, q, key, from, f)
+}
+
+// carryOut does what was decided about a request, and lets its outcome wait for what
+// it depends on.
+func (e *Engine) carryOut(l *lead, q Request, key dht.ID, from dht.Peer, f effect) {
+	old := l.r.shelf.items[q.Name]
 	w := waiter{resp: Response{ID: q.ID, Status: f.status, Record: f.rec, Text: f.text}, to: from, till: e.now.Add(e.cfg.Patience)}
 	switch {
 	case f.write:
@@ -272,160 +279,6 @@ func (l *lead) trim() {
 func (e *Engine) finish(w waiter) {
 	e.waiting--
 	e.answer(w.to, w.resp)
-}
-
-// read lets w wait for a round.
-func (e *Engine) read(l *lead, w waiter) {
-	if len(l.followers) == 0 && l.saved >= 0 || e.broken == ReadUnconfirmed {
-		e.confirmed(l, w)
-		return
-	}
-	l.reads.waiting = append(l.reads.waiting, w)
-	e.startRound(l)
-}
-
-// confirmed answers a read whose round is over, if what it saw is committed.
-func (e *Engine) confirmed(l *lead, w waiter) {
-	if w.seq <= l.committed || e.broken == ReadUnconfirmed {
-		e.finish(w)
-		return
-	}
-	at, _ := slices.BinarySearchFunc(l.writes, w.seq+1, func(v waiter, seq uint64) int {
-		if v.seq < seq {
-			return -1
-		}
-		return 1
-	})
-	l.writes = slices.Insert(l.writes, at, w)
-}
-
-// startRound begins a round for all reads that wait, unless one is under way.
-func (e *Engine) startRound(l *lead) {
-	if !l.established || !l.reads.at.IsZero() || len(l.reads.waiting) == 0 {
-		return
-	}
-	l.reads.round++
-	l.reads.at = e.now
-	l.reads.asked, l.reads.waiting = l.reads.waiting, l.reads.asked[:0]
-	for _, f := range l.followers {
-		e.send(f.peer, Confirm{l.r.ref, l.reads.round})
-	}
-	e.endRound(l)
-}
-
-// endRound ends the round when a majority has confirmed it.
-func (e *Engine) endRound(l *lead) {
-	n := 1
-	for _, f := range l.followers {
-		if f.confirmed == l.reads.round {
-			n++
-		}
-	}
-	if l.reads.at.IsZero() || n < l.r.group.majority() {
-		return
-	}
-	l.reads.at = time.Time{}
-	for _, w := range l.reads.asked {
-		e.confirmed(l, w)
-	}
-	clear(l.reads.asked)
-	l.reads.asked = l.reads.asked[:0]
-	e.startRound(l)
-}
-
-// onConfirmed counts a member's word.
-func (e *Engine) onConfirmed(from dht.Peer, m Confirmed) {
-	l, f := e.follower(from, m.Of)
-	if f == nil || m.Round != l.reads.round {
-		return
-	}
-	f.confirmed = m.Round
-	e.endRound(l)
-}
-
-// onWrote takes a member's word on what it has.
-func (e *Engine) onWrote(from dht.Peer, m Wrote) {
-	l, f := e.follower(from, m.Of)
-	if f == nil {
-		return
-	}
-	f.missing, f.full, f.wait = !m.Installed, m.Full, e.cfg.Resend
-	if m.Seq > l.r.seq {
-		e.refuse(from, "has writes that were never made")
-		return
-	}
-	f.acked = max(f.acked, int64(m.Seq))
-	if m.Seq+1 < l.window.first && m.Installed {
-		f.behind = true
-	}
-	switch {
-	case f.missing || f.behind:
-		e.survey.due = e.now // it needs a new epoch
-		f.due = time.Time{}
-	case uint64(f.acked) >= l.r.seq:
-		f.due = time.Time{}
-	case m.Seq >= f.sent:
-		f.due = e.now // there is more for it
-	default:
-		f.due = e.now.Add(f.wait)
-	}
-	e.commit(l)
-	e.dirty = true
-}
-
-// follower returns the lead of the group and the follower that from is in it.
-func (e *Engine) follower(from dht.Peer, of Ref) (*lead, *follower) {
-	for _, l := range e.leads {
-		if l.r.ref == of {
-			for _, f := range l.followers {
-				if f.peer.ID == from.ID {
-					return l, f
-				}
-			}
-		}
-	}
-	return nil, nil
-}
-
-// flush sends followers the writes that they have not been sent.
-func (e *Engine) flush() {
-	if !e.dirty {
-		return
-	}
-	e.dirty = false
-	for _, l := range e.leads {
-		for _, f := range l.followers {
-			if f.sent < l.r.seq && f.acked >= 0 && !f.missing && !f.behind {
-				e.sendWrites(l, f, f.sent+1)
-			}
-		}
-	}
-}
-
-// maxFlight bounds how many writes a member is sent ahead of what it has.
-const maxFlight = 4096
-
-// sendWrites sends the writes from number first on, as many as fit a message, and
-// asks how far the follower is.
-func (e *Engine) sendWrites(l *lead, f *follower, first uint64) {
-	for {
-		if first < l.window.first {
-			first = l.r.seq + 1 // it cannot be served any more; ask
-		}
-		list, bytes := l.window.list[first-l.window.first:], 0
-		n := 0
-		for n < len(list) && n < maxEntries && bytes < maxPiece && first+uint64(n) <= uint64(max(f.acked, 0))+maxFlight {
-			bytes += len(list[n].Record) + len(list[n].Name)
-			n++
-		}
-		e.send(f.peer, Write{l.r.ref, first, l.established, slices.Clone(list[:n])})
-		first += uint64(n)
-		f.sent = max(f.sent, first-1)
-		f.due = e.now.Add(f.wait)
-		if n == 0 || first > l.r.seq || first > uint64(max(f.acked, 0))+maxFlight {
-			return
-		}
-	}
 }
 
 // leadTimeout does what is due: sends again, ends waits, lets records expire.
