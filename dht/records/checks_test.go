@@ -20,6 +20,8 @@ type checks struct {
 	founded []Group
 	apart   bool // two lineages are meant to be
 	merged  int
+	heard   map[RequestID][]uint64 // versions, by watch
+	ended   map[RequestID]Ended
 	fences  []fence
 	fields  map[string]uint64 // from which version on the unknown field must be there
 }
@@ -52,6 +54,8 @@ func (c *checks) init(w *world) {
 	c.w = w
 	c.pending = map[RequestID]func(Response){}
 	c.fields = map[string]uint64{}
+	c.heard = map[RequestID][]uint64{}
+	c.ended = map[RequestID]Ended{}
 }
 
 func (c *checks) begin(cl *client) *operation {
@@ -130,6 +134,10 @@ func (c *checks) event(h *host, v Event) {
 		if len(c.founded) > 1 && !c.apart {
 			c.w.fail("two lineages are founded in one ring")
 		}
+	case Changed:
+		c.heard[v.Watch] = append(c.heard[v.Watch], v.Record.Version)
+	case Ended:
+		c.ended[v.Watch] = v
 	case Merged:
 		c.merged++
 	case Refused:

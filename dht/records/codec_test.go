@@ -94,6 +94,15 @@ func FuzzReplica(f *testing.F) {
 	})
 }
 
+// A version near the end of all numbers is not believed: the next one would begin anew.
+func TestParseRecord_RefusesVersionsThatWrap(t *testing.T) {
+	for v, ok := range map[uint64]bool{1: true, maxVersion: true, maxVersion + 1: false, 1<<64 - 1: false} {
+		if _, err := ParseRecord("n", AppendRecord(nil, Record{Version: v})); (err == nil) != ok {
+			t.Errorf("version %d: %v", v, err)
+		}
+	}
+}
+
 // What a newer version wrote stays, whoever writes after: here, each field that is
 // unknown, and that of a request over its like.
 func TestMergeFields(t *testing.T) {

@@ -42,6 +42,9 @@ func evaluate(q Request, old *Record) effect {
 	if e.write && q.Op != merge {
 		e.rec.Version = present.Version + 1
 		e.rec.Unknown = mergeFields(present.Unknown, q.Fields)
+		if len(e.rec.Unknown) > MaxUnknown || e.rec.Version > maxVersion {
+			return effect{status: TooLarge, rec: present, text: "the record's unknown fields, or its version"}
+		}
 		e.rec.memory = present.memory
 		e.rec.remember(q.ID)
 		if q.Op == Acquire && e.rec.Fence == 0 {

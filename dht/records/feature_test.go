@@ -235,6 +235,28 @@ func TestEngine_Scan(t *testing.T) {
 	}
 }
 
+// A listing shows what is done, also while something newer is not.
+func TestEngine_ScanShowsWhatIsDone(t *testing.T) {
+	a := newAlone(t, Config{})
+	a.do(Request{Op: Put, Name: "a", Value: []byte("1")})
+	for i := range 3 {
+		a.e.Do(a.now, Request{ID: RequestID{byte(100 + i)}, Op: Put, Name: "a", Value: []byte("later")})
+	}
+	a.e.Do(a.now, Request{ID: RequestID{110}, Op: Put, Name: "b"})
+	a.e.Do(a.now, Request{ID: RequestID{111}, Op: Scan})
+	v := a.e.Events()
+	if len(v) != 1 {
+		t.Fatalf("%+v", v)
+	}
+	if list := v[0].(Answered).Response.Records; len(list) != 1 || string(list[0].Value) != "1" {
+		t.Errorf("listed %+v", list)
+	}
+	a.do(Request{Op: Get, Name: "b"})
+	if p := a.do(Request{Op: Scan}); len(p.Records) != 2 || p.Records[0].Version != 4 {
+		t.Errorf("then %+v", p.Records)
+	}
+}
+
 // What is over a bound is refused and counted; deletions always work.
 func TestEngine_Bounds(t *testing.T) {
 	a := newAlone(t, Config{MaxBytes: 200_000})
@@ -251,6 +273,9 @@ func TestEngine_Bounds(t *testing.T) {
 		{Request{Op: Acquire, Name: "a", Holder: "x"}, Invalid},
 		{Request{Op: merge, Name: "a"}, Invalid},
 		{Request{Op: 77, Name: "a"}, Invalid},
+		{Request{Op: Put, Name: long, Value: make([]byte, MaxValue), Fields: appendField(nil, 50, make([]byte, MaxUnknown-10))}, OK},
+		{Request{Op: Put, Name: long, Fields: appendField(nil, 51, make([]byte, MaxUnknown-10))}, TooLarge},
+		{Request{Op: Put, Name: long}, OK},
 		{Request{Op: Put, Name: "b", Value: make([]byte, MaxValue)}, OK},
 		{Request{Op: Put, Name: "c", Value: make([]byte, MaxValue)}, OK},
 		{Request{Op: Put, Name: "d", Value: make([]byte, MaxValue)}, OK},

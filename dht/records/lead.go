@@ -159,7 +159,7 @@ func (e *Engine) store(l *lead, rec Record, key dht.ID) Record {
 	if err != nil {
 		panic("records: a record of its own making does not parse: " + err.Error())
 	}
-	i := &item{rec: own, raw: raw, key: key, got: e.now, left: own.TTL}
+	i := &item{rec: own, raw: raw, key: key, got: e.now, left: own.TTL, prev: l.r.shelf.items[rec.Name].done(l.committed)}
 	l.append(Entry{Name: rec.Name, Record: raw})
 	i.seq = l.r.seq + 1
 	e.apply(l.r, i)
@@ -227,6 +227,11 @@ func (e *Engine) commit(l *lead) {
 		from := l.committed
 		l.committed = uint64(done)
 		e.tellWatches(l, from)
+		for seq := max(from+1, l.window.first); seq <= l.committed; seq++ {
+			if i := l.r.shelf.items[l.window.list[seq-l.window.first].Name]; i != nil && i.seq <= l.committed {
+				i.prev = nil
+			}
+		}
 		n := 0
 		for n < len(l.writes) && l.writes[n].seq <= l.committed {
 			e.finish(l.writes[n])

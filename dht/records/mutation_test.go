@@ -4,20 +4,21 @@ import (
 	"testing"
 )
 
-// within is the number of seeds in which each planted mistake must be caught.
-var within = map[Mutation]uint64{
-	SkipSeal:           100,
-	AckBeforeDisk:      400,
-	AckAlone:           100,
-	InstallOnLeader:    300,
-	ReadUnconfirmed:    100,
-	ForgetRequests:     100,
-	DropUnknown:        100,
-	AcceptBelowPromise: 1000,
-	GenesisTwice:       100,
-	GatherFirst:        400,
-	IgnoreAccepted:     600,
-	WipedJoins:         1000,
+// within is the number of seeds in which each planted mistake must be caught; those
+// that need rare accidents begin at a seed that has some, to be found soon.
+var within = map[Mutation]struct{ from, n uint64 }{
+	SkipSeal:           {0, 100},
+	AckBeforeDisk:      {70, 300},
+	AckAlone:           {0, 100},
+	InstallOnLeader:    {0, 300},
+	ReadUnconfirmed:    {0, 100},
+	ForgetRequests:     {0, 100},
+	DropUnknown:        {0, 100},
+	AcceptBelowPromise: {0, 1000},
+	GenesisTwice:       {0, 100},
+	GatherFirst:        {0, 400},
+	IgnoreAccepted:     {300, 300},
+	WipedJoins:         {0, 1000},
 }
 
 // Planted mistakes are caught: so the checks can see.
@@ -28,13 +29,14 @@ func TestSim_CatchesEveryMutation(t *testing.T) {
 	for m := Sound + 1; m <= WipedJoins; m++ {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
-			for seed := range within[m] {
+			for k := range within[m].n {
+				seed := within[m].from + k
 				if o := simulate(t, seed, m, false); o.failure != "" {
-					t.Logf("seed %d: %.200s", seed, o.failure)
+					t.Logf("seed %d, the %dth: %.200s", seed, k+1, o.failure)
 					return
 				}
 			}
-			t.Errorf("not caught in %d seeds", within[m])
+			t.Errorf("not caught in %d seeds", within[m].n)
 		})
 	}
 }

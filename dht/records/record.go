@@ -18,6 +18,10 @@ const (
 	MaxUnknown = 16 << 10 // bytes of fields that this version does not know
 )
 
+// maxVersion bounds what is believed of a version. Nobody gets there one by one, and
+// there is always a next one.
+const maxVersion = 1 << 60
+
 // remembered is how many of the last requests a record knows by their ID: a request
 // that comes again is answered and not done twice.
 const remembered = 8
@@ -124,7 +128,7 @@ func ParseRecord(name string, b []byte) (Record, error) {
 			return Record{}, fmt.Errorf("records: parse %q: %w", name, err)
 		}
 	}
-	if len(name) > MaxName || len(r.Value) > MaxValue || len(r.Holder) > MaxHolder || len(r.Unknown) > MaxUnknown || r.Version == 0 {
+	if len(name) > MaxName || len(r.Value) > MaxValue || len(r.Holder) > MaxHolder || len(r.Unknown) > MaxUnknown || r.Version == 0 || r.Version > maxVersion {
 		return Record{}, fmt.Errorf("records: parse %q: %w: sizes, or no version", name, errRecord)
 	}
 	return r, nil

@@ -245,7 +245,7 @@ func (e *Engine) inherit(r *replica) {
 	for _, n := range old.shelf.sorted() {
 		if i := old.shelf.items[n]; r.group.Arc.Contains(i.key) {
 			c := *i
-			c.seq = 0
+			c.seq, c.prev = 0, nil
 			r.shelf.put(&c)
 			old.shelf.drop(n)
 		}

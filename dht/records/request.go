@@ -36,7 +36,8 @@ const (
 	// Release gives a lease back: Version is its fence.
 	Release
 	// Scan lists the records that this node leads whose names begin with Name, after
-	// the name in Value, up to Limit of them.
+	// the name in Value, up to Limit of them (0: 1,000). It shows what is done, and does
+	// not ask the other members whether this node leads still.
 	Scan
 	// Watch tells the changes of Name from now on: its answer is as of Get, then come
 	// events Changed. With Limit 1, Name is a prefix, and the changes are of all
@@ -73,7 +74,9 @@ type Request struct {
 	TTL     time.Duration // 0: for ever; leases need one
 	Holder  string
 	// Again: an earlier attempt may have been done. If the record cannot tell any
-	// more, the answer is Unknown and not Conflict.
+	// more, the answer is Unknown and not Conflict. A Put, which does not
+	// look at Version otherwise, may say there which version was the newest that its
+	// author knew before it first asked: then the record can tell for longer.
 	Again bool
 	Limit int
 	// Fields are written to the record's Unknown fields, each over its like.

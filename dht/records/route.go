@@ -94,7 +94,8 @@ func (e *Engine) elsewhere(id RequestID, key dht.ID) Response {
 	return p
 }
 
-// scan lists records that this node leads.
+// scan lists records that this node leads, as far as they are done. Nobody else is
+// asked: a leader that does not know yet that it is none any more lists what was.
 func (e *Engine) scan(q Request, from dht.Peer) {
 	limit := q.Limit
 	if limit <= 0 || limit > 1000 {
@@ -113,7 +114,7 @@ func (e *Engine) scan(q Request, from dht.Peer) {
 			if len(name) < len(q.Name) || name[:len(q.Name)] != q.Name || n > limit {
 				break
 			}
-			if i := l.r.shelf.items[name]; !i.rec.Deleted && i.seq <= l.committed {
+			if i := l.r.shelf.items[name].done(l.committed); i != nil && !i.rec.Deleted {
 				all = append(all, i)
 				n++
 			}

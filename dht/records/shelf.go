@@ -17,6 +17,17 @@ type item struct {
 	// A lease is counted in full by everybody.
 	got  time.Time
 	left time.Duration
+	// prev is what was there before, at the leader, as long as rec is not done.
+	prev *item
+}
+
+// done returns the newest of i and what was before it that is on a majority: nil if
+// none is.
+func (i *item) done(committed uint64) *item {
+	for i != nil && i.seq > committed {
+		i = i.prev
+	}
+	return i
 }
 
 // expires returns when the record goes by itself. What is left of a deleted one goes

@@ -86,7 +86,7 @@ func each(n uint64, do func(seed uint64)) {
 func TestSim_HoldsInEverySeedTwice(t *testing.T) {
 	var mu sync.Mutex
 	led, done := 0, 0
-	each(seeds(t, 150), func(seed uint64) {
+	each(seeds(t, 100), func(seed uint64) {
 		o := simulate(t, seed, Sound, false)
 		if o.failure != "" {
 			t.Errorf("seed %d, trace hash %016x: %s", seed, o.trace, o.failure)

@@ -270,7 +270,10 @@ func (e *Engine) amiss(r *replica) bool {
 	if owner, ok := e.view.owner(r.group.Arc.To); ok {
 		return !owner.Is(r.group.Leader) && owner.ID != e.cfg.Self.ID
 	}
-	return !e.view.alive(r.group.Leader)
+	// The leader is out of sight. If a member is just before this one, it sees more; if
+	// another node is, it may have to lead and not know.
+	near := e.view.near(1)
+	return !e.view.alive(r.group.Leader) && len(near) == 1 && !r.group.Has(near[0].ID)
 }
 
 // askStaged asks what became of a proposed group.

@@ -32,7 +32,7 @@ func (e *Engine) HandleView(now time.Time, v dht.View) {
 	}
 	pred := v.Predecessor
 	c.closed = pred.ID == c.list[len(c.list)-1].ID
-	if !seen[pred.ID] {
+	if !seen[pred.ID] && pred != (dht.Peer{}) {
 		c.list = append([]dht.Peer{pred}, c.list...)
 		c.self = 1
 	}
