@@ -18,7 +18,26 @@
 // fingers are the owners of the points 1, 2, 4, 8 … away; a principal is a node that
 // no list of another skips; an incarnation is one life of a node.
 //
-// Read id.go first, then ring.go for what is kept right, table.go for how lookups
-// go, and example.go for the textbook's ring. model_test.go checks the ring's rules
-// over all orders of what can happen.
+// [Node] is one such node, a value that a driver feeds with messages and instants.
+//
+//	     Meet                       answers                  no answer
+//	name ─────► unmet ─────────────────────► alive ◄─────────────────► suspect
+//	              │ no answer                  ▲   says so or          │ nobody
+//	              ▼                   answers  │   another does        │ reaches it
+//	          forgotten, but                   │                       ▼
+//	          never a contact            left, dead ◄──────────────────┘
+//
+// What a peer says of itself is believed, because the driver has proven its ID; what
+// it says of others is a hint to ask them. So a list of successors is used when all in
+// it have answered, a rumour of a death when the dead one does not answer, and a
+// forged one costs a question. The dead are dialled for ever, ever less often, so that
+// rings that were parted become one again. Up to Config.MaxMembers nodes know all of
+// each other, and a lookup asks the owner at once; above, they keep their neighbours
+// and fingers.
+//
+// Read id.go first, then ring.go for what is kept right, table.go and route.go for how
+// lookups go, and example.go for the textbook's ring; model_test.go checks the ring's
+// rules over all orders of what can happen. Of the node read node.go, then
+// stabilize.go (the ring's rules driven), member.go and gossip.go (who is there),
+// suspect.go (who is not any more), join.go, lookup.go and finger.go.
 package dht

@@ -81,7 +81,7 @@ func (n *Node) rumoredAlive(from Peer, r Rumor) {
 	k := n.book.get(r.Peer.ID)
 	if k == nil {
 		if n.relevant(r.Peer.ID) {
-			n.meet(r.Peer)
+			n.meet(r.Peer, from)
 		}
 		return
 	}
@@ -168,7 +168,7 @@ func (n *Node) named(from, p Peer) {
 	k := n.book.get(p.ID)
 	switch {
 	case k == nil:
-		n.meet(p)
+		n.meet(p, from)
 	case k.ID == n.cfg.Self.ID:
 	case k.state == Dead || k.state == Left || p.Incarnation > k.Incarnation:
 		n.check(k, p, false)

@@ -77,7 +77,7 @@ func (n *Node) placed(l *lookup, owner Peer, err error) {
 		k := n.book.get(p.ID)
 		switch {
 		case k == nil || k.state == Unmet:
-			n.meet(p)
+			n.meet(p, Peer{})
 		case alone:
 			n.askView(p)
 			return
@@ -127,7 +127,7 @@ func (n *Node) handleFarewell(from Peer, m Farewell) {
 	n.died(k, Left)
 	for _, p := range append([]Peer{m.Predecessor}, m.Successors...) {
 		if n.point(p) && n.relevant(p.ID) && n.book.get(p.ID) == nil {
-			n.meet(p)
+			n.meet(p, Peer{})
 		}
 	}
 }

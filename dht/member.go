@@ -34,11 +34,14 @@ type book struct {
 	full   bool     // every member is in it
 	modeAt time.Time
 	parts  [Parts]uint64 // hashes of the living
-	names  []Peer        // to be asked whether they exist
+	names  []naming      // to be asked whether they exist
 	asking int           // such questions under way
 	ghosts map[ID]time.Time
 	dead   int
 }
+
+// naming is a name that somebody told.
+type naming struct{ peer, teller Peer }
 
 func (b *book) init(self Peer) {
 	*b = book{own: self.ID, byID: map[ID]*known{}, ghosts: map[ID]time.Time{}, full: true}
@@ -252,12 +255,12 @@ func (n *Node) settled(p Peer) (usable, wait bool) {
 		n.check(k, p, false)
 		return false, false
 	}
-	return false, n.meet(p)
+	return false, n.meet(p, Peer{})
 }
 
 // meet asks a name for the first time, when there is room. It reports whether the
-// outcome is still to come.
-func (n *Node) meet(p Peer) bool {
+// outcome is still to come. The teller, if any, hears when nobody answers to the name.
+func (n *Node) meet(p, teller Peer) bool {
 	if !n.point(p) || p.ID == n.cfg.Self.ID {
 		return false
 	}
@@ -271,7 +274,7 @@ func (n *Node) meet(p Peer) bool {
 		return k.state == Unmet && k.trial.token != 0
 	}
 	for _, q := range n.book.names {
-		if q.ID == p.ID {
+		if q.peer.ID == p.ID {
 			return true
 		}
 	}
@@ -279,14 +282,14 @@ func (n *Node) meet(p Peer) bool {
 		n.counters.Dropped++
 		return false
 	}
-	n.book.names = append(n.book.names, p)
+	n.book.names = append(n.book.names, naming{p, teller})
 	return true
 }
 
 // meetNext asks some of the names that wait.
 func (n *Node) meetNext() {
 	for n.book.asking < maxMeeting && len(n.book.names) > 0 {
-		p := n.book.names[0]
+		p, teller := n.book.names[0].peer, n.book.names[0].teller
 		n.book.names = n.book.names[1:]
 		if n.book.get(p.ID) != nil {
 			n.stab.retry = true
@@ -298,6 +301,7 @@ func (n *Node) meetNext() {
 			continue
 		}
 		n.check(k, p, false)
+		k.trial.teller = teller
 	}
 	if len(n.book.names) == 0 {
 		n.book.names = nil

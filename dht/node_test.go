@@ -319,3 +319,45 @@ func TestNode_OneWayCutKillsNobody(t *testing.T) {
 	}
 	l.whole(nodes...)
 }
+
+// A node that has lost its counter of lives starts with one that was used before. It
+// is taken back when the life that the others know is over.
+func TestNode_LowerIncarnationIsTakenBackAfterTheDeathOfTheHigher(t *testing.T) {
+	l := newLAN(t)
+	nodes := l.ring(6, Config{Seed: 12})
+	self := nodes[2].cfg.Self
+	l.kill(nodes[2])
+	self.Incarnation = 9
+	nodes[2] = l.add(Config{Self: self, Seed: 1})
+	nodes[2].Meet(l.now, nodes[0].cfg.Self)
+	l.run(10 * time.Second)
+	l.whole(nodes...)
+	l.kill(nodes[2])
+	self.Incarnation = 1
+	nodes[2] = l.add(Config{Self: self, Seed: 2})
+	nodes[2].Meet(l.now, nodes[0].cfg.Self)
+	l.run(20 * time.Second)
+	l.whole(nodes...)
+}
+
+// Lookups go on while the owner is dead and nobody knows yet.
+func TestNode_LookupOutlivesTheDeathOfTheOwner(t *testing.T) {
+	for _, most := range []int{0, 4} {
+		l := newLAN(t)
+		nodes := l.ring(12, Config{Seed: 13, MaxMembers: most})
+		dead := nodes[5]
+		l.kill(dead)
+		nodes = slices.DeleteFunc(nodes, func(n *Node) bool { return n == dead })
+		for _, n := range nodes {
+			n.Lookup(l.now, dead.cfg.Self.ID)
+		}
+		l.run(12 * time.Second)
+		want := ownerOf(dead.cfg.Self.ID, nodes...)
+		for _, n := range nodes {
+			done := eventsOf[LookupDone](l, n)
+			if len(done) != 1 || done[0].Err != nil || !done[0].Owner.Is(want.cfg.Self) {
+				t.Errorf("most %d: %v, ought to be %x", most, done, want.cfg.Self.ID[:4])
+			}
+		}
+	}
+}

@@ -37,7 +37,7 @@ func drawTable(t *rapid.T) *Table {
 	}
 	points := uint64(1) << s.Bits()
 	draw := func(label string) Peer {
-		return Peer{ID: s.Int(rapid.Uint64Range(0, points-1).Draw(t, label)), Incarnation: rapid.Uint64Range(0, 2).Draw(t, "life")}
+		return Peer{ID: s.Int(rapid.Uint64Range(0, points-1).Draw(t, label)), Incarnation: rapid.Uint64Range(1, 3).Draw(t, "life")} // the zero Peer is nobody
 	}
 	r := NewRing(draw("self"), rapid.IntRange(1, 6).Draw(t, "length"))
 	list := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Peer { return draw("successor") }), 0, 8).Draw(t, "list")

@@ -16,7 +16,7 @@ type trial struct {
 	relays  int  // others who have not said yet what they found
 	witness bool // somebody else has said that it is dead: it need not be asked twice
 	counted bool // in book.asking
-	teller  Peer // who named it, when we thought it dead
+	teller  Peer // who named it, when this node did not have it for a member
 }
 
 // doubt is in the node itself, after Lifeguard (Dadgar, Phillips, Currey 2018): who
@@ -112,11 +112,16 @@ func (n *Node) missed(k *known, c *call) {
 	case Unmet:
 		n.unanswered(k, c.to)
 	case Dead, Left:
-		if t := k.trial.teller; t.ID != (ID{}) {
-			n.send(t, Rumors{[]Rumor{{c.to, Dead, k.counter}}})
-		}
+		n.tellDead(k, c.to)
 		n.endTrial(k)
 		n.goAway(k)
+	}
+}
+
+// tellDead answers who named a peer that does not answer: it may have missed the death.
+func (n *Node) tellDead(k *known, p Peer) {
+	if t := k.trial.teller; t != (Peer{}) {
+		n.send(t, Rumors{[]Rumor{{p, Dead, k.counter}}})
 	}
 }
 
@@ -125,6 +130,7 @@ func (n *Node) unanswered(k *known, p Peer) {
 		n.try(k, p)
 		return
 	}
+	n.tellDead(k, p)
 	n.endTrial(k)
 	if k.contact {
 		n.goAway(k)

@@ -9,5 +9,11 @@
 // paper.go has what Stoica et al., "Chord" (IEEE/ACM ToN 11(1), 2003), measured in
 // the same set-ups.
 //
-// Read static.go first, then static_lookup.go.
+// [Tell] and [Churn] run real nodes, all of whose messages go through a network that
+// loses, delays and cuts. A [Story] is a minute of faults drawn by lot and then quiet,
+// after which an observer that sees everything wants one right ring, all members known
+// and all lookups answered by the owner. Churn measures lookups and traffic while nodes
+// come and go.
+//
+// Read static.go first, then static_lookup.go; of the other half event.go, then event_story.go.
 package sim

@@ -238,12 +238,13 @@ func (w *world) happen(e event) {
 	case e.m != nil:
 		h.node.HandleMessage(w.local(h), e.from, e.m)
 	default:
-		if h.timer == e.at || h.timer < w.now {
-			h.timer = -1
+		// A timer runs for a duration, whatever the clock says meanwhile; one that was set
+		// for later than the present one is of no use any more.
+		if h.timer != e.at && h.timer >= w.now {
+			return
 		}
-		if t, ok := h.node.NextTimeout(); ok && !t.After(w.local(h)) {
-			h.node.HandleTimeout(w.local(h))
-		}
+		h.timer = -1
+		h.node.HandleTimeout(w.local(h))
 	}
 	w.drain(h)
 }

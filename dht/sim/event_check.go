@@ -7,8 +7,6 @@ import (
 	"github.com/aether-lan/aether/dht"
 )
 
-// observer sees all nodes at once.
-
 // sorted returns the running hosts in the order of the ring.
 func (w *world) sorted() []*host {
 	list := w.running()
