@@ -82,7 +82,7 @@ type nearest struct {
 
 // add reports false when it has enough that are nearer.
 func (r *nearest) add(p Peer) bool {
-	if p.Is(r.last) || !Between(r.self, p.ID, r.key) || p == (Peer{}) {
+	if p.Incarnation == 0 && p == (Peer{}) || p.Is(r.last) || !Between(r.self, p.ID, r.key) {
 		return true
 	}
 	r.last = p

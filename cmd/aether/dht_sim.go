@@ -24,14 +24,19 @@ func dhtSimCommand() *cli.Command {
 		Description: "Makes a ring from a seed, lets a share of its nodes die at once and looks random points up before anything is\n" +
 			"repaired: each step by the rules that real nodes route by. Without any flag, and with --paper, it does what\n" +
 			"the Chord paper (Stoica et al., 2003) did and sets the paper's figures beside its own.\n" +
+			"With --churn, nodes as they run in life form a ring in made-up time, come, die without a word and look points up.\n" +
 			"Hops are the living nodes that a lookup goes to, the owner among them; timeouts are the dead ones that it tries.\n" +
 			"JSON events: ring {nodes, alive, bits, list, seed}, lookups {asked, failed, wrong, hops_mean, hops_p1, hops_p50,\n" +
 			"hops_p99, hops_max, half_log2_n, expected, hops, timeouts_mean, timeouts_p1, timeouts_p50, timeouts_p99,\n" +
 			"timeouts_max, timeouts, messages, bytes, served_mean, served_p99, served_max}, where hops and timeouts are how many\n" +
 			"lookups had 0, 1, 2...; load {nodes, virtual, keys, mean, p1, p50, p99, max}; paper_failures, paper_list,\n" +
-			"paper_load, paper_hops; plot {file}; run {seconds, memory_bytes}.\n" +
-			"Exit status: 1 when a lookup failed or found a node that is not the owner." +
-			examples(`aether dht sim`, `aether dht sim --nodes 1000000 --lookups 100000 --fail 0.5`, `aether dht sim --nodes 16384 --plot ring.svg`),
+			"paper_load, paper_hops; plot {file}; churn {nodes, minutes, rate, seed, joins, fails, left, formed_s, settled_s,\n" +
+			"lookups, failed, wrong, hops_mean, hops, timeouts_mean, timeouts, messages_per_s, bytes_per_s, wire_bytes_per_s,\n" +
+			"hash}, paper_churn; run {seconds, memory_bytes}.\n" +
+			"Exit status: 1 when a lookup failed or found a node that is not the owner; with --churn, where that is measured, when\n" +
+			"the nodes did not become one right ring at the beginning or at the end." +
+			examples(`aether dht sim`, `aether dht sim --nodes 1000000 --lookups 100000 --fail 0.5`, `aether dht sim --nodes 16384 --plot ring.svg`,
+				`aether dht sim --churn 0.4 --nodes 1000 --members 1 --paper`),
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "nodes", Value: 1000, Usage: "a ring of `N` nodes"},
 			&cli.IntFlag{Name: "lookups", Value: 10_000, Usage: "look `N` points up"},
@@ -40,6 +45,9 @@ func dhtSimCommand() *cli.Command {
 			&cli.IntFlag{Name: "bits", Value: 160, Usage: "IDs of `N` bits, 3 to 160"},
 			&cli.IntFlag{Name: "virtual", Value: 1, Usage: "each node has `N` points, where keys are counted"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "the seed `N` decides everything"},
+			&cli.Float64Flag{Name: "churn", Usage: "run nodes that come and go, `RATE` joins and as many failures a second"},
+			&cli.Float64Flag{Name: "minutes", Value: 10, Usage: "with --churn: for `N` minutes of their time"},
+			&cli.IntFlag{Name: "members", Usage: "with --churn: up to `N` nodes each knows all, above it goes by fingers (default: 1024)"},
 			&cli.BoolFlag{Name: "paper", Usage: "the paper's figures beside ours"},
 			&cli.PathFlag{Name: "plot", Usage: "draw hops, and hops against nodes, into `FILE`.svg"},
 		},
@@ -56,6 +64,9 @@ func dhtSimCommand() *cli.Command {
 				return err
 			}
 			defer s.progress.end()
+			if s.churned.rate > 0 {
+				return s.churn(c.Context)
+			}
 			return s.run(c.Context)
 		},
 	}
@@ -69,8 +80,16 @@ type ringSim struct {
 	virtual  int
 	paper    bool
 	plot     string
+	churned  ringChurn
 	out      *printer
 	progress *simProgress
+}
+
+// ringChurn is what --churn asks for, where rate is not zero.
+type ringChurn struct {
+	rate    float64 // of joins, and of failures, a second
+	minutes float64
+	members int // up to how many nodes each knows all
 }
 
 func newRingSim(c *cli.Context, out *printer) (*ringSim, error) {
@@ -103,7 +122,42 @@ func newRingSim(c *cli.Context, out *printer) (*ringSim, error) {
 		return nil, usage("--plot writes .svg, not %q", s.plot)
 	}
 	s.progress = newSimProgress(c)
-	return s, nil
+	return s, s.readChurn(c)
+}
+
+// maxChurned bounds the nodes that are simulated one by one.
+const maxChurned = 20_000
+
+func (s *ringSim) readChurn(c *cli.Context) error {
+	s.churned = ringChurn{rate: c.Float64("churn"), minutes: c.Float64("minutes"), members: c.Int("members")}
+	if !c.IsSet("churn") {
+		for _, name := range []string{"minutes", "members"} {
+			if c.IsSet(name) {
+				return usage("--%s needs --churn", name)
+			}
+		}
+		return nil
+	}
+	if !c.IsSet("nodes") {
+		s.ring.Nodes = 100
+	}
+	s.paper = c.Bool("paper")
+	for _, name := range []string{"fail", "list", "bits", "virtual", "plot"} {
+		if c.IsSet(name) {
+			return usage("--churn runs nodes as they are, without --%s", name)
+		}
+	}
+	switch {
+	case !(s.churned.rate > 0 && s.churned.rate <= 1000):
+		return usage("--churn is joins, and failures, a second: more than 0, 1000 at most")
+	case !(s.churned.minutes > 0 && s.churned.minutes <= 1e6):
+		return usage("--minutes is more than 0")
+	case s.churned.members < 0:
+		return usage("--members is at least 1")
+	case s.ring.Nodes > maxChurned:
+		return usage("--churn takes %d nodes at most", maxChurned)
+	}
+	return nil
 }
 
 // maxVirtual keeps the memory of counting keys in bounds.
@@ -124,6 +178,11 @@ func (s *ringSim) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return s.finish(began, l.Failed+l.Wrong > 0)
+}
+
+// finish tells what it took, and whether all was well.
+func (s *ringSim) finish(began time.Time, bad bool) error {
 	s.progress.end()
 	took, used := time.Since(began), memoryUsed()
 	s.progress.say("%.1f s, %s of memory", took.Seconds(), formatBytes(int64(used)))
@@ -132,7 +191,7 @@ func (s *ringSim) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.Failed+l.Wrong > 0 {
+	if bad {
 		return failed()
 	}
 	return nil

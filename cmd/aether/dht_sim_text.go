@@ -23,13 +23,9 @@ func (s *ringSim) printLookups(l sim.Lookups) error {
 	fmt.Fprintf(&b, "\n%d lookups: %d failed, %d found a wrong owner; %.1f questions and %.0f bytes each\n", l.Asked, l.Failed, l.Wrong,
 		float64(l.Messages)/float64(l.Asked), float64(l.Bytes)/float64(l.Asked))
 	fmt.Fprintf(&b, "             mean    1%%   50%%   99%%  most\n")
-	for _, row := range []struct {
-		name string
-		h    sim.Histogram
-	}{{"hops", l.Hops}, {"timeouts", l.Timeouts}, {"asked", l.Served}} {
-		fmt.Fprintf(&b, "  %-8s %6.2f %5d %5d %5d %5d\n", row.name, row.h.Mean(), row.h.Percentile(0.01), row.h.Percentile(0.5),
-			row.h.Percentile(0.99), row.h.Max())
-	}
+	spreadLine(&b, "hops", l.Hops)
+	spreadLine(&b, "timeouts", l.Timeouts)
+	spreadLine(&b, "asked", l.Served)
 	fmt.Fprintf(&b, "half log2 of the nodes is %.2f hops; the paper's formula for such lists gives %.2f when nobody is dead\n", half, expected)
 	fmt.Fprintf(&b, "(asked: how often each node was)\n")
 	bars(&b, "hops", l.Hops)
@@ -42,6 +38,11 @@ func (s *ringSim) printLookups(l sim.Lookups) error {
 		"timeouts_mean", l.Timeouts.Mean(), "timeouts_p1", l.Timeouts.Percentile(0.01), "timeouts_p50", l.Timeouts.Percentile(0.5),
 		"timeouts_p99", l.Timeouts.Percentile(0.99), "timeouts_max", l.Timeouts.Max(), "timeouts", counts(l.Timeouts),
 		"messages", l.Messages, "bytes", l.Bytes, "served_mean", l.Served.Mean(), "served_p99", l.Served.Percentile(0.99), "served_max", l.Served.Max())
+}
+
+// spreadLine writes a line about a histogram.
+func spreadLine(b *strings.Builder, name string, h sim.Histogram) {
+	fmt.Fprintf(b, "  %-8s %6.2f %5d %5d %5d %5d\n", name, h.Mean(), h.Percentile(0.01), h.Percentile(0.5), h.Percentile(0.99), h.Max())
 }
 
 // counts is h as a list in JSON, also when it is empty.

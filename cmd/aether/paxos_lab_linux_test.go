@@ -294,6 +294,11 @@ func TestPaxos_FiveProcessesInEveryPartition(t *testing.T) {
 			break
 		}
 	}
+	// A voter that does not even read what it is sent holds nobody up.
+	slow := (p.leader() + 1) % len(p.nodes)
+	p.signal(slow, syscall.SIGSTOP)
+	p.progress("follower stopped")
+	p.signal(slow, syscall.SIGCONT)
 	list := shapes
 	if testing.Short() {
 		list = shapes[:1]
@@ -391,6 +396,13 @@ func TestPaxosServe_Discover(t *testing.T) {
 	if got := do("get", "colour", "--endpoints", ports[1]); got != "green" {
 		t.Errorf("by the second node: %q", got)
 	}
+	do("member", "lead", "3", "--endpoints", all)
+	do("member", "remove", "4", "--endpoints", all)
+	fourth.want(t, "this node was removed from the cluster", 30*time.Second)
+	if err := fourth.Wait(); err == nil {
+		t.Error("a node that was removed ends with status 0")
+	}
+	do("put", "colour", "red", "--endpoints", all)
 }
 
 // Leaders that read by their lease are stopped for shorter and longer than it lasts,

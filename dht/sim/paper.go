@@ -49,3 +49,21 @@ const (
 	PaperVirtualPercentile99 = 1.6
 	PaperVirtualPercentile1  = 0.5
 )
+
+// PaperChurn is a line of the paper's Table III: 1,000 nodes, of which as many join
+// as fail, Rate a second, and each of which repairs its pointers every 30 s on
+// average; of 10,000 lookups Failed did not find the owner.
+type PaperChurn struct {
+	Rate     float64
+	Hops     float64
+	Timeouts float64
+	Failed   int
+}
+
+// PaperTableIII returns the table.
+func PaperTableIII() []PaperChurn {
+	return []PaperChurn{
+		{0.05, 3.90, 0.05, 0}, {0.10, 3.83, 0.11, 0}, {0.15, 3.84, 0.16, 2}, {0.20, 3.81, 0.23, 5},
+		{0.25, 3.83, 0.30, 6}, {0.30, 3.91, 0.34, 8}, {0.35, 3.94, 0.42, 16}, {0.40, 4.06, 0.46, 15},
+	}
+}

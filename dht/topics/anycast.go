@@ -282,7 +282,7 @@ func (e *Engine) offeredHere(now time.Time, o *offer) {
 func (e *Engine) offersLost(now time.Time, p dht.Peer) {
 	ids := slices.SortedFunc(maps.Keys(e.offers.open), compareRequests)
 	for _, id := range ids {
-		if o := e.offers.open[id]; o != nil && o.child.ID == p.ID && o.outcome.Status == Working {
+		if o := e.offers.open[id]; o != nil && gone(o.child, p) && o.outcome.Status == Working {
 			e.offerNext(now, o)
 		}
 	}

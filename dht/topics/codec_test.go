@@ -21,7 +21,7 @@ func every() []topics.Message {
 		topics.Request{Kind: topics.ToOne, Number: 5, Oldest: 4, Key: id, Service: "s", Payload: []byte("p"), Wait: time.Second},
 		topics.Reply{Number: 5, Status: topics.Refused, Text: "no", Payload: []byte("x"), By: id, At: at, Copies: 3, Asked: 4},
 		topics.Attach{Topic: "t", At: at, Fresh: true, Seen: at, Nodes: 9, Moved: true, Try: 77, Without: id},
-		topics.Attached{Topic: "t", At: at, Newest: at, Path: []dht.ID{id, {}}, Wanted: true, WantAfter: at},
+		topics.Attached{Topic: "t", At: at, Newest: at, Path: []dht.ID{id, {}}, Wanted: true, WantAfter: at, Total: 5},
 		topics.Redirect{Topic: "t", To: to},
 		topics.Redirect{Topic: "t", To: dht.Peer{ID: id}},
 		topics.Detach{Topic: "t", Move: true},

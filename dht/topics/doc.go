@@ -31,12 +31,22 @@
 // hold the message, and only then sends it to its children. Each node keeps the last
 // messages of its topics ([Config].Window), and sends a child what comes behind the
 // position that the child names: what got lost, what it missed when its parent died.
-// Whoever is too slow for the window hears a [Gap].
 //
 // A subscriber gets each message once, because it remembers the last 1,024 message
-// IDs, and in the order of the root. Two roots that meet after a partition become
-// one: the one that is not the owner hands the messages it holds over, and they get
-// new positions; a subscriber that has had them does not get them again.
+// IDs, and in the order of the root. A root that takes over goes on from what it holds
+// as a mirror. One that holds nothing, because it has just joined the ring, is given what
+// the root before it has ("hands over"), and lets that one's subscribers wait for it a
+// few seconds. Two roots that meet after a partition become one: the one that is not the
+// owner hands over, what it gives gets new positions behind the others, and a subscriber
+// that has had it does not get it again.
+//
+// What is told as [Published] survives the death of any one node at a time; with Copies 1,
+// which is told when the mirrors have not answered for 4 s, it is lost with its root.
+// Whoever is slower than the window, or loses its place for longer than it lasts, hears
+// a [Gap].
+//
+// A member of the ring is believed as far as its own ID goes: it can refuse service to
+// those below it in a tree, and forge the publisher of what it forwards.
 //
 // # States of a node in a topic
 //
@@ -50,6 +60,7 @@
 // The root offers the message to one subscriber after the other, nearest first where
 // round-trip times are known, each child seeing to its own subtree, until one accepts.
 //
-// Files: message.go what is sent, engine.go the values' verbs; outbox.go and inbox.go
-// requests; topic.go, window.go, tree.go, feed.go topics; anycast.go.
+// Read message.go for what is sent and engine.go for the verbs; outbox.go and inbox.go
+// are requests; topic.go, window.go, tree.go (places), feed.go (sending) and receive.go
+// are topics; then anycast.go.
 package topics

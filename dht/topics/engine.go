@@ -160,6 +160,12 @@ func (e *Engine) Unreachable(now time.Time, p dht.Peer) {
 	e.settle(now)
 }
 
+// gone reports whether p is the dead node, in that life or an earlier one. An
+// incarnation of 0 is not known.
+func gone(p, dead dht.Peer) bool {
+	return p.ID == dead.ID && (dead.Incarnation == 0 || p.Incarnation <= dead.Incarnation)
+}
+
 // Measured tells the round-trip time to a node, for anycasts to the nearest. That of
 // its children the engine also learns itself, from what it sends them.
 func (e *Engine) Measured(id dht.ID, rtt time.Duration) {

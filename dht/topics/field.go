@@ -125,6 +125,7 @@ func (m Attached) write(w *writer) {
 	w.ids(4, m.Path)
 	w.bool(5, m.Wanted)
 	w.position(6, m.WantAfter)
+	w.uint(7, m.Total)
 }
 
 func (m *Attached) set(n uint64, v value) {
@@ -141,6 +142,8 @@ func (m *Attached) set(n uint64, v value) {
 		m.Wanted = v.bool()
 	case 6:
 		m.WantAfter = v.position()
+	case 7:
+		m.Total = v.uint()
 	}
 }
 

@@ -168,6 +168,8 @@ type Attached struct {
 	// its heir.
 	Wanted    bool
 	WantAfter Position
+	// Total is how many nodes the tree has, as far as known here.
+	Total uint64
 }
 
 // Redirect sends a newcomer on: to To, or, when To is the zero Peer, back to look for

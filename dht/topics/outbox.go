@@ -226,7 +226,7 @@ func (e *Engine) finish(s *sent) {
 // outboxLost tries at once what waits for a node that is dead.
 func (e *Engine) outboxLost(now time.Time, p dht.Peer) {
 	for _, n := range slices.Sorted(maps.Keys(e.outbox.waiting)) {
-		if s := e.outbox.waiting[n]; s.asked && s.owner.ID == p.ID {
+		if s := e.outbox.waiting[n]; s.asked && gone(s.owner, p) {
 			e.pause(now, s, retrySoon, fmt.Sprintf("%s is unreachable", e.cfg.Space.Format(p.ID)))
 		}
 	}

@@ -17,6 +17,7 @@ type Counters struct {
 	Children, ChildrenLost                                       uint64
 	TakenOver, Demoted, Renumbered, HandOvers, HandOversFailed   uint64
 	MirrorsLagging                                               uint64
+	Climbed                                                      uint64 // leaves that looked for a higher place
 	Fills                                                        uint64 // what children lacked was fetched
 	Offers                                                       uint64
 	// Malformed counts messages that break a rule, Unasked answers to no question.

@@ -162,8 +162,12 @@ func (e *Engine) tidy(now time.Time, t *topic) {
 // keep puts a message into the window, as the newest or wherever it belongs, in place
 // of what has its ID. News is what the own subscription has not had.
 func (e *Engine) keep(t *topic, x entry) {
-	x.news = (!t.seen.has(x.id) || e.mutation == forgetSeen) && !x.got.Before(t.since)
-	if i := t.window.find(x.id); i >= 0 {
+	known, i := t.seen.has(x.id), -1
+	x.news = (!known || e.mutation == forgetSeen) && !x.got.Before(t.since)
+	if known {
+		i = t.window.find(x.id)
+	}
+	if i >= 0 {
 		x.news = t.window.list[i].news || e.mutation == forgetSeen
 		e.trees.bytes -= len(t.window.list[i].payload)
 		t.window.remove(i)

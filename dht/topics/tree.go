@@ -22,6 +22,7 @@ type place struct {
 	tries     int
 	try       uint64
 	held      uint64 // the try that parent knows
+	total     uint64 // nodes of the tree, as far as known
 	without   dht.ID
 	told      Position // the highest of the subtree that the parent has been told
 
@@ -220,7 +221,10 @@ func (e *Engine) handleAttach(now time.Time, from dht.Peer, m Attach) {
 		e.fillFrom(now, t, m.At)
 	}
 	f.peer, f.heard, f.nodes, f.try, f.seen = from, now, min(max(m.Nodes, 1), maxNodes), m.Try, m.Seen
-	reply.At, reply.Newest = f.began, t.committed
+	reply.At, reply.Newest, reply.Total = f.began, t.committed, t.place.total
+	if t.root.is {
+		reply.Total = t.nodes()
+	}
 	reply.Path = append(slices.Clone(t.place.path), e.cfg.Self.ID)
 	e.send(from, reply)
 	e.pump(now, t, f)
@@ -309,7 +313,7 @@ func (e *Engine) handleAttached(now time.Time, from dht.Peer, m Attached) {
 		e.lost(now, t, "the tree has a loop")
 		return
 	}
-	p.path, p.unheard = m.Path, 0
+	p.path, p.unheard, p.total = m.Path, 0, min(m.Total, maxNodes)
 	if !renewal {
 		e.takePlace(now, t, from, m)
 	}
@@ -318,7 +322,30 @@ func (e *Engine) handleAttached(now time.Time, from dht.Peer, m Attached) {
 	}
 	if !p.seeking {
 		e.waitPlace(now, t, e.cfg.Renew)
+		e.climb(now, t)
 	}
+}
+
+// climb looks for a place nearer to the root for a leaf that hangs much deeper than the
+// tree need be: subtrees that lost their parent have come to hang below others. Not all
+// go at once.
+func (e *Engine) climb(now time.Time, t *topic) {
+	p := &t.place
+	if t.children() > 0 || p.total == 0 || len(p.path) <= e.flat(p.total)+1 || e.rand.IntN(4) > 0 {
+		return
+	}
+	e.count.Climbed++
+	p.tries = 0
+	e.seek(now, t)
+}
+
+// flat returns how deep a full tree of n nodes is.
+func (e *Engine) flat(n uint64) (depth int) {
+	for room, level := uint64(1), uint64(1); room < n; depth++ {
+		level *= uint64(e.cfg.MaxChildren)
+		room += level
+	}
+	return depth
 }
 
 // takePlace makes the candidate the parent.
@@ -421,7 +448,7 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 		t := e.trees.topics[name]
 		for _, f := range slices.Clone(t.feeds) {
 			switch {
-			case f.peer.ID != dead.ID:
+			case !gone(f.peer, dead):
 			case f.role == Heir:
 				e.heirLost(now, t, f)
 			default:
@@ -429,11 +456,11 @@ func (e *Engine) treesLost(now time.Time, dead dht.Peer) {
 			}
 		}
 		p := &t.place
-		if p.seeking && p.candidate.ID == dead.ID {
+		if p.seeking && gone(p.candidate, dead) {
 			p.without = dead.ID
 			e.seekAgain(now, t)
 		}
-		if p.attached() && p.parent.ID == dead.ID {
+		if p.attached() && gone(p.parent, dead) {
 			p.without = dead.ID
 			e.lost(now, t, "the parent died")
 		}

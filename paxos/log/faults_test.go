@@ -180,7 +180,7 @@ func (p *process) steady(fsys vfs.FS) (err error) {
 				p.begun.Store(int64(len(p.steps) + 1)) // promised 99
 				closed := l.closed.Load()
 				if serr := l.Save(paxos.Record{Hard: hard(99)}); closed && !errors.Is(serr, ErrClosed) {
-					return fmt.Errorf("%w: after %w a save says %v", errUnsound, err, serr)
+					return fmt.Errorf("%w: after %w a save says %w", errUnsound, err, serr)
 				}
 				_ = l.Close()
 			}

@@ -16,7 +16,11 @@ var (
 	keyGeneration = []byte{'g'}
 )
 
-func keyEntry(s paxos.Slot) []byte { return binary.BigEndian.AppendUint64([]byte{'e'}, uint64(s)) }
+func keyEntry(s paxos.Slot) []byte { return appendKeyEntry(nil, s) }
+
+func appendKeyEntry(b []byte, s paxos.Slot) []byte {
+	return binary.BigEndian.AppendUint64(append(b, 'e'), uint64(s))
+}
 
 func keyApplied(generation uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{'m'}, generation)

@@ -316,6 +316,9 @@ func (l *Log) Entries(first paxos.Slot, limit int) (list []paxos.Entry, err erro
 	return list, l.heard("entries", err)
 }
 
+// maxSized bounds the room that is taken for a record before it is written.
+const maxSized = 1 << 20
+
 // Save makes a record durable, with all that was applied before, in one synced
 // batch. After an error nobody knows what the disk holds: the Log takes no more, and
 // the process must end and open it again.
@@ -330,16 +333,20 @@ func (l *Log) Save(r paxos.Record) (err error) {
 		err = l.heard("save", err)
 	}()
 	defer l.caught(&err)
-	b := l.db.NewBatch()
+	size := 256
+	for _, e := range r.Entries {
+		size += len(e.Value) + 64
+	}
+	b := l.db.NewBatchWithSize(min(size, maxSized))
 	defer b.Close()
 	l.record++
 	hard := r.Hard.Append(binary.BigEndian.AppendUint64(nil, l.record))
 	if err := b.Set(keyHard, checked(keyHard, hard), nil); err != nil {
 		return err
 	}
-	var buf []byte
+	var k, buf []byte
 	for _, e := range r.Entries {
-		k := keyEntry(e.Slot)
+		k = appendKeyEntry(k[:0], e.Slot)
 		buf = e.Append(buf[:0])
 		buf = checked(k, buf)
 		if err := b.Set(k, buf, nil); err != nil {

@@ -267,8 +267,8 @@ func TestLog_CrashKeepsWhatWasSaved(t *testing.T) {
 	}
 }
 
-// One flipped bit anywhere is found out, or changes nothing: never is a promise or a
-// value another than the one saved.
+// One flipped bit anywhere, or a sector that was written to another place, is found
+// out, or changes nothing: never is a promise or a value another than the one saved.
 func TestLog_BitRotIsNoticed(t *testing.T) {
 	dir := t.TempDir()
 	cfg := Config{Dir: filepath.Join(dir, "node"), Cluster: cluster, ID: 1, Reserve: -1}
@@ -296,13 +296,19 @@ func TestLog_BitRotIsNoticed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 8 {
+		for i := range 16 {
 			if len(whole) == 0 {
 				continue
 			}
 			broken := bytes.Clone(whole)
 			at := rng.IntN(min(len(broken), 4096))
-			broken[at] ^= 1 << rng.IntN(8)
+			if i%2 == 0 {
+				broken[at] ^= 1 << rng.IntN(8)
+			} else {
+				at -= at % 512
+				misplaced := rng.IntN(len(whole)) / 512 * 512
+				copy(broken[at:], whole[misplaced:min(misplaced+512, len(whole))])
+			}
 			copied := filepath.Join(dir, "copy")
 			if err := os.CopyFS(copied, os.DirFS(cfg.Dir)); err != nil {
 				t.Fatal(err)

@@ -278,7 +278,11 @@ func (m *Mesh) sendTo(n *node) {
 			b = batch{conn: c, epoch: m.epoch + conns}
 		}
 		b.count++
-		body := make([]byte, 0, 256)
+		size := 0
+		for _, msg := range list {
+			size += weight(msg)
+		}
+		body := make([]byte, 0, size)
 		for _, msg := range list {
 			body = appendMessage(body, msg)
 		}

@@ -33,7 +33,10 @@ func (r *Replica) readLeased(ctx context.Context, find func() error) (ok bool, e
 			l.tasks = append(l.tasks, task{read: slot, answer: []chan<- outcome{to}}) // when all is applied
 		}
 	})
-	if err != nil || !ok {
+	if err != nil {
+		return true, err
+	}
+	if !ok {
 		return false, nil
 	}
 	select {

@@ -30,13 +30,19 @@ const gather = 512
 func (l *loop) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	armed := time.Now() // when the timer fires
 	for {
 		l.output()
-		wait := tickEvery
-		if t, ok := l.node.NextTimeout(); ok {
-			wait = max(0, min(wait, time.Until(t)))
+		now := time.Now()
+		next := now.Add(tickEvery)
+		if t, ok := l.node.NextTimeout(); ok && t.Before(next) {
+			next = t
 		}
-		timer.Reset(wait)
+		// One that fires too early costs less than setting it each time.
+		if next.Before(armed) || !armed.After(now) {
+			armed = next
+			timer.Reset(max(0, next.Sub(now)))
+		}
 		var apply chan<- task
 		var first task
 		if len(l.tasks) > 0 {

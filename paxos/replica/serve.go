@@ -181,12 +181,15 @@ func (r *Replica) propose(ctx context.Context, p proposal, to <-chan outcome) (k
 		return kv.Result{}, err
 	}
 	select {
+	case <-r.ended:
+		return kv.Result{}, ErrEnded
+	default: // when it ends after this, it tells all who wait
+	}
+	select {
 	case o := <-to:
 		return o.result, o.err
 	case <-ctx.Done():
 		return kv.Result{}, context.Cause(ctx)
-	case <-r.ended:
-		return kv.Result{}, ErrEnded
 	}
 }
 

@@ -216,6 +216,10 @@ func (h *host) ask(r request) {
 		}
 		refuse(nil)
 	default:
+		if h.full {
+			refuse(nil)
+			return
+		}
 		h.waiting[commandKey(r.op.command)] = r
 		if err := h.node.Propose(h.local(), r.op.command.encode()); err != nil {
 			delete(h.waiting, commandKey(r.op.command))

@@ -40,13 +40,14 @@ const (
 	flexible
 	bursts
 	glances // reads at hosts that may not lead any more
+	fullDisk
 	faults
 )
 
 var faultNames = [...]string{
 	"loss", "duplicate", "replay", "slow-net", "partition", "one-way", "omni", "clog", "crash", "crash-all", "pause",
 	"drift", "jump", "slow-disk", "hung-disk", "bad-sync", "wipe", "membership", "transfer", "compaction", "lease",
-	"multicast", "flexible", "bursts", "glances",
+	"multicast", "flexible", "bursts", "glances", "full-disk",
 }
 
 // FaultMask is a set of faults. A seed enables a random one (swarm testing: what is
@@ -98,12 +99,17 @@ type knobs struct {
 	quorum  int
 }
 
-func drawKnobs(rng *rand.Rand) knobs {
+// drawKnobs draws from rng, and what came later than the seeds that once failed from
+// late: they stay what they were.
+func drawKnobs(rng, late *rand.Rand) knobs {
 	k := knobs{nodes: 3 + rng.IntN(3), clients: 2 + rng.IntN(4), ops: 20 + rng.IntN(40)}
-	for f := range faults {
+	for f := range fullDisk {
 		if rng.IntN(2) == 0 {
 			k.faults |= 1 << f
 		}
+	}
+	if late.IntN(4) == 0 {
+		k.faults |= 1 << fullDisk
 	}
 	k.members = k.nodes
 	if k.faults.has(membership) && k.nodes > 3 {

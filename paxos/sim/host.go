@@ -23,6 +23,7 @@ type host struct {
 	stopped bool
 	writing bool
 	hung    bool
+	full    bool // the disk: it takes no new values
 	timer   time.Duration
 	waiting map[uint64]request // by read or command
 	joins   bool               // it joins by a change, not as a first member
@@ -171,6 +172,9 @@ func (h *host) receive(p packet) {
 			h.w.fail("host %v cannot read a message: %v", h.id, err)
 			return
 		}
+		if a, ok := m.Body.(paxos.Accept); ok && len(a.Entries) > 0 && h.full {
+			return
+		}
 		h.w.mark("receive", uint64(p.from), uint64(p.to), uint64(len(p.bytes)))
 		h.w.trace.message(h.w.now, p.from, p.to, m)
 		h.node.HandleMessage(h.local(), m)
@@ -211,6 +215,15 @@ func (h *host) save() {
 	}
 	r, seq := h.node.Unsaved()
 	if seq == 0 {
+		return
+	}
+	if h.full && h.w.rng.IntN(20) == 0 { // the room that was kept did not do
+		h.writing = true
+		h.w.trace.host(h.w.now, h.index(), "has no room for a record")
+		h.then(0, func() {
+			h.crash()
+			h.w.after(time.Second, h.start)
+		})
 		return
 	}
 	h.disk.write(r)

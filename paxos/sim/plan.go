@@ -19,7 +19,7 @@ func (w *world) plan() {
 }
 
 // mishaps are the faults that happen at a moment.
-var mishaps = []fault{partition, oneWay, omni, clog, crash, pause, jump, wipe, membership, transfer}
+var mishaps = []fault{partition, oneWay, omni, clog, crash, pause, jump, wipe, membership, transfer, fullDisk}
 
 func (w *world) mishap() {
 	var can []fault
@@ -56,6 +56,10 @@ func (w *world) mishap() {
 			_ = l.node.Transfer(l.local(), h.id) // refused if h does not count
 			l.pump()
 		}
+	case fullDisk:
+		h.full = true
+		w.trace.host(w.now, h.index(), "has a full disk")
+		w.after(w.exponential(2*time.Second), func() { h.full = false })
 	default:
 		w.net.partition(f)
 	}
@@ -150,6 +154,7 @@ func (w *world) settle() {
 		}
 	}
 	for _, h := range w.hosts {
+		h.full = false
 		if h.hung {
 			h.crash()
 		}

@@ -126,7 +126,7 @@ func (w *world) run(end time.Duration, done func() bool) {
 func newWorld(o Options) *world {
 	rng := rand.New(rand.NewPCG(o.Seed, 0x9a7e05))
 	m, _ := mutationOf(o.Mutate)
-	w := &world{opt: o, rng: rng, knobs: drawKnobs(rng), digest: fnv.New64a(), broken: m}
+	w := &world{opt: o, rng: rng, knobs: drawKnobs(rng, rand.New(rand.NewPCG(o.Seed, 0xf111))), digest: fnv.New64a(), broken: m}
 	if o.Faults != nil {
 		w.knobs.limit(*o.Faults)
 	}

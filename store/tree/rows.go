@@ -69,7 +69,6 @@ func (w *work) hide(id store.FileID, n *node) error {
 // dropCopy removes the row that a file placed in s has when another bears the
 // name; k is the one at the name.
 func (w *work) dropCopy(k []byte, s slot, at mark) error {
-	c := copyRow(s.home, s.name, at)
 	if !w.names.noted(s) { // as settled: who comes first has no copy
 		var first bool
 		if err := scanRows(w.tx, s, func(other, _ []byte) bool {
@@ -79,10 +78,11 @@ func (w *work) dropCopy(k []byte, s slot, at mark) error {
 			return err
 		}
 		if first {
-			w.tx.absent(c)
+			w.first = append(w.first, at)
+			return nil
 		}
 	}
-	return w.dropRow(c)
+	return w.dropRow(copyRow(s.home, s.name, at))
 }
 
 // count notes that a version is shown or hidden.

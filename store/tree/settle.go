@@ -2,6 +2,7 @@ package tree
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/aether-lan/aether/store"
 )
@@ -31,7 +32,8 @@ type work struct {
 	names changedNames
 	past  recorder
 
-	assigned bool // a version got other holders
+	first    []mark // placements that had their name when the work began
+	assigned bool   // a version got other holders
 }
 
 // slot is a name in a directory.
@@ -205,6 +207,7 @@ func (w *work) touchChildren(id store.FileID) error {
 // bytes are those of the first.
 func (w *work) settleSlot(s slot) error {
 	rows, err := claims(w.tx, s)
+	alone := w.past.claims[s] <= 1 // no copy of what lies there was made in this work
 	w.past.claims[s] = len(rows)
 	if err != nil || len(rows) == 0 {
 		return err
@@ -218,8 +221,11 @@ func (w *work) settleSlot(s slot) error {
 			continue
 		}
 		at := placedAt(c.key)
+		if i == 0 && alone && (at == w.current || slices.Contains(w.first, at)) {
+			continue // nobody was kept from a name by a move that was not known
+		}
 		k := copyRow(s.home, s.name, at)
-		if at == w.current { // nobody was kept from a name by a move that was not known
+		if at == w.current {
 			w.tx.absent(k)
 		}
 		if i == 0 || first.Kind == rowFile && first.Content == c.row.Content {

@@ -88,12 +88,13 @@ func (a *aether) read(ctx context.Context, key []byte) (kv.Value, error) {
 	return v, err
 }
 
-func (a *aether) syncs() uint64 {
-	s, err := a.leader.Status(context.Background())
-	if err != nil {
-		return 0
+func (a *aether) syncs() (most uint64) {
+	for _, r := range a.nodes {
+		if s, err := r.Status(context.Background()); err == nil {
+			most = max(most, s.Disk.Syncs)
+		}
 	}
-	return s.Disk.Syncs
+	return most
 }
 
 func (a *aether) close() error {

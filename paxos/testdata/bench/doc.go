@@ -43,5 +43,7 @@
 //
 // Floor is what no system can go below at one client: the median time to append
 // 4 KiB to a file and fdatasync it, in the same directory, and of a round trip of 64
-// bytes over loopback TCP. The time to overwrite allocated blocks is shown beside it.
+// bytes over loopback TCP. The time to overwrite allocated blocks is shown beside it, and
+// that of three appends at once until two are done: three replicas on one disk cannot
+// do better than that ("of three").
 package main

@@ -528,9 +528,12 @@ func (e *etcd) read(ctx context.Context, key []byte) (kv.Value, error) {
 	return v, err
 }
 
-func (e *etcd) syncs() uint64 {
-	count, _, _ := e.leader.disk.Syncs()
-	return count
+func (e *etcd) syncs() (most uint64) {
+	for _, n := range e.nodes {
+		count, _, _ := n.disk.Syncs()
+		most = max(most, count)
+	}
+	return most
 }
 
 func (e *etcd) close() (err error) {

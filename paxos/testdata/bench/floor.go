@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,7 +18,9 @@ type floor struct {
 	Round     int     `json:"round"`
 	Append    float64 `json:"append_us"`    // 4 KiB to the end of a file and fdatasync
 	Overwrite float64 `json:"overwrite_us"` // 4 KiB over written ones and fdatasync
-	RTT       float64 `json:"rtt_us"`       // 64 bytes there and back over loopback TCP
+	// Quorum: as Append, three files at once, until two of the three are done.
+	Quorum float64 `json:"quorum_us"`
+	RTT    float64 `json:"rtt_us"` // 64 bytes there and back over loopback TCP
 }
 
 const floorTries = 300
@@ -29,20 +32,32 @@ func measureFloor(dir string, rep *report, round int) error {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	file, err := os.Create(filepath.Join(temp, "f"))
-	if err != nil {
-		return err
+	var files [replicas]*os.File
+	for i := range files {
+		if files[i], err = os.Create(filepath.Join(temp, fmt.Sprint(i))); err != nil {
+			return err
+		}
+		defer files[i].Close()
 	}
-	defer file.Close()
 	var block [4096]byte
-	write := func(i int) error {
+	write := func(file *os.File, i int) error {
 		if _, err := file.WriteAt(block[:], int64(i)*int64(len(block))); err != nil {
 			return err
 		}
 		return unix.Fdatasync(int(file.Fd()))
 	}
-	if f.Append, err = median(write); err == nil {
-		f.Overwrite, err = median(write)
+	first := func(i int) error { return write(files[0], i) }
+	if f.Append, err = median(first); err == nil {
+		f.Overwrite, err = median(first)
+	}
+	if err == nil {
+		f.Quorum, err = median(func(i int) error {
+			done := make(chan error, replicas)
+			for _, file := range files {
+				go func() { done <- write(file, floorTries+i) }()
+			}
+			return errors.Join(<-done, <-done)
+		})
 	}
 	if err == nil {
 		f.RTT, err = roundTrip()

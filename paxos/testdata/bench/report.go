@@ -20,7 +20,8 @@ type point struct {
 	PerSecond float64 `json:"per_second"`
 	P50       float64 `json:"p50_us"`
 	P99       float64 `json:"p99_us"`
-	// Syncs are the records that the leader synced, for each command.
+	// Syncs are the records that the replica with the most of them synced, for each
+	// command.
 	Syncs float64 `json:"syncs_per_command"`
 	CPU   float64 `json:"cpu_us_per_command"`
 }
@@ -58,7 +59,8 @@ func (r *report) floor(f floor) {
 		r.event("floor", f)
 		return
 	}
-	fmt.Fprintf(r.w, "round %d  floor: append and fdatasync %.0f us, overwrite %.0f us, round trip %.0f us\n", f.Round+1, f.Append, f.Overwrite, f.RTT)
+	fmt.Fprintf(r.w, "round %d  floor: append and fdatasync %.0f us (two of three at once %.0f us), overwrite %.0f us, round trip %.0f us\n",
+		f.Round+1, f.Append, f.Quorum, f.Overwrite, f.RTT)
 }
 
 func (r *report) outage(o outage) {
@@ -99,6 +101,8 @@ type line struct {
 	Ratio spread `json:"first_over_this"`
 	// Floor is P50 over the time of one append with fdatasync and a round trip.
 	Floor spread `json:"p50_over_floor"`
+	// Quorum is the same with three appends at once, of which two count.
+	Quorum spread `json:"p50_over_quorum_floor"`
 }
 
 func (r *report) summary(o options) {
@@ -129,10 +133,10 @@ func (r *report) summary(o options) {
 	}
 	w := tabwriter.NewWriter(r.w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	defer w.Flush()
-	fmt.Fprintf(w, "\nwhat\tclients\tsystem\tper second\t(low-high)\tp50 us\tp99/p50\tsyncs\tCPU us\t%s / this\t(low-high)\tp50 / floor\t\n", o.systems[0])
+	fmt.Fprintf(w, "\nwhat\tclients\tsystem\tper second\t(low-high)\tp50 us\tp99/p50\tsyncs\tCPU us\t%s / this\t(low-high)\tp50 / floor\tof three\t\n", o.systems[0])
 	for _, l := range lines {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%.0f\t(%.0f-%.0f)\t%.0f\t%.1f\t%.4f\t%.1f\t%.2f\t(%.2f-%.2f)\t%.2f\t\n", l.What, l.Clients, l.System,
-			l.PerSecond.Median, l.PerSecond.Low, l.PerSecond.High, l.P50.Median, l.Tail.Median, l.Syncs, l.CPU, l.Ratio.Median, l.Ratio.Low, l.Ratio.High, l.Floor.Median)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%.0f\t(%.0f-%.0f)\t%.0f\t%.1f\t%.4f\t%.1f\t%.2f\t(%.2f-%.2f)\t%.2f\t%.2f\t\n", l.What, l.Clients, l.System,
+			l.PerSecond.Median, l.PerSecond.Low, l.PerSecond.High, l.P50.Median, l.Tail.Median, l.Syncs, l.CPU, l.Ratio.Median, l.Ratio.Low, l.Ratio.High, l.Floor.Median, l.Quorum.Median)
 	}
 	if o.what == "read" {
 		fmt.Fprintln(w, strings.Join(r.readsOverWrites(o), "\n"))
@@ -142,7 +146,7 @@ func (r *report) summary(o options) {
 // line sums one system's points up.
 func (r *report) line(first, what string, clients int, name string) (l line, ok bool) {
 	l = line{What: what, Clients: clients, System: name}
-	var rate, p50, tail, syncs, cpu, ratio, above []float64
+	var rate, p50, tail, syncs, cpu, ratio, above, quorum []float64
 	for _, p := range r.points {
 		if p.What != what || p.Clients != clients || p.System != name {
 			continue
@@ -156,11 +160,12 @@ func (r *report) line(first, what string, clients int, name string) (l line, ok 
 		}
 		for _, f := range r.floors {
 			if f.Round == p.Round {
-				above = append(above, p.P50/(f.Append+f.RTT))
+				above, quorum = append(above, p.P50/(f.Append+f.RTT)), append(quorum, p.P50/(f.Quorum+f.RTT))
 			}
 		}
 	}
-	l.PerSecond, l.P50, l.Tail, l.Ratio, l.Floor = spreadOf(rate), spreadOf(p50), spreadOf(tail), spreadOf(ratio), spreadOf(above)
+	l.PerSecond, l.P50, l.Tail, l.Ratio = spreadOf(rate), spreadOf(p50), spreadOf(tail), spreadOf(ratio)
+	l.Floor, l.Quorum = spreadOf(above), spreadOf(quorum)
 	l.Syncs, l.CPU = spreadOf(syncs).Median, spreadOf(cpu).Median
 	return l, len(rate) > 0
 }

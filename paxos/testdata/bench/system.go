@@ -17,7 +17,8 @@ type system interface {
 	do(ctx context.Context, c kv.Command) (kv.Result, error)
 	// read reads a key, linearizably.
 	read(ctx context.Context, key []byte) (kv.Value, error)
-	// syncs returns how many records the leader has synced, 0 when that is not known.
+	// syncs returns how many records the replica with the most has synced, 0 when that is
+	// not known.
 	syncs() uint64
 	close() error
 }
