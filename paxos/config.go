@@ -46,8 +46,8 @@ type Timing struct {
 	// Election is how long a leader may be silent. A node waits one to two of it
 	// before it polls (1 s).
 	Election time.Duration
-	// Batch is how long a batch waits for company while another one is on its way
-	// (200 µs).
+	// Batch is how long a batch waits for company while another one, more than twice as
+	// large, is on its way (200 µs).
 	Batch time.Duration
 	// Lease is for how long a quorum's word not to follow anybody else lets the leader
 	// read without asking. 0: no leases. At most Election.

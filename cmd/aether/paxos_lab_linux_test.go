@@ -416,15 +416,16 @@ func TestPaxos_LeasesOfStoppedLeaders(t *testing.T) {
 		st, _ := p.do("status", "--json")
 		return regexp.MustCompile(`"lease_ms":[1-9]`).MatchString(st)
 	})
-	for _, pause := range []time.Duration{50, 200, 350, 450, 700, 1200} {
+	for _, ms := range []int{50, 200, 350, 450, 700, 1200} {
+		pause := time.Duration(ms) * time.Millisecond
 		lead := p.leader()
 		p.signal(lead, syscall.SIGSTOP)
-		<-time.After(pause * time.Millisecond)
+		<-time.After(pause)
 		p.signal(lead, syscall.SIGCONT)
 		if testing.Short() {
 			continue
 		}
-		p.progress(fmt.Sprintf("leader stopped for %v", pause*time.Millisecond))
+		p.progress(fmt.Sprintf("leader stopped for %v", pause))
 		lead = p.leader()
 		p.join(func(from, to int) bool { return from != lead && to != lead })
 		p.progress("leader alone")

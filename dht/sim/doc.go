@@ -5,7 +5,7 @@
 // what the routing of package dht costs, and what half the nodes dying at once does
 // to lookups before anything is repaired. Its nodes route by dht.OwnerBy and
 // dht.NextBy, which real nodes route by; only their pointers are not kept but worked
-// out, so that a million nodes need some 30 MB. [Load] counts who gets how many keys.
+// out, so that a million nodes need some 45 MB. [Load] counts who gets how many keys.
 // paper.go has what Stoica et al., "Chord" (IEEE/ACM ToN 11(1), 2003), measured in
 // the same set-ups.
 //

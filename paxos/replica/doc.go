@@ -10,7 +10,9 @@
 // The loop is the only goroutine that touches the node. The saver syncs what the loop
 // gives it while the messages to other nodes are on their way; what depends on it
 // leaves when it is done. While a sync runs, what comes meanwhile gathers for the next
-// one. The applier applies what was chosen, in order, and answers whoever waits.
+// one. The applier applies what was chosen, in order, and answers whoever waits. The
+// state goes to disk many slots at a time (kv.Buffer): a node that was killed applies
+// what its log has since then again.
 //
 // [Client] talks to a cluster from outside: it finds the leader, tries again over all
 // endpoints, and its commands are made once.
