@@ -59,5 +59,5 @@ const (
 	tickEvery    = time.Second      // at the latest, the loop looks around
 	membersEvery = time.Second      // members are written down
 	contactEvery = 10 * time.Second // contacts that are no members are tried again
-	leaveGrace   = time.Second      // for the hand-over at the end
+	leaveGrace   = 3 * time.Second  // for the hand-over at the end
 )

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aether-lan/aether/dht"
@@ -22,6 +23,7 @@ type loop struct {
 	resolve map[uint64]uint64         // tokens of topics, by the lookup that answers them
 	subs    map[string][]*Subscription
 	refused Refused
+	alone   bool // when it left: nobody takes over
 }
 
 // reply is what a node is told in answer to its batches.
@@ -64,7 +66,8 @@ func newLoop(n *Node, known []dht.Peer) (*loop, error) {
 // batches and syncs.
 const gather = 512
 
-// run runs the loop until run ends; when ctx ends, it leaves the ring first.
+// run runs the loop until run ends; when ctx ends, it leaves the ring first and hands
+// over what it keeps.
 func (l *loop) run(ctx, run context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -94,7 +97,7 @@ func (l *loop) run(ctx, run context.Context) {
 			l.gone(p)
 		}
 		l.more()
-		if grace != nil && l.store.settled() && l.n.links.idle() {
+		if grace != nil && l.handedOver() && l.store.settled() && l.n.links.idle() {
 			l.output()
 			if l.n.links.idle() {
 				l.n.stop(errLeft)
@@ -122,9 +125,17 @@ func (l *loop) more() {
 	}
 }
 
+// handedOver reports whether nothing is kept that another node could take.
+func (l *loop) handedOver() bool {
+	return l.alone || l.store.engine.Idle()
+}
+
 // leave tells the neighbours that the node goes, and returns when to have gone.
 func (l *loop) leave() <-chan time.Time {
 	now := time.Now()
+	self := l.ring.View().Self
+	l.alone = !slices.ContainsFunc(l.ring.View().Successors, func(p dht.Peer) bool { return p.ID != self.ID })
+	l.store.engine.Leave(now)
 	l.topics.Leave(now)
 	l.ring.Leave(now)
 	l.output()

@@ -212,6 +212,25 @@ func TestNode_ComesBackFromItsDirectory(t *testing.T) {
 	}
 }
 
+// A node that is ended hands its records over: the last of a ring has them all, although
+// it is no majority of those who kept them before.
+func TestNode_HandsOverWhenItLeaves(t *testing.T) {
+	ring := openRing(t, 3)
+	for i := range 20 {
+		if _, err := ring[0].Put(t.Context(), fmt.Sprint("key", i), []byte("value"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ring[1].end(t)
+	ring[2].end(t)
+	for i := range 20 {
+		r, err := ring[0].Get(t.Context(), fmt.Sprint("key", i))
+		if err != nil || string(r.Value) != "value" {
+			t.Fatalf("key%d is %q, %v", i, r.Value, err)
+		}
+	}
+}
+
 func TestNode_AnotherSecretIsAnotherRing(t *testing.T) {
 	a := openNode(t, t.TempDir(), "one")
 	b := openNode(t, t.TempDir(), "two", a.Addr())
