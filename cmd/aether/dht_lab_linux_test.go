@@ -191,6 +191,52 @@ func TestDHT_TenMachines(t *testing.T) {
 	r.mustHave(all, first, "five")
 }
 
+// Three machines find each other by DNS-SD; a node of a ring of another name stays alone.
+func TestDHTServe_Discover(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t)
+	r := &ringLab{TB: t, dir: t.TempDir(), bin: buildAether(t), sw: lab.Switch(netlab.SwitchConfig{Seed: 1})}
+	r.hosts, r.ports = addressed(t, r.sw, lab, "a", "b", "c", "other")
+	serve := func(i int, more ...string) {
+		args := append([]string{"dht", "serve", "--discover", "--json", "--dir", filepath.Join(r.dir, fmt.Sprint(i))}, more...)
+		r.nodes = append(r.nodes, launch(t, r.hosts[i].Command(r.bin, args...)))
+	}
+	for i := range 3 {
+		serve(i)
+	}
+	serve(3, "--ring", "another")
+	for i := range 3 {
+		r.awaitSize(i, 3)
+	}
+	if _, err := r.try(0, "put", "colour", "blue", "--timeout", "30s"); err != nil {
+		t.Error(err)
+	}
+	r.mustHave([]int{2}, map[string]bool{"colour": true}, "blue")
+	if n := r.ringSize(3); n != 1 {
+		t.Errorf("the node of another ring knows %d", n)
+	}
+}
+
+// BenchmarkDHT_Death is how long it takes after a machine's death until all records answer
+// again, the longest of five deaths one after the other in a ring of ten:
+//
+//	go test -run '^$' -bench DHT_Death -benchtime 1x ./cmd/aether
+func BenchmarkDHT_Death(b *testing.B) {
+	for b.Loop() {
+		r := newRingLab(b, 10)
+		all := r.putAll([]int{0, 1, 2}, 20, "value", "30s")
+		worst := time.Duration(0)
+		for i := 9; i > 4; i-- {
+			r.kill(i)
+			began := time.Now()
+			r.mustHave([]int{0, 1, 2, 3, 4}, all, "value")
+			worst = max(worst, time.Since(began))
+			r.awaitSize(0, i)
+		}
+		b.ReportMetric(worst.Seconds(), "s-until-all-answer")
+	}
+}
+
 // BenchmarkDHT_Idle is what a machine of a ring of twenty sends when nothing happens, in
 // bytes a second of Ethernet frames, the answers of TCP included:
 //

@@ -379,10 +379,11 @@ func TestPaxosServe_Discover(t *testing.T) {
 
 	fourth := serve(3, 4, "--join", "--listen", "192.0.2.4:7004")
 	fourth.want(t, `node 4 of cluster aether`, 30*time.Second)
-	do("member", "add", "4", "192.0.2.4:7004", "--endpoints", all)
+	do("member", "add", "--learner", "4", "192.0.2.4:7004", "--endpoints", all)
 	if got := do("get", "colour", "--endpoints", "192.0.2.4:7004"); got != "blue" {
 		t.Errorf("by the fourth node: %q", got)
 	}
+	do("member", "promote", "4", "--endpoints", all)
 	if got := do("verify", "--endpoints", all); !strings.Contains(got, "4 nodes have the same state") {
 		t.Errorf("verify: %s", got)
 	}
