@@ -96,7 +96,7 @@ func (c *Reader) Next() (f Frame, err error) {
 	return Frame{At: ci.Timestamp, Bytes: b, Link: link, Truncated: ci.CaptureLength < ci.Length}, nil
 }
 
-// Recover, deferred, turns a panic of a decoder into an [ErrFormat].
+// Recover turns a panic of a decoder into an [ErrFormat]; it is deferred.
 func Recover(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("%w: %v", ErrFormat, r)
