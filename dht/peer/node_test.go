@@ -192,6 +192,7 @@ func TestNode_TopicsReachEverybodyOnce(t *testing.T) {
 }
 
 func TestNode_ComesBackFromItsDirectory(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	self, dir := ring[2].Self(), ring[2].dir
 	if _, err := Open(t.Context(), Config{Dir: dir}); !errors.Is(err, ErrLocked) {
@@ -215,6 +216,7 @@ func TestNode_ComesBackFromItsDirectory(t *testing.T) {
 // A node that is ended hands its records over: the last of a ring has them all, although
 // it is no majority of those who kept them before.
 func TestNode_HandsOverWhenItLeaves(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	for i := range 20 {
 		if _, err := ring[0].Put(t.Context(), fmt.Sprint("key", i), []byte("value"), 0); err != nil {
@@ -292,6 +294,7 @@ func TestClient_AsksThroughANode(t *testing.T) {
 }
 
 func TestTasks_RunOnceAndAgainWhenTheirNodeDies(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 4)
 	ctx := within(t, 90*time.Second)
 	done := make(chan Work, 100)

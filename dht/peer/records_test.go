@@ -21,6 +21,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 }
 
 func TestRecords_PutGetSwapDelete(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	ctx := within(t, 60*time.Second)
 	if _, err := ring[0].Get(ctx, "colour"); !errors.Is(err, ErrNotFound) {
@@ -61,6 +62,7 @@ func TestRecords_PutGetSwapDelete(t *testing.T) {
 }
 
 func TestRecords_AnswerAgainAfterTheirLeaderDied(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 5)
 	ctx := within(t, 90*time.Second)
 	for i := range 20 {
@@ -92,6 +94,7 @@ func (n *Node) crash() {
 }
 
 func TestRecords_OutliveTheEndOfAllNodes(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	ctx := within(t, 90*time.Second)
 	if _, err := ring[0].Put(ctx, "a", []byte("kept"), 0); err != nil {
@@ -117,6 +120,7 @@ func TestRecords_OutliveTheEndOfAllNodes(t *testing.T) {
 }
 
 func TestRecords_OneHolderOfALease(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	ctx := within(t, 60*time.Second)
 	var mu sync.Mutex
@@ -158,6 +162,7 @@ func TestRecords_OneHolderOfALease(t *testing.T) {
 }
 
 func TestRecords_WatchesFollowTheirLeader(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 4)
 	ctx := within(t, 90*time.Second)
 	if _, err := ring[0].Put(ctx, "w/a", []byte("0"), 0); err != nil {
@@ -205,6 +210,7 @@ func TestRecords_WatchesFollowTheirLeader(t *testing.T) {
 }
 
 func TestClient_RecordsThroughADyingNode(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 3)
 	ctx := within(t, 60*time.Second)
 	c, err := NewClient(ClientConfig{Nodes: []netip.AddrPort{ring[2].Addr(), ring[0].Addr()}})
@@ -229,6 +235,7 @@ func TestClient_RecordsThroughADyingNode(t *testing.T) {
 // The first write of a ring is led by whoever owns the point 0, which most nodes of a ring
 // of this size do not have among their successors.
 func TestRecords_FirstWriteComesFromAnywhere(t *testing.T) {
+	t.Parallel()
 	ring := openRing(t, 14)
 	ctx := within(t, 100*time.Second)
 	var wg sync.WaitGroup
