@@ -316,12 +316,14 @@ func (l *links) connect(ctx context.Context, to dht.Peer) (*link.Conn, error) {
 			l.mu.Unlock()
 			return nil, errors.New("dht/peer: too many nodes")
 		case r.conn != nil && r.conn.Err() == nil:
+			c := r.conn
 			r.used = time.Now()
 			l.mu.Unlock()
-			return r.conn, nil
+			return c, nil
 		case r.failure != nil && time.Since(r.failed) < dialPause:
+			err := r.failure
 			l.mu.Unlock()
-			return nil, r.failure
+			return nil, err
 		case r.dialing == nil:
 			r.dialing = make(chan struct{})
 			l.wg.Go(func() { l.dialRemote(r) })

@@ -37,6 +37,7 @@ func New(t testing.TB) *Lab {
 		t.Fatalf("netlab: %v", err)
 	}
 	l := &Lab{t: t, ns: ns}
+	t.TempDir() // asked for before, directories of the test go after the programs that write there
 	t.Cleanup(l.close)
 	if err := ns.do(quiet); err != nil {
 		t.Fatalf("netlab: %v", err)

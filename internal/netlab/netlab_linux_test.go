@@ -484,3 +484,13 @@ func TestLab_LeavesNoGoroutine(t *testing.T) {
 	})
 	goleak.VerifyNone(t, before)
 }
+
+// A program that still writes is ended before the test's directories are removed.
+func TestLab_ProgramsEndBeforeTheDirectoriesOfTheTestGo(t *testing.T) {
+	h := New(t).Host("writer")
+	c := h.Command("sh", "-c", `cd "$1" && i=0 && while :; do i=$((i+1)); mkdir -p d$((i%50)); : >d$((i%50))/$i; done`, "sh", t.TempDir())
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(200 * time.Millisecond)
+}
