@@ -302,18 +302,27 @@ func serveList(m *Machine, w http.ResponseWriter, r *http.Request) error {
 // for all that lies below; a directory comes before what is in it. at is an instant in
 // the past, or zero for now.
 func (m *Machine) walk(ctx context.Context, dir string, at time.Time, deep bool, f func(name string, e tree.Entry) error) error {
-	var inner error
-	err := m.drive.ListAt(dir, at, func(e tree.Entry) bool {
+	err, inner := m.walkBelow(ctx, dir, at, deep, f)
+	return errors.Join(err, inner)
+}
+
+// walkBelow tells apart that dir cannot be listed and what went wrong below it. A
+// directory that goes while its parent is listed is no fault of the listing.
+func (m *Machine) walkBelow(ctx context.Context, dir string, at time.Time, deep bool, f func(name string, e tree.Entry) error) (err, inner error) {
+	err = m.drive.ListAt(dir, at, func(e tree.Entry) bool {
 		if inner = ctx.Err(); inner != nil {
 			return false
 		}
 		name := e.Path
 		if inner = f(name, e); inner == nil && deep && e.Dir {
-			inner = m.walk(ctx, name, at, deep, f)
+			var gone error
+			if gone, inner = m.walkBelow(ctx, name, at, deep, f); !errors.Is(gone, store.ErrNotFound) && !errors.Is(gone, tree.ErrNotDir) {
+				inner = errors.Join(gone, inner)
+			}
 		}
 		return inner == nil
 	})
-	return errors.Join(err, inner)
+	return err, inner
 }
 
 func (m *Machine) listing(name string, e tree.Entry) Listing {

@@ -19,6 +19,7 @@ import (
 	"github.com/aether-lan/aether/internal/link"
 	"github.com/aether-lan/aether/store"
 	"github.com/aether-lan/aether/store/pool"
+	"github.com/aether-lan/aether/store/tree"
 )
 
 // host is a machine that serves on loopback in this process.
@@ -342,5 +343,29 @@ func TestControl_RefusesBadPaths(t *testing.T) {
 	}
 	if _, err := a.client.Cat(t.Context(), "/nothing", time.Time{}); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("cat of nothing: %v", err)
+	}
+}
+
+// A directory that is removed while its parent is listed is no fault of the listing.
+func TestList_DirectoriesThatGoMeanwhile(t *testing.T) {
+	a := serve(t, t.TempDir(), pool.NewSecret())
+	for _, p := range []string{"/a", "/b", "/b/c", "/d"} {
+		if err := a.Drive().Mkdir(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var names []string
+	err := a.walk(t.Context(), "/", time.Time{}, true, func(name string, _ tree.Entry) error {
+		names = append(names, name)
+		if name == "/b" {
+			return a.Drive().Remove(t.Context(), "/b", true)
+		}
+		return nil
+	})
+	if err != nil || !slices.Contains(names, "/d") {
+		t.Errorf("listed %v, %v", names, err)
+	}
+	if err := a.walk(t.Context(), "/b", time.Time{}, true, nil); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a directory that is not there: %v", err)
 	}
 }
