@@ -72,30 +72,17 @@ func resolveEndpoints(ctx context.Context, hosts []string) (list []netip.AddrPor
 
 // withRing runs f with a client of the ring that the flags name, within --timeout.
 func withRing(c *cli.Context, f func(ctx context.Context, cl *peer.Client, out *printer) error) error {
-	out, err := newPrinter(c)
+	k, err := clientOf(c, ringNodes)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context
-	if d := c.Duration("timeout"); d > 0 {
-		var cancel func()
-		ctx, cancel = contextWithTimeout(ctx, d)
-		defer cancel()
-	}
-	list, err := ringNodes(c)
-	if err != nil {
-		return err
-	}
-	secret, err := clusterSecret(c)
-	if err != nil {
-		return err
-	}
-	cl, err := peer.NewClient(peer.ClientConfig{Nodes: list, Secret: secret})
+	defer k.cancel()
+	cl, err := peer.NewClient(peer.ClientConfig{Nodes: k.list, Secret: k.secret})
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	return ringCause(ctx, f(ctx, cl, out))
+	return ringCause(k.ctx, f(k.ctx, cl, k.out))
 }
 
 // withRingForEver is withRing for commands that run until they are interrupted, unless

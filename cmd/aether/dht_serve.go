@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"sync"
 
-	"github.com/lmittmann/tint"
 	"github.com/urfave/cli/v2"
 
 	"github.com/aether-lan/aether/dht/peer"
@@ -52,7 +50,7 @@ func dhtServeCommand() *cli.Command {
 
 // dhtConfig reads the flags.
 func dhtConfig(c *cli.Context, out *printer) (cfg peer.Config, err error) {
-	cfg = peer.Config{Dir: dhtDir(c), Copies: c.Int("copies"), MaxBytes: c.Int64("max-bytes"), Logger: memberLogger(c, out)}
+	cfg = peer.Config{Dir: dhtDir(c), Copies: c.Int("copies"), MaxBytes: c.Int64("max-bytes"), Logger: eventLogger(c, "member", tellMembers(out))}
 	if c.Int("copies") < 1 || c.Int("copies") > 15 {
 		return cfg, usage("--copies is a number from 1 to 15")
 	}
@@ -132,40 +130,12 @@ func dhtServices(n *peer.Node) {
 	})
 }
 
-// memberLogger tells of members on standard output, and of the rest on standard error:
-// warnings, and with --verbose everything.
-func memberLogger(c *cli.Context, out *printer) *slog.Logger {
-	level := slog.LevelWarn
-	if c.Bool("verbose") {
-		level = slog.LevelDebug
+// tellMembers prints members that come, go and fail.
+func tellMembers(out *printer) func(fields map[string]any) error {
+	return func(f map[string]any) error {
+		text := fmt.Sprintf("member %v at %v is %v", f["id"], f["address"], f["state"])
+		return out.event("member", text, "id", f["id"], "address", f["address"], "state", f["state"])
 	}
-	h := tint.NewTextHandler(c.App.ErrWriter, &tint.Options{Level: level, NoColor: !isTerminal(c.App.ErrWriter)})
-	return slog.New(memberLines{h, out})
-}
-
-// memberLines is a log handler that prints members as events.
-type memberLines struct {
-	slog.Handler
-	out *printer
-}
-
-// Enabled lets members through, which are of level Info.
-func (h memberLines) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelInfo || h.Handler.Enabled(ctx, l)
-}
-
-// Handle prints members and leaves the rest to the other handler.
-func (h memberLines) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message != "member" || r.Level < slog.LevelInfo {
-		if !h.Handler.Enabled(ctx, r.Level) {
-			return nil
-		}
-		return h.Handler.Handle(ctx, r)
-	}
-	kv := map[string]any{}
-	r.Attrs(func(a slog.Attr) bool { kv[a.Key] = a.Value.Any(); return true })
-	text := fmt.Sprintf("member %v at %v is %v", kv["id"], kv["address"], kv["state"])
-	return h.out.event("member", text, "id", kv["id"], "address", kv["address"], "state", kv["state"])
 }
 
 func dhtJoinCommand() *cli.Command {

@@ -133,14 +133,7 @@ var errNoEndpoints = errors.New("no node of this cluster is known on this machin
 // endpoints returns whom to ask: --endpoints, or what this machine's nodes know.
 func endpoints(c *cli.Context) (list []netip.AddrPort, err error) {
 	if s := c.String("endpoints"); s != "" {
-		for _, part := range strings.Split(s, ",") {
-			a, err := resolveEndpoint(c.Context, strings.TrimSpace(part))
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, a)
-		}
-		return list, nil
+		return resolveEndpoints(c.Context, strings.Split(s, ","))
 	}
 	files, err := filepath.Glob(filepath.Join(paxosRoot(c.String("cluster")), "*", endpointsFile))
 	if err != nil {
@@ -169,27 +162,14 @@ func endpoints(c *cli.Context) (list []netip.AddrPort, err error) {
 // withCluster runs f with a client of the cluster that the flags name, within
 // --timeout.
 func withCluster(c *cli.Context, f func(ctx context.Context, cl *replica.Client, list []netip.AddrPort, out *printer) error) error {
-	out, err := newPrinter(c)
+	k, err := clientOf(c, endpoints)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context
-	if d := c.Duration("timeout"); d > 0 {
-		var cancel func()
-		ctx, cancel = contextWithTimeout(ctx, d)
-		defer cancel()
-	}
-	list, err := endpoints(c)
-	if err != nil {
-		return err
-	}
-	secret, err := clusterSecret(c)
-	if err != nil {
-		return err
-	}
-	cl := replica.NewClient(replica.ClientConfig{Endpoints: list, Cluster: c.String("cluster"), Secret: secret})
+	defer k.cancel()
+	cl := replica.NewClient(replica.ClientConfig{Endpoints: k.list, Cluster: c.String("cluster"), Secret: k.secret})
 	defer cl.Close()
-	return paxosCause(ctx, f(ctx, cl, list, out))
+	return paxosCause(k.ctx, f(k.ctx, cl, k.list, k.out))
 }
 
 // paxosCause says why a command that ran out of time got nowhere.

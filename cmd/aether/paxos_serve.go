@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lmittmann/tint"
 	"github.com/urfave/cli/v2"
 
 	"github.com/aether-lan/aether/paxos"
@@ -81,7 +79,7 @@ func nodeConfig(c *cli.Context, out *printer) (cfg replica.Config, err error) {
 	cfg = replica.Config{
 		ID: paxos.NodeID(id), Dir: c.String("dir"), Cluster: c.String("cluster"), Join: c.Bool("join"),
 		Timing:        paxos.Timing{Election: c.Duration("election"), Heartbeat: c.Duration("election") / 10, Lease: c.Duration("lease")},
-		SnapshotEvery: paxos.Slot(c.Uint64("snapshot-every")), Logger: roleLogger(c, out),
+		SnapshotEvery: paxos.Slot(c.Uint64("snapshot-every")), Logger: eventLogger(c, "role", tellRoles(out)),
 	}
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join(paxosRoot(cfg.Cluster), cfg.ID.String())
@@ -208,42 +206,15 @@ func reachable(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
 }
 
-// roleLogger tells of roles on standard output, and of the rest on standard error:
-// warnings, and with --verbose everything.
-func roleLogger(c *cli.Context, out *printer) *slog.Logger {
-	level := slog.LevelWarn
-	if c.Bool("verbose") {
-		level = slog.LevelDebug
-	}
-	h := tint.NewTextHandler(c.App.ErrWriter, &tint.Options{Level: level, NoColor: !isTerminal(c.App.ErrWriter)})
-	return slog.New(roleLines{h, out})
-}
-
-// roleLines is a log handler that prints roles as events.
-type roleLines struct {
-	slog.Handler
-	out *printer
-}
-
-func (h roleLines) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelInfo || h.Handler.Enabled(ctx, l)
-}
-
-func (h roleLines) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message != "role" {
-		if !h.Handler.Enabled(ctx, r.Level) {
-			return nil
+// tellRoles prints whom the node follows, or that it leads.
+func tellRoles(out *printer) func(fields map[string]any) error {
+	return func(f map[string]any) error {
+		text := fmt.Sprintf("%v, ballot %v", f["role"], f["ballot"])
+		if l, _ := f["leader"].(uint64); l == 0 {
+			text = "" // on the way to a leader
+		} else if f["role"] != "leading" {
+			text = fmt.Sprintf("%v node %d, ballot %v", f["role"], l, f["ballot"])
 		}
-		return h.Handler.Handle(ctx, r)
+		return out.event("role", text, "role", f["role"], "leader", f["leader"], "ballot", f["ballot"])
 	}
-	kv := map[string]any{}
-	r.Attrs(func(a slog.Attr) bool { kv[a.Key] = a.Value.Any(); return true })
-	text := fmt.Sprintf("%v", kv["role"])
-	text += fmt.Sprintf(", ballot %v", kv["ballot"])
-	if l, _ := kv["leader"].(uint64); l == 0 {
-		text = "" // on the way to a leader
-	} else if kv["role"] != "leading" {
-		text = fmt.Sprintf("%v node %d, ballot %v", kv["role"], l, kv["ballot"])
-	}
-	return h.out.event("role", text, "role", kv["role"], "leader", kv["leader"], "ballot", kv["ballot"])
 }
