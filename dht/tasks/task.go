@@ -168,8 +168,10 @@ func ParseTask(name string, value []byte) (t Task, err error) {
 	for last := uint64(0); r.Err() == nil && r.Len() > 0; {
 		begin := r.Offset()
 		tag := number(r)
+		head := r.Offset()
 		v := r.Counted(records.MaxValue)
-		if tag <= last || len(v) == 0 {
+		// A length is of the least length, too: what is read is written the same.
+		if tag <= last || len(v) == 0 || r.Offset()-head-len(v) != (bits.Len(uint(len(v)))+6)/7 {
 			r.Fail(ErrMalformed)
 			break
 		}
