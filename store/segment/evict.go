@@ -81,8 +81,13 @@ func (s *Store) retire(f *file) error {
 		return err
 	}
 	s.syncing.Lock() // no sync of it
-	defer s.syncing.Unlock()
 	s.behind.forget(f.number)
+	s.mu.Lock()
+	delete(s.dirty, f.number)
+	delete(s.ahead, f.number)
+	s.mu.Unlock()
+	s.syncing.Unlock()
+	// Removing a large file takes 10 ms, for which nobody shall wait.
 	if err := s.files.remove(f.number); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -90,8 +95,6 @@ func (s *Store) retire(f *file) error {
 	defer s.commit.Unlock()
 	s.mu.Lock()
 	delete(s.space.files, f.number)
-	delete(s.dirty, f.number)
-	delete(s.ahead, f.number)
 	s.space.used -= f.size
 	err := s.keepRoom(0)
 	s.mu.Unlock()

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,9 +23,10 @@ type handles struct {
 	fs  vfs.FS
 	dir string
 
-	mu    sync.Mutex
-	open  map[uint32]*handle
-	clock uint64
+	mu      sync.Mutex // never held during what can take long: readers of other segments would wait
+	open    map[uint32]*handle
+	clock   uint64
+	entries bool // the directory has entries that are not durable
 }
 
 // handle is an open file. It is closed when nobody uses it and handles has let go.
@@ -81,14 +84,9 @@ func number(name string) (n uint32, ok bool) {
 }
 
 // get returns the file of segment n, which must exist unless create is set. The
-// caller gives it back with put.
+// caller gives it back with put. That a file exists is durable after syncEntries.
 func (h *handles) get(n uint32, create bool) (*handle, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.clock++
-	if f := h.open[n]; f != nil {
-		f.refs++
-		f.used = h.clock
+	if f := h.opened(n, nil); f != nil {
 		return f, nil
 	}
 	if !create {
@@ -101,63 +99,104 @@ func (h *handles) get(n uint32, create bool) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if create {
-		if c, ok := file.(interface{ Chmod(fs.FileMode) error }); ok {
-			err = c.Chmod(0o600)
-		}
-		if err = errors.Join(err, h.syncDir()); err != nil {
+	if c, ok := file.(interface{ Chmod(fs.FileMode) error }); ok && create {
+		if err := c.Chmod(0o600); err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
 	}
-	f := &handle{File: file, path: h.path(n), number: n, refs: 2, used: h.clock}
+	f := &handle{File: file, path: h.path(n), number: n, refs: 1}
 	f.readAhead(false)
-	if len(h.open) >= keptOpen {
-		h.closeOldest()
+	if create {
+		h.mu.Lock()
+		h.entries = true
+		h.mu.Unlock()
 	}
-	h.open[n] = f
+	if other := h.opened(n, f); other != f { // somebody was quicker
+		return other, f.Close()
+	}
 	return f, nil
 }
 
-func (h *handles) closeOldest() {
+// opened returns the file of segment n if it is open, else f, which is open from
+// then on.
+func (h *handles) opened(n uint32, f *handle) *handle {
+	h.mu.Lock()
+	h.clock++
+	var oldest *handle
+	if is := h.open[n]; is != nil {
+		f = is
+	} else if f != nil {
+		if len(h.open) >= keptOpen {
+			oldest = h.oldest()
+			delete(h.open, oldest.number)
+		}
+		h.open[n] = f
+	}
+	if f != nil {
+		f.refs++
+		f.used = h.clock
+	}
+	h.mu.Unlock()
+	if oldest != nil {
+		_ = h.put(oldest) // its writes are asked about by the sync
+	}
+	return f
+}
+
+func (h *handles) oldest() *handle {
 	var oldest *handle
 	for _, f := range h.open {
 		if oldest == nil || f.used < oldest.used {
 			oldest = f
 		}
 	}
-	_ = h.drop(oldest) // its writes are asked about by the sync
+	return oldest
 }
 
-// drop lets go of f; the caller holds the lock.
-func (h *handles) drop(f *handle) error {
-	delete(h.open, f.number)
-	return h.release(f)
-}
-
-func (h *handles) release(f *handle) error {
-	if f.refs--; f.refs == 0 {
-		return f.Close()
+// put gives back what get returned.
+func (h *handles) put(f *handle) error {
+	h.mu.Lock()
+	f.refs--
+	last := f.refs == 0
+	h.mu.Unlock()
+	if last {
+		return f.Close() // which takes milliseconds where the file has been removed
 	}
 	return nil
 }
 
-func (h *handles) put(f *handle) error {
+// drop lets go of the file of segment n.
+func (h *handles) drop(n uint32) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.release(f)
+	f := h.open[n]
+	delete(h.open, n)
+	h.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	return h.put(f)
 }
 
 // remove removes the file of segment n. Who has it open may read on.
 func (h *handles) remove(n uint32) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if f := h.open[n]; f != nil {
-		if err := h.drop(f); err != nil {
-			return err
-		}
-	}
-	if err := h.fs.Remove(h.path(n)); err != nil {
+	err := h.fs.Remove(h.path(n))
+	if err := h.drop(n); err != nil { // after it is gone: nobody opens it again
 		return err
+	}
+	if err != nil {
+		return err
+	}
+	return h.syncDir()
+}
+
+// syncEntries makes durable that files exist.
+func (h *handles) syncEntries() error {
+	h.mu.Lock()
+	wanted := h.entries
+	h.entries = false
+	h.mu.Unlock()
+	if !wanted {
+		return nil
 	}
 	return h.syncDir()
 }
@@ -172,10 +211,11 @@ func (h *handles) syncDir() error {
 
 func (h *handles) close() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	numbers := slices.Collect(maps.Keys(h.open))
+	h.mu.Unlock()
 	var err error
-	for _, f := range h.open {
-		err = errors.Join(err, h.drop(f))
+	for _, n := range numbers {
+		err = errors.Join(err, h.drop(n))
 	}
 	return err
 }

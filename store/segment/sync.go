@@ -156,6 +156,9 @@ func (s *Store) syncFile(n uint32) error {
 	if err == nil {
 		err = errors.Join(h.SyncData(), s.files.put(h))
 	}
+	if err == nil {
+		err = s.files.syncEntries()
+	}
 	return err
 }
 
