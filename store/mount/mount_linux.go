@@ -84,8 +84,10 @@ func Mount(ctx context.Context, d *drive.Drive, dir string, cfg Config) (*Server
 		return nil, fmt.Errorf("mount: %s: %w", dir, explain(err))
 	}
 	s := &Server{dir: dir, fuse: fs, kernel: k, done: make(chan struct{})}
+	back := letReadersWait()
 	go func() {
 		defer close(s.done)
+		defer back()
 		fs.Serve()
 		k.stop()
 	}()
