@@ -23,6 +23,9 @@ var (
 	ErrLocked = errors.New("the directory is in use by another node")
 	// ErrDamaged reports a directory whose records are not what was written.
 	ErrDamaged = errors.New("the directory is damaged: put it aside and start with an empty one; the others still have the records")
+	// ErrDiskFull reports a disk without room. What was answered is kept; a node that is
+	// opened after room was made goes on with it.
+	ErrDiskFull = errors.New("the disk is full: make room, and start the node again")
 )
 
 // Keys of the disk. Those of the records follow keyRecords.
@@ -36,7 +39,7 @@ var (
 type disk struct {
 	dir  string
 	lock *flock.Flock
-	db   *pebble.DB
+	db   *database
 }
 
 // openDisk opens dir, which it makes for its owner alone where it is not there.
@@ -52,48 +55,10 @@ func openDisk(dir string) (*disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	if d.db, err = openPebble(filepath.Join(dir, "db")); err != nil {
-		return nil, errors.Join(named(err), d.lock.Unlock())
+	if d.db, err = openDatabase(vfs.Default, filepath.Join(dir, "db")); err != nil {
+		return nil, errors.Join(err, d.lock.Unlock())
 	}
 	return d, nil
-}
-
-func openPebble(dir string) (db *pebble.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil { // a failure of Pebble's that nobody else hears
-			db, err = nil, fmt.Errorf("%v", r)
-		}
-	}()
-	cache := pebble.NewCache(16 << 20)
-	defer cache.Unref()
-	return pebble.Open(dir, &pebble.Options{
-		FS: vfs.Default, Cache: cache, Logger: silent{}, MemTableSize: 16 << 20, MaxOpenFiles: 256,
-		EventListener:      &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
-		FormatMajorVersion: pebble.FormatTableFormatV6,
-	})
-}
-
-// failed carries a failure of Pebble's own goroutines, which ends the process where
-// nobody recovers: what reached the disk is not known then.
-type failed struct{ text string }
-
-func (f failed) String() string { return "dht/peer: " + f.text }
-
-// silent is Pebble's logger: only what must end the process is heard.
-type silent struct{}
-
-func (silent) Infof(string, ...any)  {}
-func (silent) Errorf(string, ...any) {}
-func (silent) Fatalf(format string, args ...any) {
-	panic(failed{fmt.Sprintf(format, args...)})
-}
-
-// named gives an error of Pebble the name that callers look for.
-func named(err error) error {
-	if err != nil && pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -141,7 +106,7 @@ func (d *disk) newIncarnation() (uint64, error) {
 		n = binary.BigEndian.Uint64(b) + 1
 	}
 	v := checked(keyIncarnation, binary.BigEndian.AppendUint64(nil, n))
-	return n, named(d.db.Set(keyIncarnation, v, pebble.Sync))
+	return n, d.db.set(keyIncarnation, v, pebble.Sync)
 }
 
 // savedMember is a node as the disk keeps it.
@@ -161,7 +126,7 @@ func (d *disk) saveMembers(list []dht.Peer) error {
 	if err != nil {
 		return err
 	}
-	return named(d.db.Set(keyMembers, checked(keyMembers, b), pebble.NoSync))
+	return d.db.set(keyMembers, checked(keyMembers, b), pebble.NoSync)
 }
 
 // members returns whom the node knew. What cannot be read is left out.

@@ -128,13 +128,19 @@ func (s *store) events() bool {
 // runSaver saves what the loop gives it. A failed save ends the node: what the disk
 // holds is not known.
 func (n *Node) runSaver(ctx context.Context) {
+	failed := func(err error) {
+		n.stop(fmt.Errorf("dht/peer: the disk failed, and the node must stop: %w", err))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case err := <-n.disk.db.broken:
+			failed(named(err))
+			return
 		case j := <-n.save:
 			if err := n.disk.save(j.batch); err != nil {
-				n.stop(fmt.Errorf("dht/peer: the disk failed, and the node must stop: %w", err))
+				failed(err)
 				return
 			}
 			select {
@@ -148,15 +154,6 @@ func (n *Node) runSaver(ctx context.Context) {
 
 // save makes a batch durable. After an error nobody knows what the disk holds.
 func (d *disk) save(list records.Batch) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			f, ok := p.(failed)
-			if !ok {
-				panic(p)
-			}
-			err = errors.New(f.text)
-		}
-	}()
 	b := d.db.NewBatch()
 	defer b.Close()
 	for _, op := range list {
@@ -170,7 +167,7 @@ func (d *disk) save(list records.Batch) (err error) {
 			return err
 		}
 	}
-	return named(b.Commit(pebble.Sync))
+	return d.db.commit(b, pebble.Sync)
 }
 
 // NewRequestID returns the name of a request that nobody has made.
