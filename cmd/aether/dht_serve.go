@@ -54,6 +54,9 @@ func dhtConfig(c *cli.Context, out *printer) (cfg peer.Config, err error) {
 	if c.Int("copies") < 1 || c.Int("copies") > 15 {
 		return cfg, usage("--copies is a number from 1 to 15")
 	}
+	if err := checkInterfaces(c); err != nil {
+		return cfg, err
+	}
 	if cfg.Listen, err = listenAddress(c.Context, c.String("listen")); err != nil {
 		return cfg, err
 	}

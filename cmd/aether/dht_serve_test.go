@@ -280,6 +280,7 @@ func TestDHT_Usage(t *testing.T) {
 		{"is not HOST:PORT", []string{"serve", "--join", "nowhere"}},
 		{"is not HOST:PORT", []string{"serve", "--listen", "nowhere"}},
 		{"is no address", []string{"serve", "--advertise", "nowhere"}},
+		{"goes with --discover", []string{"serve", "-i", "lo"}},
 		{"want ID|KEY", []string{"lookup"}},
 		{"VERSION is a number", []string{"cas", "a", "b", "c"}},
 		{"--ttl is at least", []string{"lease", "a", "--ttl", "1ms"}},
@@ -289,6 +290,7 @@ func TestDHT_Usage(t *testing.T) {
 	} {
 		p.want(c.text, 2, c.args...)
 	}
+	p.want(`no such interface: "nosuch0"`, 1, "serve", "--discover", "-i", "nosuch0")
 	secret := filepath.Join(p.home, "secret")
 	if err := os.WriteFile(secret, []byte("one\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -84,6 +84,9 @@ func nodeConfig(c *cli.Context, out *printer) (cfg replica.Config, err error) {
 	if cfg.Dir == "" {
 		cfg.Dir = filepath.Join(paxosRoot(cfg.Cluster), cfg.ID.String())
 	}
+	if err := checkInterfaces(c); err != nil {
+		return cfg, err
+	}
 	if cfg.Secret, err = clusterSecret(c); err != nil {
 		return cfg, err
 	}

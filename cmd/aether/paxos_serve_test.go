@@ -241,10 +241,12 @@ func TestPaxosServe_Usage(t *testing.T) {
 		{"is not HOST:PORT", []string{"serve", "--id", "1", "--peers", "1=nowhere"}},
 		{"--lease is at most", []string{"serve", "--id", "1", "--peers", "1=127.0.0.1:1", "--lease", "2s"}},
 		{"not among --peers", []string{"serve", "--id", "2", "--peers", "1=127.0.0.1:1"}},
+		{"goes with --discover", []string{"serve", "--id", "1", "--peers", "1=127.0.0.1:1", "-i", "lo"}},
 		{"want KEY OLD NEW", []string{"cas", "a", "b"}},
 		{"is not the ID", []string{"member", "remove", "x"}},
 		{"--clients", []string{"bench", "--clients", "0"}},
 	} {
 		p.want(c.text, 2, c.args...)
 	}
+	p.want(`no such interface: "nosuch0"`, 1, "serve", "--id", "1", "--discover", "--size", "3", "-i", "nosuch0")
 }
