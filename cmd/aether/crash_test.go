@@ -18,6 +18,7 @@ import (
 // After each restart every file that was acknowledged is there, byte for byte, and
 // every file that is shown is whole.
 func TestStorePut_SurvivesKill(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

@@ -33,6 +33,7 @@ type block struct {
 // TestReadmeStory runs every terminal block of README.md: what is printed there
 // must be what happens.
 func TestReadmeStory(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

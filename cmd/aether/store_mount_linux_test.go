@@ -81,6 +81,7 @@ func newMountedMachine(t *testing.T) *mountedMachine {
 // A drive that is mounted and the commands see the same files, and an interrupt leaves
 // nothing mounted.
 func TestStoreMount(t *testing.T) {
+	t.Parallel()
 	m := newMountedMachine(t)
 	line := m.start(t, "store", "mount", m.mnt)
 	if !strings.HasPrefix(line, "mounted on "+m.mnt) {

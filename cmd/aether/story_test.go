@@ -126,6 +126,7 @@ func (o *output) waitFor(re *regexp.Regexp, limit time.Duration) bool {
 // TestTwoMachinesWithoutIPv6 is the story where the addresses that the machines give
 // themselves are the only ones there are.
 func TestTwoMachinesWithoutIPv6(t *testing.T) {
+	t.Parallel()
 	_, hosts := twoMachinesAndACable(t)
 	bin, dir := buildAether(t), t.TempDir()
 	for _, h := range hosts {
@@ -161,6 +162,7 @@ func TestTwoMachinesWithoutIPv6(t *testing.T) {
 // toolchain's own source tree put on one is read back byte for byte on the other,
 // while the switch loses 1 % of all frames. The pcap it writes is checked.
 func TestTwoMachinesShareATree(t *testing.T) {
+	t.Parallel()
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
