@@ -21,10 +21,9 @@ import (
 type lab struct{ m *testing.M }
 
 func (l lab) Run() int {
-	// Laboratories wait more than they work: more of them than processors run at a time,
-	// unless the command line says how many.
+	// More of them than processors run at a time, unless the command line says how many.
 	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == f.DefValue {
-		_ = f.Value.Set("6")
+		_ = f.Value.Set(laboratories)
 	}
 	var err error
 	if builtIn, err = os.MkdirTemp("", "aether-test-"); err != nil {
