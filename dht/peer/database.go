@@ -28,7 +28,7 @@ func openDatabase(fsys vfs.FS, dir string) (*database, error) {
 	d := &database{broken: make(chan error, 1)}
 	opened := make(chan error, 1)
 	go func() {
-		err := errors.New("Pebble ended") // unless something else is said
+		err := errors.New("its database ended while it was opened") // unless something else is said
 		defer func() { opened <- err }()
 		defer d.caught(&err)
 		err = d.open(fsys, dir)

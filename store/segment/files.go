@@ -209,6 +209,9 @@ func (h *handles) remove(n uint32) error {
 	if err := h.drop(n); err != nil { // after it is gone: nobody opens it again
 		return err
 	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // Windows removes no file that is open
+		err = h.fs.Remove(h.path(n))
+	}
 	if err != nil {
 		return err
 	}
