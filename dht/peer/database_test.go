@@ -69,12 +69,13 @@ func TestDatabase_FullDiskEndsItAndLosesNothing(t *testing.T) {
 			disk.now.Store(true)
 			kept, err = fill(d, kept, 600) // over two of its tables of memory
 			if err == nil {
-				err = named(<-d.broken)
+				<-d.disk.Failed()
+				err = named(d.disk.Err())
 			}
 			if !errors.Is(err, ErrDiskFull) {
 				t.Errorf("the full disk gave %v", err)
 			}
-			if err := d.Close(); err != nil {
+			if err := d.Close(); !errors.Is(err, ErrDiskFull) {
 				t.Errorf("close: %v", err)
 			}
 			crashed := mem.CrashClone(vfs.CrashCloneCfg{}) // without what was not synced, and without locks

@@ -16,6 +16,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/aether-lan/aether/dht"
+	"github.com/aether-lan/aether/internal/failstop"
 )
 
 var (
@@ -150,8 +151,14 @@ func (d *disk) members() ([]dht.Peer, error) {
 	return list, nil
 }
 
-// close closes the directory.
-func (d *disk) close() error { return errors.Join(d.db.Close(), d.lock.Unlock()) }
+// close closes the directory. Whoever uses it has been told what the disk failed with.
+func (d *disk) close() error {
+	err := d.db.Close()
+	if errors.Is(err, failstop.ErrFailed) {
+		err = nil
+	}
+	return errors.Join(err, d.lock.Unlock())
+}
 
 // records returns the rows that the records' engine has saved, by rising keys. The
 // function that is returned tells afterwards what went wrong.

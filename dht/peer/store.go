@@ -135,8 +135,8 @@ func (n *Node) runSaver(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case err := <-n.disk.db.broken:
-			failed(named(err))
+		case <-n.disk.db.disk.Failed():
+			failed(named(n.disk.db.disk.Err()))
 			return
 		case j := <-n.save:
 			if err := n.disk.save(j.batch); err != nil {
@@ -155,7 +155,6 @@ func (n *Node) runSaver(ctx context.Context) {
 // save makes a batch durable. After an error nobody knows what the disk holds.
 func (d *disk) save(list records.Batch) (err error) {
 	b := d.db.NewBatch()
-	defer b.Close()
 	for _, op := range list {
 		key := append(keyRecords[:1:1], op.Key...)
 		if op.Value == nil {

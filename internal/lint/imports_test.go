@@ -10,15 +10,16 @@ import (
 // mayImport is the map of the house: what each package may import of this module.
 // Arrows go down. A package that is not here is a mistake, here or there.
 var mayImport = map[string][]string{
-	"internal/wire":    {},
-	"internal/loop":    {},
-	"internal/netif":   {},
-	"internal/link":    {"internal/wire"},
-	"internal/netsim":  {"internal/loop"},
-	"internal/netlab":  {"internal/netif", "igmp"},
-	"internal/script":  {},
-	"internal/lint":    {},
-	"internal/capture": {},
+	"internal/wire":     {},
+	"internal/loop":     {},
+	"internal/netif":    {},
+	"internal/link":     {"internal/wire"},
+	"internal/netsim":   {"internal/loop"},
+	"internal/netlab":   {"internal/netif", "igmp"},
+	"internal/script":   {},
+	"internal/lint":     {},
+	"internal/capture":  {},
+	"internal/failstop": {},
 
 	"linklocal":    {"internal/wire", "internal/loop", "internal/netif"},
 	"multicast":    {"internal/wire", "internal/loop", "internal/netif"},
@@ -46,10 +47,10 @@ var mayImport = map[string][]string{
 	"dht/records":   {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/topics":    {"dht", "paxos", "internal/link", "internal/wire"},
 	"dht/tasks":     {"dht", "dht/records", "internal/wire"},
-	"dht/peer":      {"dht", "dht/records", "dht/topics", "dht/tasks", "internal/link", "internal/wire"},
+	"dht/peer":      {"dht", "dht/records", "dht/topics", "dht/tasks", "internal/failstop", "internal/link", "internal/wire"},
 
 	"store":                 {},
-	"store/index":           {"store"},
+	"store/index":           {"store", "internal/failstop"},
 	"store/pool":            {"store"},
 	"store/place":           {"store"},
 	"store/internal/oracle": {"store", "store/tree"},

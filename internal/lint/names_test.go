@@ -115,6 +115,7 @@ var mayDecide = map[string]string{
 var mayStand = map[string]string{
 	"internal/link bufferPools": "pools of buffers, for all connections of the process",
 	"internal/script update":    "a flag of the test binary",
+	"store/mount processors":    "guards GOMAXPROCS, which is the process's own",
 	"store/node strictCBOR":     "a codec, which is made once and never changes",
 	"store/tree wire":           "a codec",
 	"store/replicate recordEnc": "a codec",

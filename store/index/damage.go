@@ -9,11 +9,18 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/aether-lan/aether/internal/failstop"
 )
 
 // ErrDamaged reports files that are missing or do not hold what was written. An
 // index in that state is of no use; it can be rebuilt from what it describes.
 var ErrDamaged = errors.New("index: damaged; it can be rebuilt")
+
+// ErrFailed reports a disk that failed a write. What reached it is not known, so
+// nothing more is written until the index is opened again; what was committed before
+// can be read meanwhile.
+var ErrFailed = failstop.ErrFailed
 
 // checkComplete looks for files of dir that nothing but damage can take away:
 // without them Pebble would begin anew, and delete what is left. In this order a

@@ -157,7 +157,7 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	g.edition++
 	g.begun++
 	g.mu.Unlock()
-	if err = p.write(root, size, sync); err == nil {
+	if err = p.disk.Do(func() error { return p.write(root, size, sync) }); err == nil {
 		p.remember(root)
 	}
 	g.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/aether-lan/aether/internal/failstop"
 	"github.com/aether-lan/aether/store"
 )
 
@@ -45,10 +46,11 @@ type Config struct {
 
 // Pebble is a [store.KV] in a directory. It is safe for concurrent use.
 //
-// A failed write to its log ends the process, since what reached the disk is then
-// unknown and going on could break the order of commits.
+// After a failed write it takes no more, see [ErrFailed], since what reached the disk
+// is then unknown and going on could break the order of commits.
 type Pebble struct {
 	db      *pebble.DB
+	disk    *failstop.Disk
 	fs      vfs.FS
 	dir     string
 	lock    *pebble.Lock
@@ -95,13 +97,14 @@ func Open(fsys vfs.FS, dir string, cfg Config) (*Pebble, error) {
 		return nil, openError(dir, err)
 	}
 	var db *pebble.DB
+	disk := failstop.New(fsys)
 	if err = roomToOpen(fsys, dir, cfg.Reserve); err == nil {
-		db, err = openDB(fsys, dir, lock, cfg)
+		db, err = openDB(fsys, dir, lock, cfg, disk)
 	}
 	if err != nil {
 		return nil, openError(dir, errors.Join(err, lock.Close()))
 	}
-	p := &Pebble{db: db, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
+	p := &Pebble{db: db, disk: disk, fs: fsys, dir: dir, lock: lock, reserve: cfg.Reserve}
 	p.idle.L = &p.mu
 	p.startGathering(cfg.Gather)
 	return p, nil
@@ -135,9 +138,9 @@ func withKey(fsys vfs.FS, dir string, key []byte) (vfs.FS, error) {
 	return &sealedFS{FS: fsys, keys: keys}, checkKey(fsys, dir, keys)
 }
 
-func options(fsys vfs.FS, lock *pebble.Lock, cache *pebble.Cache) *pebble.Options {
+func options(disk *failstop.Disk, lock *pebble.Lock, cache *pebble.Cache) *pebble.Options {
 	opts := &pebble.Options{
-		FS: fsys, Lock: lock, Cache: cache, Logger: quiet{},
+		Lock: lock, Cache: cache,
 		// Damage is an error for whoever reads; without this it would end the
 		// process.
 		EventListener: &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}},
@@ -147,6 +150,7 @@ func options(fsys vfs.FS, lock *pebble.Lock, cache *pebble.Cache) *pebble.Option
 		// unreadable for an older program by itself.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
 	}
+	disk.Attach(opts)
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
@@ -178,23 +182,23 @@ func mkdir(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// openDB turns the panic of [quiet] into an error: during Open the caller is
-// there to hear it.
-func openDB(fsys vfs.FS, dir string, lock *pebble.Lock, cfg Config) (db *pebble.DB, err error) {
+func openDB(fsys vfs.FS, dir string, lock *pebble.Lock, cfg Config, disk *failstop.Disk) (*pebble.DB, error) {
 	if err := checkComplete(fsys, dir); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			db, err = nil, fmt.Errorf("%v", r)
-		}
-		if err != nil {
-			err = damagedAtOpen(err)
-		}
-	}()
 	cache := pebble.NewCache(cfg.Cache)
 	defer cache.Unref() // the DB holds its own reference
-	return pebble.Open(dir, options(fsys, lock, cache))
+	opts := options(disk, lock, cache)
+	opened := make(chan *pebble.DB, 1)
+	err := disk.Do(func() error {
+		db, err := pebble.Open(dir, opts)
+		opened <- db
+		return err
+	})
+	if err != nil {
+		return nil, damagedAtOpen(err)
+	}
+	return <-opened, nil
 }
 
 func openError(dir string, err error) error {
@@ -221,7 +225,11 @@ func (p *Pebble) Close() error {
 	for p.busy > 0 {
 		p.idle.Wait()
 	}
-	if err := errors.Join(p.endGathering(), p.db.Close(), p.lock.Close()); err != nil {
+	err := p.endGathering()
+	if failed := p.disk.Close(p.db.Close); err == nil {
+		err = failed
+	}
+	if err = errors.Join(err, p.lock.Close()); err != nil {
 		return fmt.Errorf("index: close %s: %w", p.dir, damaged(err))
 	}
 	return nil
@@ -269,14 +277,4 @@ func (p *Pebble) Begin() store.Txn {
 	}
 	p.leave()
 	return t
-}
-
-// quiet drops what Pebble has to say, and stops the process where Pebble must not
-// go on. It implements pebble.Logger.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
-	panic("index: " + fmt.Sprintf(format, args...))
 }

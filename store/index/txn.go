@@ -93,6 +93,9 @@ func (t *pebbleTxn) Commit(sync bool) error {
 		return err
 	}
 	defer t.p.leave()
+	if err := t.p.disk.Err(); err != nil {
+		return fmt.Errorf("index: commit: %w", err)
+	}
 	reserve := t.p.reserve
 	switch {
 	case t.changes == nil:
