@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/urfave/cli/v2"
@@ -33,4 +36,14 @@ func clientOf(c *cli.Context, nodes func(*cli.Context) ([]netip.AddrPort, error)
 		k.ctx, k.cancel = contextWithTimeout(c.Context, d)
 	}
 	return k, nil
+}
+
+// unreached joins why a command ended with the sentinel that says that no node could be
+// reached, and with what the system said of the last one, where it said anything.
+func unreached(why, sentinel, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Addr != nil {
+		return fmt.Errorf("%w: %w: %v: %w", why, sentinel, op.Addr, op.Err)
+	}
+	return fmt.Errorf("%w: %w", why, sentinel)
 }

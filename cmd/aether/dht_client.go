@@ -116,7 +116,7 @@ func ringCause(ctx context.Context, err error) error {
 		}
 	}
 	if errors.Is(err, peer.ErrUnreachable) {
-		return fmt.Errorf("%w: %w", why, peer.ErrUnreachable)
+		return unreached(why, peer.ErrUnreachable, err)
 	}
 	return why
 }

@@ -291,6 +291,7 @@ func TestDHT_Usage(t *testing.T) {
 		p.want(c.text, 2, c.args...)
 	}
 	p.want(`no such interface: "nosuch0"`, 1, "serve", "--discover", "-i", "nosuch0")
+	p.want("127.0.0.1:1: connect: connection refused", 1, "get", "a", "--node", "127.0.0.1:1", "--timeout", "200ms")
 	secret := filepath.Join(p.home, "secret")
 	if err := os.WriteFile(secret, []byte("one\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -179,7 +179,7 @@ func paxosCause(ctx context.Context, err error) error {
 	}
 	why := withCause(ctx, err)
 	if errors.Is(why, errTimeout) && errors.Is(err, replica.ErrUnreachable) {
-		return fmt.Errorf("%w: %w", why, replica.ErrUnreachable)
+		return unreached(why, replica.ErrUnreachable, err)
 	}
 	if errors.Is(why, errTimeout) {
 		return fmt.Errorf("%w: the cluster has no leader, or is busy; see aether paxos status", why)
