@@ -16,7 +16,7 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		dir := t.TempDir()
-		files := &handles{fs: vfs.Default, dir: dir, open: map[uint32]*handle{}}
+		files := newHandles(vfs.Default, dir)
 		h, err := files.get(1, true)
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func TestBehind_FilesHoldWhatWasPut(t *testing.T) {
 
 // TestBehind_CloseWaitsForWhoFills closes while places that were given out are filled.
 func TestBehind_CloseWaitsForWhoFills(t *testing.T) {
-	files := &handles{fs: vfs.NewMem(), dir: "/", open: map[uint32]*handle{}}
+	files := newHandles(vfs.NewMem(), "/")
 	h, err := files.get(1, true)
 	if err != nil {
 		t.Fatal(err)

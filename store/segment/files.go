@@ -30,13 +30,19 @@ type handles struct {
 	entries bool // the directory has entries that are not durable
 }
 
+// newHandles returns the handles of dir. What a process that died made there may not
+// be durable yet.
+func newHandles(fsys vfs.FS, dir string) *handles {
+	return &handles{fs: fsys, dir: dir, open: map[uint32]*handle{}, entries: true}
+}
+
 // handle is an open file. It is closed when nobody uses it and handles has let go.
 type handle struct {
 	vfs.File
 	path   string
 	number uint32
-	refs   int // users, and one for handles
-	gone   bool
+	refs   int  // users, and one for handles
+	gone   bool // removed
 	used   uint64
 
 	once   sync.Once

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func (s *slow) OpenDir(name string) (vfs.File, error) {
 // while the directory is synced.
 func TestHandles_NobodyWaitsForRemovals(t *testing.T) {
 	disk := &slow{vfs.NewMem(), make(chan struct{}), make(chan struct{})}
-	files := &handles{fs: disk, dir: "/", open: map[uint32]*handle{}}
+	files := newHandles(disk, "/")
 	for _, n := range []uint32{1, 2} {
 		h, err := files.get(n, true)
 		if err != nil {
@@ -83,5 +84,31 @@ func TestHandles_NobodyWaitsForRemovals(t *testing.T) {
 	}
 	if err := files.syncEntries(); err != nil { // nothing is new
 		t.Error(err)
+	}
+}
+
+// A file that a process made before it died has an entry that is in memory alone; what
+// the next process syncs in it must outlive a power cut.
+func TestHandles_EntriesOfADeadProcessBecomeDurable(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	h, err := newHandles(disk, "/").get(1, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.SyncData(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := disk.CrashClone(vfs.CrashCloneCfg{}).Stat("/00000001.seg"); err == nil {
+		t.Fatal("this disk keeps entries without a sync of the directory")
+	}
+	next := newHandles(disk, "/") // after kill -9
+	if h, err = next.get(1, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.SyncData(), next.syncEntries()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := disk.CrashClone(vfs.CrashCloneCfg{}).Stat("/00000001.seg"); err != nil {
+		t.Errorf("the file is lost: %v", err)
 	}
 }

@@ -105,7 +105,7 @@ func Open(fsys vfs.FS, dir string, kv store.KV, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, kv: kv,
-		files: &handles{fs: fsys, dir: dir, open: map[uint32]*handle{}},
+		files: newHandles(fsys, dir),
 		state: state{
 			pending: map[store.Ref]place{},
 			moving:  map[store.Ref]bool{},
