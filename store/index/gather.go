@@ -166,11 +166,13 @@ func (p *Pebble) bringAll(sync bool) (upTo uint64, err error) {
 	if err == nil {
 		return upTo, nil
 	}
+	// The write may still be under way, waiting for good, and has root: it stays as it is.
+	back := root
 	for c := seek(g.fresh, nil); c.valid(); c.next() {
 		n := c.node()
-		root = root.with(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
+		back = back.with(&node{key: n.key, value: n.value, rank: n.rank, deleted: n.deleted, edition: g.edition})
 	}
-	g.fresh, g.size = root, g.size+size
+	g.fresh, g.size = back, g.size+size
 	return upTo, err
 }
 
