@@ -105,8 +105,9 @@ const DefaultMaxLoss = 0.05
 
 // Verdict judges multicast to and from h. It is Lossy when a multicast path lost more
 // than maxLoss of its questions, and more than unicast did by more than chance: three
-// standard errors of the difference that unicast's own loss would make. Where unicast
-// loses as much, the network is lossy, and not its multicast.
+// standard errors of the difference between two parts of the same whole. Where unicast
+// loses as much, the network is lossy, and not its multicast; where it loses nothing
+// there is no such chance.
 func (h HostReport) Verdict(maxLoss float64) Verdict {
 	u := h.Paths[Unicast]
 	worst := Silent
@@ -120,10 +121,8 @@ func (h HostReport) Verdict(maxLoss float64) Verdict {
 	}
 	for _, p := range Paths[1:] {
 		m := h.Paths[p]
-		n := float64(max(m.SentLater, 1))
-		chance := 3 * math.Sqrt(2*u.Loss()*(1-u.Loss())/n)
 		switch loss := m.Loss(); {
-		case m.Sent == 0 || loss <= maxLoss || loss <= u.Loss()+chance:
+		case m.Sent == 0 || loss <= maxLoss || loss <= u.Loss()+chance(u, m):
 		case loss == 1:
 			worst = max(worst, Broken)
 		default:
@@ -131,6 +130,17 @@ func (h HostReport) Verdict(maxLoss float64) Verdict {
 		}
 	}
 	return worst
+}
+
+// chance returns how much more m may lose than u although both lose alike: three
+// standard errors, with the loss of both together (the two-proportion z-test).
+func chance(u, m PathReport) float64 {
+	if u.Loss() == 0 {
+		return 0
+	}
+	nu, nm := float64(max(u.SentLater, 1)), float64(max(m.SentLater, 1))
+	both := (u.Loss()*nu + m.Loss()*nm) / (nu + nm)
+	return 3 * math.Sqrt(both*(1-both)*(1/nu+1/nm))
 }
 
 // Judge returns the worst verdict about hosts; without any it is Silent.
