@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -63,6 +65,9 @@ func (r *ringLab) kill(i int) {
 func (r *ringLab) try(i int, args ...string) (string, error) {
 	c := r.hosts[i].Command(r.bin, append([]string{"dht"}, append(args, "--dir", filepath.Join(r.dir, fmt.Sprint(i)))...)...)
 	out, err := c.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("%w: %s", err, exit.Stderr)
+	}
 	return strings.TrimSpace(string(out)), err
 }
 

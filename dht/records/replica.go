@@ -57,6 +57,16 @@ type chase struct {
 	wait  time.Duration
 }
 
+// hurry has the chase begin anew: what was in vain may not be any more.
+func (c *chase) hurry(now time.Time, wait time.Duration) {
+	if !c.since.IsZero() {
+		c.wait = 2 * wait
+		if next := now.Add(wait); c.next.After(next) {
+			c.next = next
+		}
+	}
+}
+
 // sealed reports whether the replica takes no writes.
 func (r *replica) sealed() bool { return !r.acceptor.promised.IsZero() || r.phase != active }
 

@@ -120,8 +120,8 @@ func (e *Engine) wanted(g Group) (p plan, need bool, at time.Time) {
 		return p, true, at
 	}
 	r := e.find(g.Ref(), active)
-	if !g.Leader.Is(e.cfg.Self) || r == nil || r.sealed() {
-		return p, true, at
+	if !g.Leader.Is(e.cfg.Self) || r == nil || r.sealed() || !slices.ContainsFunc(e.leads, func(l *lead) bool { return l.r == r }) {
+		return p, true, at // nobody leads it, or nobody will
 	}
 	if !sameMembers(e.members(g, e.cfg.Self.ID), g.Members) {
 		return p, true, at

@@ -43,6 +43,9 @@ func (e *Engine) HandleView(now time.Time, v dht.View) {
 	fresh := slices.DeleteFunc(c.near(4), func(p dht.Peer) bool { return e.view.alive(p) })
 	e.view = c
 	clear(e.survey.tries)
+	for _, r := range e.replicas { // whom nobody heard may hear now
+		r.chase.hurry(e.now, e.cfg.Settle)
+	}
 	e.greet(fresh...)
 	e.founding.due = time.Time{}
 	if e.founding.candidate != 0 {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
@@ -309,6 +310,33 @@ func takesRoom(op errorfs.Op) bool {
 		return true
 	}
 	return false
+}
+
+// A failure that ends the goroutine in which Pebble is opened leaves neither a database
+// nor an error of its own.
+func TestOpened_After(t *testing.T) {
+	failure, other := errors.New("the disk failed"), errors.New("another")
+	for _, c := range []struct {
+		o             opened
+		failure, want error
+	}{{opened{}, failure, failure}, {opened{}, nil, errNotOpened}, {opened{err: other}, failure, other}, {opened{err: other}, nil, other}} {
+		if db, err := c.o.after(c.failure); db != nil || !errors.Is(err, c.want) {
+			t.Errorf("%+v after %v: %v, %v; want %v", c.o, c.failure, db, err, c.want)
+		}
+	}
+	for _, failure := range []error{nil, failure} {
+		db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem(), Logger: &ending{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (opened{db: db}).after(failure); (got == nil) != (failure != nil) || !errors.Is(err, failure) {
+			t.Errorf("an open one after %v: %v, %v", failure, got, err)
+		} else if got != nil {
+			if err := got.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // The disk fails at any call: the log says so or goes on, never is what was saved

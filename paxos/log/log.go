@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -132,10 +133,6 @@ func (l *Log) open() error {
 // openPebble opens the database. What fails in goroutines of Pebble's ends it, too: it
 // would try again for ever.
 func openPebble(fsys vfs.FS, cfg Config) (*pebble.DB, error) {
-	type opened struct {
-		db  *pebble.DB
-		err error
-	}
 	done, failures := make(chan opened, 1), make(chan error, 1)
 	e := &ending{fatal: cfg.Fatal, mark: func(err error) { markDamaged(fsys, cfg.Dir, err) }, opening: failures}
 	go func() {
@@ -154,10 +151,7 @@ func openPebble(fsys vfs.FS, cfg Config) (*pebble.DB, error) {
 	}()
 	select {
 	case o := <-done:
-		if err := e.opened(); err != nil && o.err == nil {
-			return nil, errors.Join(err, o.db.Close())
-		}
-		return o.db, o.err
+		return o.after(e.opened())
 	case err := <-failures: // what waits within Pebble waits for good
 		select {
 		case failures <- err:
@@ -166,6 +160,26 @@ func openPebble(fsys vfs.FS, cfg Config) (*pebble.DB, error) {
 		return nil, e.opened()
 	}
 }
+
+// opened is what came of opening the database: neither, when its goroutine ended where
+// it met a failure.
+type opened struct {
+	db  *pebble.DB
+	err error
+}
+
+// after returns the outcome when Pebble met failure meanwhile, or nil.
+func (o opened) after(failure error) (*pebble.DB, error) {
+	switch {
+	case o.db == nil:
+		return nil, cmp.Or(o.err, failure, errNotOpened)
+	case failure != nil:
+		return nil, errors.Join(failure, o.db.Close())
+	}
+	return o.db, nil
+}
+
+var errNotOpened = errors.New("it was not opened")
 
 func startPebble(fsys vfs.FS, dir string, cfg Config, e *ending) (*pebble.DB, error) {
 	cache := pebble.NewCache(cfg.Cache)
