@@ -270,6 +270,9 @@ func (e *Engine) amiss(r *replica) bool {
 	if owner, ok := e.view.owner(r.group.Arc.To); ok {
 		return !owner.Is(r.group.Leader) && owner.ID != e.cfg.Self.ID
 	}
+	if r.group.Leader.Is(e.cfg.Self) {
+		return true // the owner is somewhere before, and may not know of the group
+	}
 	// The leader is out of sight. If a member is just before this one, it sees more; if
 	// another node is, it may have to lead and not know.
 	near := e.view.near(1)
