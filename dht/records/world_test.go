@@ -420,6 +420,9 @@ func (w *world) powerCut() {
 			w.after(w.exp(time.Second), func() { w.revive(h) })
 		}
 	}
+	if !slices.ContainsFunc(w.hosts, func(h *host) bool { return len(h.disk) > 0 }) {
+		w.check.founded = nil // nothing is left of it: another may be founded
+	}
 }
 
 func (w *world) upHosts() (n int) {
