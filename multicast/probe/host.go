@@ -46,14 +46,24 @@ func (s *pathState) came(seq uint64) bool {
 
 func (h *host) gone() bool { return !h.leftAt.IsZero() }
 
-// outstanding reports whether an answer to question seq is missing on any path.
-func (h *host) outstanding(seq uint64) bool {
+// missing reports whether an answer may still come on any path.
+func (h *host) missing(now time.Time, p *Pinger) bool {
 	for i := range h.paths {
-		if s := &h.paths[i]; seq >= s.base && !s.came(seq) {
+		if h.paths[i].pending(now, p, p.seq) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// pending counts the questions up to last whose answers may still come.
+func (s *pathState) pending(now time.Time, p *Pinger, last uint64) (n uint64) {
+	for q := last; q >= s.base && last-q < windowBits && now.Sub(p.asked[q%windowBits]) < p.cfg.Wait; q-- {
+		if !s.came(q) {
+			n++
+		}
+	}
+	return n
 }
 
 // report tells what is known at now.
@@ -72,12 +82,7 @@ func (h *host) report(now time.Time, p *Pinger) HostReport {
 		if last >= s.base {
 			pr.Sent = last - s.base + 1 - min(h.paused, last-s.base)
 		}
-		// What was asked just now may still be answered.
-		for q := last; q >= s.base && last-q < windowBits && now.Sub(p.asked[q%windowBits]) < p.cfg.Wait; q-- {
-			if !s.came(q) {
-				pr.Sent--
-			}
-		}
+		pr.Sent -= s.pending(now, p, last)
 		pr.Sent = max(pr.Sent, pr.Received)
 		pr.Lost = pr.Sent - pr.Received
 		if pr.Sent > 1 {

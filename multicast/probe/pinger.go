@@ -85,6 +85,7 @@ type Pinger struct {
 	next   time.Time
 	seq    uint64 // of the last question
 	stopAt uint64 // the last question there will be; 0 is not known
+	whole  int    // so many hosts, the first, have answered all of them or left
 	asked  [windowBits]time.Time
 	guests
 	answers limiter
@@ -272,14 +273,16 @@ func (p *Pinger) finishEarly(now time.Time) {
 	if p.cfg.Count == 0 || len(p.list) == 0 || p.phase > waiting {
 		return
 	}
-	here := false
-	for _, h := range p.list {
-		here = here || !h.gone()
-		if p.phase == waiting && !h.gone() && h.outstanding(p.seq) {
-			return
+	if p.phase == waiting {
+		for ; p.whole < len(p.list); p.whole++ {
+			if h := p.list[p.whole]; !h.gone() && h.missing(now, p) {
+				return
+			}
 		}
+		p.end(now)
+		return
 	}
-	if p.phase == waiting || !here {
+	if !slices.ContainsFunc(p.list, func(h *host) bool { return !h.gone() }) {
 		p.end(now)
 	}
 }

@@ -106,6 +106,31 @@ func TestPinger_AllAskAllAndEndWithTheirVerdict(t *testing.T) {
 	}
 }
 
+// What is lost is counted, also when it was asked within the last wait and the very last
+// questions were answered.
+func TestPinger_WaitsForAllThatMayCome(t *testing.T) {
+	for seed := range uint64(20) {
+		l := newPingLAN(seed, netsim.Faults{Delay: time.Millisecond, Loss: 0.2})
+		l.ping(t, PingerConfig{Count: 50, Interval: 10 * time.Millisecond})
+		l.ping(t, PingerConfig{Serve: true})
+		var list []HostReport
+		l.Sim.Event = func(_ netsim.ID, now time.Time, e Event) {
+			if e.Kind == Finished {
+				list = l.pingers[0].Reports(now)
+			}
+		}
+		l.reports(t, 0)
+		if len(list) != 1 {
+			t.Fatalf("seed %d: %d hosts", seed, len(list))
+		}
+		for p, r := range list[0].Paths {
+			if r.Sent < 45 || r.Lost < 5 {
+				t.Errorf("seed %d: %v: %d sent, %d lost", seed, Path(p), r.Sent, r.Lost)
+			}
+		}
+	}
+}
+
 func TestPinger_Verdicts(t *testing.T) {
 	lossy := netsim.Faults{Delay: time.Millisecond, Loss: 0.2}
 	for _, c := range []struct {
